@@ -1,0 +1,383 @@
+//! Does what the node says. One `match`; everything that may wait is handed to a thread or a task.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use overlayd_core::gateway::lease::{JournalRecord, Recovered};
+use overlayd_core::gossip::Record;
+use overlayd_core::id::{HostId, IfName, SegmentId};
+use overlayd_core::node::{Call, Done, Effect, Facts, JoinRequest, Level, Membership, Node, Refusal, Said};
+use overlayd_proto::convert::Bulk;
+use prost::Message;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tracing::{debug, error, info, warn};
+
+use crate::event_loop::{Event, join_reply, refuse};
+use crate::grpc::peer::Server;
+use crate::grpc::{Identity, Inbox, Invitation, JoinRefusal, JoinReply, Transport, invite, join};
+use crate::sockets::arp::Announcer;
+use crate::sockets::dhcp::{Port, Received, Reply};
+use crate::sockets::icmp::{Outcome, Prober, Sources};
+use crate::state_dir::{self, StateDir};
+use crate::workers::{address, disk, kernel};
+
+/// How long a host that is asked to take this one in may think about it.
+const JOIN_PATIENCE: Duration = Duration::from_secs(2);
+/// An invited host joins within this.
+const INVITE_PATIENCE: Duration = Duration::from_secs(8);
+
+/// The agent: what decides, and what does.
+pub struct Agent {
+    /// What decides.
+    pub node: Node,
+    /// What does.
+    pub edge: Edge,
+    /// Something without which it cannot go on.
+    pub fatal: Option<anyhow::Error>,
+}
+
+/// Everything outside of the node.
+pub struct Edge {
+    pub(crate) config_path: PathBuf,
+    pub(crate) state: StateDir,
+    pub(crate) identity: state_dir::Identity,
+    pub(crate) standing: Identity,
+    pub(crate) inbox: Inbox,
+    pub(crate) transport: Transport,
+    pub(crate) server: Option<(SocketAddr, Server)>,
+    pub(crate) prober: Option<(IpAddr, Prober)>,
+    pub(crate) probes: mpsc::Sender<Outcome>,
+    pub(crate) announcer: Announcer,
+    pub(crate) dhcp: mpsc::Sender<Received>,
+    pub(crate) ports: BTreeMap<SegmentId, (IfName, Port)>,
+    pub(crate) addresses: Sender<address::Order>,
+    pub(crate) kernel: mpsc::UnboundedSender<kernel::Order>,
+    pub(crate) journal: Option<Sender<disk::Order>>,
+    /// Which journal it is: reports of a former one do not count.
+    pub(crate) journal_life: u64,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) tasks: JoinSet<()>,
+    pub(crate) calls: BTreeMap<Call, oneshot::Sender<Result<Done, Refusal>>>,
+    pub(crate) joins: BTreeMap<Call, oneshot::Sender<Result<JoinReply, JoinRefusal>>>,
+    pub(crate) invites: BTreeMap<Call, oneshot::Sender<Result<(), JoinRefusal>>>,
+    pub(crate) last_call: u64,
+    pub(crate) look: kernel::Look,
+    pub(crate) blind: Option<String>,
+    pub(crate) removed_lines: Vec<String>,
+    pub(crate) leave_by_force: kernel::Guests,
+    pub(crate) facts: Option<Facts>,
+    pub(crate) started_wall: u64,
+    pub(crate) is_ready: bool,
+    pub(crate) watchdog: Option<(Duration, Instant)>,
+}
+
+impl Agent {
+    /// Does all that the node has to be done.
+    pub fn perform_all(&mut self) {
+        while let Some(effect) = self.node.poll_effect() {
+            self.edge.perform(effect);
+        }
+        while self.edge.tasks.try_join_next().is_some() {}
+    }
+}
+
+impl Edge {
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { to, said } => self.send(to, said),
+            Effect::Probe { host, address, number } => match &self.prober {
+                Some((_, prober)) => prober.probe(host, number, address),
+                None => debug!(%host, "no probe yet: the underlay is missing"),
+            },
+            Effect::SetAddress {
+                group,
+                addresses,
+                term,
+                lifetime,
+            } => {
+                self.order_address(address::Order::Set {
+                    group,
+                    addresses,
+                    term,
+                    lifetime,
+                    asked: Instant::now(),
+                });
+            }
+            Effect::RemoveAddress { group, segments } => {
+                self.order_address(address::Order::Remove { group, segments });
+            }
+            Effect::Append { sequence, records } => self.append(sequence, records),
+            Effect::Dhcp {
+                segment,
+                destination_mac,
+                source,
+                destination,
+                bytes,
+            } => {
+                if let Some((_, port)) = self.ports.get(&segment) {
+                    port.send(Reply {
+                        destination_mac,
+                        source,
+                        destination,
+                        message: bytes,
+                    });
+                }
+            }
+            Effect::Dial(hosts) => self.transport.set_addresses(&hosts.into_values().collect()),
+            Effect::Cluster { id, removed } => {
+                self.standing.update(|standing| {
+                    standing.cluster = id;
+                    standing.removed = removed;
+                });
+                self.transport.reconnect();
+            }
+            Effect::CallJoin { to, request } => self.call_join(to, *request),
+            Effect::CallInvite { call, to } => self.call_invite(call, to),
+            Effect::Desired(Some(inputs)) => self.order_kernel(kernel::Order::Desired(Some(inputs))),
+            Effect::Desired(None) => self.remove_all(),
+            Effect::Listen(links) => self.listen_for_guests(links),
+            Effect::Announce {
+                segment,
+                link,
+                mac,
+                address,
+            } => self.announcer.announce(segment, link, mac, address),
+            Effect::Hush(segment) => self.announcer.cancel(segment),
+            Effect::SaveIdentity(membership) => self.save_identity(membership),
+            Effect::SaveCluster(records) => self.save_cluster(records),
+            Effect::SaveAnswered(hosts) => {
+                if let Err(problem) = self.state.save_answered(&hosts) {
+                    warn!("{problem:#}");
+                }
+            }
+            Effect::Answer { call, result } => self.answer(call, result),
+            Effect::AnswerJoin { call, result } => {
+                if let Some(reply) = self.joins.remove(&call) {
+                    // Nobody waits any more: the newcomer will ask again.
+                    let _ = reply.send(join_reply(result));
+                }
+            }
+            Effect::Note(note) => match note.level {
+                Level::Warn => warn!("{}", note.text),
+                Level::Info => info!("{}", note.text),
+                Level::Debug => debug!("{}", note.text),
+            },
+        }
+    }
+
+    fn send(&self, to: HostId, said: Said) {
+        // What cannot be sent is lost; every machine says again what matters.
+        let _ = match said {
+            Said::Election(message) => self.transport.send_election(to, message),
+            Said::Membership(packet) => self.transport.send_bulk(to, Bulk::Membership(packet)),
+            Said::Gossip(message) => self.transport.send_bulk(to, Bulk::Gossip(message)),
+            Said::Lease(message) => self.transport.send_leases(to, message),
+        };
+    }
+
+    fn order_address(&self, order: address::Order) {
+        if self.addresses.send(order).is_err() {
+            error!("the thread for gateway addresses is gone");
+        }
+    }
+
+    pub(crate) fn order_kernel(&self, order: kernel::Order) {
+        if self.kernel.send(order).is_err() {
+            error!("the kernel's thread is gone");
+        }
+    }
+
+    fn append(&self, sequence: u64, records: Vec<JournalRecord>) {
+        match &self.journal {
+            Some(journal) if journal.send(disk::Order::Append { sequence, records }).is_ok() => {}
+            _ => debug!(sequence, "not written: there is no journal"),
+        }
+    }
+
+    pub(crate) fn compact(&self, snapshot: Recovered) {
+        if let Some(journal) = &self.journal {
+            let order = disk::Order::Compact {
+                sequence: snapshot.sequence,
+                records: snapshot.records,
+            };
+            // A thread that is gone has told why.
+            let _ = journal.send(order);
+        }
+    }
+
+    fn call_join(&mut self, to: SocketAddr, request: JoinRequest) {
+        let events = self.events.clone();
+        let request = crate::grpc::JoinRequest {
+            host: request.host,
+            token: String::new(),
+            cluster: request.cluster,
+        };
+        // Owns nothing but the call; cancelled when the agent ends.
+        self.tasks.spawn(async move {
+            let result = join(to, request, JOIN_PATIENCE).await;
+            let _ = events.send(Event::Welcome(to, result));
+        });
+    }
+
+    fn call_invite(&mut self, call: Call, to: SocketAddr) {
+        let events = self.events.clone();
+        let cluster = match self.identity.membership {
+            Membership::Formed(cluster) => cluster,
+            Membership::Unformed | Membership::Left { .. } => return,
+        };
+        let Some(listen) = self.facts.as_ref().map(|facts| facts.listen) else {
+            return;
+        };
+        let invitation = Invitation {
+            cluster,
+            address: listen,
+            token: String::new(),
+        };
+        // Owns nothing but the call; cancelled when the agent ends.
+        self.tasks.spawn(async move {
+            let result = invite(to, invitation, INVITE_PATIENCE).await;
+            let _ = events.send(Event::Invited(call, to, result));
+        });
+    }
+
+    fn answer(&mut self, call: Call, result: Result<Done, Refusal>) {
+        if let Some(reply) = self.invites.remove(&call) {
+            let _ = reply.send(result.map(|_| ()).map_err(|refusal| refuse(&refusal)));
+        } else if let Some(reply) = self.calls.remove(&call) {
+            // The operator has gone away; what was done is done.
+            let _ = reply.send(result);
+        }
+    }
+
+    fn listen_for_guests(&mut self, links: BTreeMap<SegmentId, IfName>) {
+        self.ports.retain(|segment, (link, _)| links.get(segment) == Some(link));
+        for (segment, link) in links {
+            let dhcp = self.dhcp.clone();
+            self.ports
+                .entry(segment)
+                .or_insert_with(|| (link.clone(), Port::open(segment, link, dhcp)));
+        }
+    }
+
+    fn remove_all(&mut self) {
+        let (done, answer) = oneshot::channel();
+        let events = self.events.clone();
+        self.order_kernel(kernel::Order::RemoveAll {
+            guests: self.leave_by_force,
+            done,
+        });
+        self.leave_by_force = kernel::Guests::Keep;
+        // Owns nothing but the answer; cancelled when the agent ends.
+        self.tasks.spawn(async move {
+            if let Ok(removed) = answer.await {
+                let _ = events.send(Event::RemovedAll(removed));
+            }
+        });
+    }
+
+    fn save_identity(&mut self, membership: Membership) {
+        let before = self.identity.membership;
+        self.identity.membership = membership;
+        if let Membership::Left { next } = membership {
+            self.identity.host = next;
+        }
+        if let Err(problem) = self.state.save_identity(&self.identity) {
+            error!("{problem:#}; a restart would not know the cluster");
+        }
+        self.standing.update(|standing| standing.host = self.identity.host);
+        if before != membership {
+            self.journal = None;
+            if let Err(problem) = self.state.forget() {
+                error!("{problem:#}");
+            }
+            if let Membership::Formed(_) = membership
+                && let Err(problem) = self.open_journal()
+            {
+                error!("{problem:#}");
+            }
+        }
+    }
+
+    /// Opens the journal and starts its thread; what it held is the caller's to have read before.
+    pub(crate) fn open_journal(&mut self) -> Result<()> {
+        let (journal, _) = self.state.journal()?;
+        self.start_journal(journal)
+    }
+
+    pub(crate) fn start_journal(&mut self, journal: crate::journal::Journal) -> Result<()> {
+        self.journal_life += 1;
+        let (events, life) = (self.events.clone(), self.journal_life);
+        self.journal = Some(disk::start(journal, move |report| {
+            let _ = events.send(Event::Disk(life, report));
+        })?);
+        Ok(())
+    }
+
+    fn save_cluster(&self, records: Vec<Record>) {
+        let records: Vec<Vec<u8>> = records
+            .into_iter()
+            .map(|record| overlayd_proto::gossip::Record::from(record).encode_to_vec())
+            .collect();
+        if let Err(problem) = self.state.save_cluster(&records) {
+            warn!("{problem:#}; after a restart the other hosts tell it again");
+        }
+    }
+
+    /// Listens for the other hosts, and probes, from where this host is on its underlay now.
+    pub(crate) fn listen(&mut self, facts: &Facts) -> Result<()> {
+        self.facts = Some(facts.clone());
+        if self.server.as_ref().is_none_or(|(address, _)| *address != facts.listen) {
+            self.server = None;
+            let server = Server::start(facts.listen, self.standing.clone(), self.inbox.clone())
+                .with_context(|| format!("cannot listen on {} for other hosts", facts.listen))?;
+            self.server = Some((facts.listen, server));
+        }
+        if self.prober.as_ref().is_none_or(|(address, _)| *address != facts.vtep) {
+            let sources = match facts.vtep {
+                IpAddr::V4(v4) => Sources { v4: Some(v4), v6: None },
+                IpAddr::V6(v6) => Sources { v4: None, v6: Some(v6) },
+            };
+            self.prober = match Prober::open(sources, self.probes.clone()) {
+                Ok(prober) => Some((facts.vtep, prober)),
+                Err(problem) => {
+                    warn!(%problem, "hosts cannot be probed by ICMP echo; a dead gateway host is replaced some seconds later");
+                    None
+                }
+            };
+        }
+        Ok(())
+    }
+
+    pub(crate) fn next_call(&mut self) -> Call {
+        self.last_call += 1;
+        Call(self.last_call)
+    }
+
+    /// Tells systemd, once.
+    pub(crate) fn ready(&mut self) {
+        if !self.is_ready {
+            self.is_ready = true;
+            info!("ready");
+            // Without systemd there is nobody to tell.
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        }
+    }
+
+    pub(crate) fn watchdog(&mut self) {
+        if let Some((every, last)) = &mut self.watchdog
+            && last.elapsed() >= *every
+        {
+            *last = Instant::now();
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+
+    pub(crate) fn next_watchdog(&self) -> Option<Duration> {
+        self.watchdog.map(|(every, last)| every.saturating_sub(last.elapsed()))
+    }
+}

@@ -1,0 +1,38 @@
+//! The edge of overlayd: sockets, netlink, files and clocks around the pure `overlayd_core`.
+
+pub mod args;
+pub mod clock;
+pub mod effects;
+pub mod event_loop;
+pub mod grpc;
+pub mod journal;
+pub mod netlink;
+pub mod nft;
+pub mod sockets;
+pub mod start;
+pub mod state_dir;
+pub mod sysctl;
+pub mod workers;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use overlayd_core::config::{HostConfig, built_host};
+
+/// Where the configuration lies unless the command line says otherwise; it may be missing.
+const DEFAULT_CONFIG: &str = "/etc/overlayd/overlayd.yaml";
+
+/// Reads and checks a host's configuration.
+///
+/// # Errors
+/// The file cannot be read, or everything that is wrong with it.
+pub fn read_config(path: &Path) -> Result<HostConfig> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound && path == Path::new(DEFAULT_CONFIG) => {
+            String::new()
+        }
+        Err(problem) => return Err(problem).with_context(|| format!("cannot read {}", path.display())),
+    };
+    built_host(&text, &path.display().to_string()).map_err(|errors| anyhow!("{errors}"))
+}

@@ -1,0 +1,266 @@
+//! Does what a plan says, in its order, and tells for each op that failed why and whether to try again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use nix::errno::Errno;
+use overlayd_core::id::IfName;
+use overlayd_core::observed::Sysctl;
+use overlayd_core::plan::Op;
+
+use super::address::link_by_name;
+use super::connection::Connection;
+use super::encode::{self, Indexes};
+use super::error::{Error, Outlook, Refusal};
+use crate::{nft, sysctl};
+
+/// What became of a list of ops.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// How many were done.
+    pub done: usize,
+    /// Those that failed, in order.
+    pub failures: Vec<Failure>,
+    /// How many were not tried because the link that they are about could not be made.
+    pub not_tried: usize,
+    /// The values that sysctls had before, so that leaving can put them back.
+    pub replaced: Vec<(Sysctl, u32)>,
+}
+
+impl Applied {
+    /// The gravest outlook among the failures, or nothing where all went well.
+    pub fn outlook(&self) -> Option<Outlook> {
+        let grade = |outlook: &Outlook| match outlook {
+            Outlook::Skip => 0,
+            Outlook::Retry => 1,
+            Outlook::Fatal => 2,
+        };
+        self.failures.iter().map(Failure::outlook).max_by_key(grade)
+    }
+}
+
+/// An op that was not done.
+#[derive(Debug)]
+pub struct Failure {
+    /// The op.
+    pub op: Op,
+    /// Why not.
+    pub error: Error,
+}
+
+impl Failure {
+    /// Whether another try can help.
+    pub fn outlook(&self) -> Outlook {
+        self.error.outlook()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` failed: {}", self.op, self.error)
+    }
+}
+
+/// One run over a list of ops.
+struct Run<'a> {
+    connection: &'a mut Connection,
+    ops: &'a [Op],
+    /// The interfaces met so far.
+    indexes: Indexes,
+    /// Ops whose requests are in the datagram that is being filled, in its order.
+    batch: Vec<usize>,
+    /// Links that could not be made: what is about them would only fail for the same reason.
+    unmade: BTreeSet<IfName>,
+    failed: BTreeMap<usize, Error>,
+    not_tried: usize,
+    replaced: Vec<(Sysctl, u32)>,
+}
+
+/// Does all ops in order; a failing one does not stop the rest.
+pub(super) async fn apply(connection: &mut Connection, ops: &[Op]) -> Applied {
+    let mut run = Run {
+        connection,
+        ops,
+        indexes: Indexes::default(),
+        batch: Vec::new(),
+        unmade: BTreeSet::new(),
+        failed: BTreeMap::new(),
+        not_tried: 0,
+        replaced: Vec::new(),
+    };
+    for (at, op) in ops.iter().enumerate() {
+        if let Err(error) = run.step(at, op).await {
+            run.fail(at, error);
+        }
+        if run.connection.is_full() {
+            run.flush();
+            tokio::task::yield_now().await;
+        }
+    }
+    run.flush();
+    let Run {
+        failed,
+        not_tried,
+        replaced,
+        ..
+    } = run;
+    let failures: Vec<_> = failed
+        .into_iter()
+        .map(|(at, error)| Failure {
+            op: ops[at].clone(),
+            error,
+        })
+        .collect();
+    Applied {
+        done: ops.len() - failures.len() - not_tried,
+        failures,
+        not_tried,
+        replaced,
+    }
+}
+
+impl Run<'_> {
+    async fn step(&mut self, at: usize, op: &Op) -> Result<(), Error> {
+        match op {
+            Op::SetSysctl { sysctl, value } => {
+                self.flush();
+                let path = sysctl.path();
+                let before = sysctl::read(&path)?.and_then(|text| text.parse().ok());
+                sysctl::write(&path, &value.to_string())?;
+                self.replaced.extend(
+                    before
+                        .filter(|before| before != value)
+                        .map(|before| (sysctl.clone(), before)),
+                );
+                Ok(())
+            }
+            Op::ReplaceTable { table } => {
+                self.flush();
+                Ok(nft::replace(table).await?)
+            }
+            Op::DeleteTable { table } => {
+                self.flush();
+                Ok(nft::delete(*table).await?)
+            }
+            _ => self.push(at, op),
+        }
+    }
+
+    /// Adds the op's request to the datagram, once its interfaces are known.
+    fn push(&mut self, at: usize, op: &Op) -> Result<(), Error> {
+        for link in encode::links(op).into_iter().flatten() {
+            if self.unmade.contains(link) {
+                self.not_tried += 1;
+                return Ok(());
+            }
+            if self.indexes.contains_key(link) {
+                continue;
+            }
+            // It may be one that is made by a request before this one.
+            self.flush();
+            match link_by_name(self.connection, link)? {
+                Some(message) => {
+                    self.indexes.insert(link.clone(), message.header.index);
+                }
+                None if self.unmade.contains(link) => {
+                    self.not_tried += 1;
+                    return Ok(());
+                }
+                None if is_undone_by_absence(op) => return Ok(()),
+                None => return Err(Error::NoInterface(link.clone())),
+            }
+        }
+        let Some((message, flags)) = encode::request(op, &self.indexes) else {
+            return Ok(());
+        };
+        self.connection.push(&message, flags);
+        self.batch.push(at);
+        // Whatever name an index had is no longer sure after these.
+        if let Some(link) = changed_link(op) {
+            self.flush();
+            self.indexes.remove(link);
+        }
+        Ok(())
+    }
+
+    /// Sends the datagram and books what was refused.
+    fn flush(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        match self.connection.flush() {
+            Ok(refused) => {
+                for (place, refusal) in refused {
+                    let at = batch[place];
+                    if !is_harmless(&self.ops[at], &refusal) {
+                        let error = self.explain(at, refusal);
+                        self.fail(at, error);
+                    }
+                }
+            }
+            Err(Error::Open(error)) => {
+                let text = error.to_string();
+                for at in batch {
+                    self.fail(at, Error::Open(std::io::Error::new(error.kind(), text.clone())));
+                }
+            }
+            // Some may have been done: the next look tells which.
+            Err(error) => {
+                let text = error.to_string();
+                for at in batch {
+                    self.fail(at, Error::Lost(std::io::Error::other(text.clone())));
+                }
+            }
+        }
+    }
+
+    fn explain(&mut self, at: usize, refusal: Refusal) -> Error {
+        match made_link(&self.ops[at]) {
+            Some(link) if refusal.errno == Errno::EEXIST => match link_by_name(self.connection, link) {
+                Ok(Some(_)) => Error::InTheWay(link.clone()),
+                Ok(None) | Err(_) => Error::Refused(refusal),
+            },
+            Some(_) | None => Error::Refused(refusal),
+        }
+    }
+
+    fn fail(&mut self, at: usize, error: Error) {
+        self.unmade.extend(made_link(&self.ops[at]).cloned());
+        self.failed.insert(at, error);
+    }
+}
+
+fn made_link(op: &Op) -> Option<&IfName> {
+    match op {
+        Op::AddBridge { link, .. } | Op::AddVxlan { link, .. } | Op::AddMacvlan { link, .. } => Some(link),
+        _ => None,
+    }
+}
+
+fn changed_link(op: &Op) -> Option<&IfName> {
+    match op {
+        Op::DeleteLink { link } => Some(link),
+        _ => made_link(op),
+    }
+}
+
+/// Ops that are as good as done when their interface is gone.
+fn is_undone_by_absence(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::DeleteLink { .. }
+            | Op::RemoveFlood { .. }
+            | Op::RemoveRemote { .. }
+            | Op::RemoveBehind { .. }
+            | Op::RemoveLocal { .. }
+            | Op::RemoveAddress { .. }
+            | Op::UnshadowGroup { .. }
+    )
+}
+
+/// Refusals that say that the op had been done before.
+fn is_harmless(op: &Op, refusal: &Refusal) -> bool {
+    is_undone_by_absence(op)
+        && matches!(
+            refusal.errno,
+            Errno::ENODEV | Errno::ENOENT | Errno::ESRCH | Errno::EADDRNOTAVAIL
+        )
+}

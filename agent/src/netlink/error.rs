@@ -1,0 +1,147 @@
+//! What goes wrong at the kernel's door, in words for an operator, and what to do about it.
+
+use std::fmt;
+use std::io;
+
+use nix::errno::Errno;
+use overlayd_core::id::IfName;
+
+/// Whether an op that failed is worth another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// Something moved while we worked: look again, and if the op is still due, try again.
+    Retry,
+    /// This op will not succeed as things stand; the others are not touched by that.
+    Skip,
+    /// No op will succeed until an operator mends the host.
+    Fatal,
+}
+
+/// A request that the kernel did not take, with its own words where it gave some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The error number.
+    pub errno: Errno,
+    /// The kernel's extended acknowledgement.
+    pub text: Option<String>,
+}
+
+impl Refusal {
+    /// Whether another try can help.
+    pub fn outlook(&self) -> Outlook {
+        match self.errno {
+            Errno::EPERM | Errno::EACCES => Outlook::Fatal,
+            Errno::ENODEV
+            | Errno::ENXIO
+            | Errno::ENOENT
+            | Errno::ESRCH
+            | Errno::EBUSY
+            | Errno::EAGAIN
+            | Errno::EINTR
+            | Errno::ENETDOWN
+            | Errno::ENETUNREACH
+            | Errno::EADDRNOTAVAIL
+            | Errno::ENOBUFS
+            | Errno::ENOMEM => Outlook::Retry,
+            _ => Outlook::Skip,
+        }
+    }
+
+    /// What an operator can do, where there is something.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self.errno {
+            Errno::EPERM | Errno::EACCES => {
+                Some("run overlayd as root or with the capability CAP_NET_ADMIN (the unit gives it)")
+            }
+            Errno::EOPNOTSUPP => Some("the kernel lacks this: load or install the module (vxlan, bridge, macvlan)"),
+            Errno::EADDRINUSE => {
+                Some("another VXLAN device uses the port with other flags: `ip -d link show type vxlan`")
+            }
+            Errno::ENOBUFS => {
+                Some("for a multicast group, raise net.ipv4.igmp_max_memberships; else the host is out of memory")
+            }
+            Errno::ENODEV | Errno::ENXIO => Some("the interface went away meanwhile; the agent looks again"),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.errno.desc())?;
+        if let Some(text) = &self.text {
+            write!(f, ": {text}")?;
+        }
+        if let Some(hint) = self.hint() {
+            write!(f, "; {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why the kernel could not be asked or told something. Whatever the error, the next call starts on a sound socket.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No netlink socket: nothing works.
+    #[error("cannot open a netlink socket: {0}")]
+    Open(#[source] io::Error),
+    /// Answers were lost; what was asked for may or may not have been done, so look at the kernel again.
+    #[error("the kernel's answer was lost ({0}); looking again")]
+    Lost(#[source] io::Error),
+    /// The kernel refused; nothing was changed by this request.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// A list changed each time it was read; nothing was changed.
+    #[error("the kernel's list changed during each of {tries} readings; looking again later")]
+    Restless {
+        /// How often it was read.
+        tries: u32,
+    },
+    /// An interface that is needed is not there; nothing was changed.
+    #[error("there is no interface {0}; the agent looks again when it appears")]
+    NoInterface(IfName),
+    /// A link of this name appeared while we worked; nothing was changed.
+    #[error(
+        "a link named {0} is there that was not before; the agent looks again, and leaves it alone if it is foreign"
+    )]
+    InTheWay(IfName),
+    /// A switch under `/proc/sys` could not be read or written; nothing was changed.
+    #[error("{0}")]
+    Sysctl(#[from] crate::sysctl::Error),
+    /// nftables did not take the script; the old rules stand.
+    #[error("{0}")]
+    Nft(#[from] crate::nft::Error),
+}
+
+impl Error {
+    /// Whether another try can help.
+    pub fn outlook(&self) -> Outlook {
+        match self {
+            Error::Open(_) => Outlook::Fatal,
+            Error::Lost(_) | Error::Restless { .. } | Error::NoInterface(_) | Error::InTheWay(_) => Outlook::Retry,
+            Error::Refused(refusal) => refusal.outlook(),
+            Error::Sysctl(error) => error.outlook(),
+            Error::Nft(error) => error.outlook(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_vxlan_is_named_with_its_own_words_and_the_mend() {
+        let text = Some("Unknown device type".to_owned());
+        let refusal = Refusal {
+            errno: Errno::EOPNOTSUPP,
+            text,
+        };
+        let told = refusal.to_string();
+        assert!(
+            told.contains("Unknown device type") && told.contains("install the module (vxlan"),
+            "{told}"
+        );
+        assert_eq!(refusal.outlook(), Outlook::Skip);
+    }
+}

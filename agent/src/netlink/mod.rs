@@ -1,0 +1,149 @@
+//! The kernel's network configuration over rtnetlink: what there is, what is to be done, what happened.
+//!
+//! ```text
+//!   observe ─► Host ─► plan ─► [Op] ─► encode ─► connection ─► kernel ─► watch ─► "look again"
+//!                                 └──► sysctl · nft                └───► sightings of guests
+//! ```
+//! Nothing here decides, and nothing is remembered from one call to the next but an open socket. A socket belongs to
+//! the network namespace of the thread that opened it.
+
+mod address;
+mod apply;
+mod connection;
+mod encode;
+mod error;
+mod facts;
+mod fdb;
+mod observe;
+mod watch;
+
+use std::net::IpAddr;
+
+use overlayd_core::id::{IfName, Mac};
+use overlayd_core::mtu::UnderlayMtu;
+use overlayd_core::observed::{Host, Sysctl, TableName};
+use overlayd_core::plan::Op;
+use tokio::sync::Mutex;
+
+use self::connection::Connection;
+pub use address::{Found, GatewayAddress, Renewal};
+pub use apply::{Applied, Failure};
+pub use error::{Error, Outlook, Refusal};
+pub use facts::Carrier;
+pub use watch::{Guest, News, Sighting, Watch};
+
+/// The handle for looking at the kernel and changing it; calls wait for each other.
+///
+/// A call may hold its thread for as long as the kernel holds its configuration lock (removing a link takes about
+/// 20 ms), so the plan's worker has a thread of its own where something else must answer faster.
+pub struct Netlink {
+    connection: Mutex<Connection>,
+}
+
+impl Netlink {
+    /// A handle for the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// There is no netlink socket to be had.
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self {
+            connection: Mutex::new(Connection::open()?),
+        })
+    }
+
+    /// All that a plan looks at; of the sysctls those that are named.
+    ///
+    /// # Errors
+    /// The kernel could not be asked; the next call starts anew.
+    pub async fn observe(&self, sysctls: impl IntoIterator<Item = &Sysctl>) -> Result<Host, Error> {
+        let mut host = observe::host(&mut *self.connection.lock().await)?;
+        for sysctl in sysctls {
+            if let Some(value) = crate::sysctl::read(&sysctl.path())?.and_then(|text| text.parse().ok()) {
+                host.sysctls.insert(sysctl.clone(), value);
+            }
+        }
+        let (inet, bridge) = tokio::join!(
+            crate::nft::observe(TableName::Inet),
+            crate::nft::observe(TableName::Bridge)
+        );
+        for (table, found) in [(TableName::Inet, inet?), (TableName::Bridge, bridge?)] {
+            host.tables.extend(found.map(|seal| (table, seal)));
+        }
+        Ok(host)
+    }
+
+    /// Does all ops in order; a failing one does not stop the rest.
+    ///
+    /// Cancelling it leaves some ops done and some not, as a crash would: the next plan finds out.
+    pub async fn apply(&self, ops: &[Op]) -> Applied {
+        apply::apply(&mut *self.connection.lock().await, ops).await
+    }
+
+    /// The MACs that the host's bridges have learnt behind their ports, by the interfaces' indexes.
+    ///
+    /// # Errors
+    /// The kernel could not be asked; the next call starts anew.
+    pub async fn guests(&self) -> Result<Vec<Guest>, Error> {
+        observe::guests(&mut *self.connection.lock().await)
+    }
+
+    /// The interface of the default route, if there is one.
+    ///
+    /// # Errors
+    /// The kernel could not be asked; the next call starts anew.
+    pub async fn default_route(&self) -> Result<Option<IfName>, Error> {
+        facts::default_route(&mut *self.connection.lock().await)
+    }
+
+    /// The first global address of an interface, IPv4 before IPv6.
+    ///
+    /// # Errors
+    /// The kernel could not be asked; the next call starts anew.
+    pub async fn first_global_address(&self, link: &IfName) -> Result<Option<IpAddr>, Error> {
+        facts::first_global_address(&mut *self.connection.lock().await, link)
+    }
+
+    /// What the route to an address carries, or nothing where there is no route.
+    ///
+    /// # Errors
+    /// The kernel could not be asked; the next call starts anew.
+    pub async fn route_mtu(&self, to: IpAddr) -> Result<Option<UnderlayMtu>, Error> {
+        facts::route_mtu(&mut *self.connection.lock().await, to)
+    }
+
+    /// The MTU of an interface, or nothing where it is not there.
+    ///
+    /// # Errors
+    /// The kernel could not be asked; the next call starts anew.
+    pub async fn link_mtu(&self, link: &IfName) -> Result<Option<UnderlayMtu>, Error> {
+        facts::link_mtu(&mut *self.connection.lock().await, link)
+    }
+
+    /// The carrier of an interface; one that is not there has none.
+    ///
+    /// # Errors
+    /// The kernel could not be asked; the next call starts anew.
+    pub async fn carrier(&self, link: &IfName) -> Result<Carrier, Error> {
+        facts::carrier(&mut *self.connection.lock().await, link)
+    }
+
+    /// Tells the kernel the addresses of remote guests, so that asking for them does not flood the segment. Entries
+    /// are `extern_learn`: they do not count against the machine-wide limit. Returns how many the kernel refused.
+    ///
+    /// # Errors
+    /// The interface is missing or the answer was lost; some may have been set.
+    pub async fn set_neighbours(&self, link: &IfName, neighbours: &[(IpAddr, Mac)]) -> Result<usize, Error> {
+        let connection = &mut *self.connection.lock().await;
+        let device = address::link_by_name(connection, link)?.ok_or_else(|| Error::NoInterface(link.clone()))?;
+        let mut refused = 0;
+        for (address, mac) in neighbours {
+            let (message, flags) = fdb::set_neighbour(device.header.index, *address, *mac);
+            connection.push(&message, flags);
+            if connection.is_full() {
+                refused += connection.flush()?.len();
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(refused + connection.flush()?.len())
+    }
+}

@@ -1,0 +1,213 @@
+//! The gateway's DHCP socket on `gw-<segment>`.
+//!
+//! Both ways through one packet socket: a guest without an address cannot be sent to through the host's IP stack, and
+//! only the frame tells which station really sent a message. The macvlan sees broadcasts of guests as well as what
+//! they send to the gateway's virtual MAC when they renew; on the bridge only the former would arrive.
+//!
+//! A UDP socket on port 67 of the same interface stands by without ever being read: without it the kernel would
+//! answer each renewal with "port unreachable".
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use overlayd_core::gateway::dhcp::datagram::{self, SERVER_PORT};
+use overlayd_core::id::{IfName, Mac, SegmentId};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use super::packet::{Carries, PacketSocket};
+use super::task::Task;
+
+/// Replies that may wait for the task; guests ask again for what is dropped beyond it.
+const QUEUE: usize = 1024;
+/// How long to wait before an interface that is missing is looked for again.
+const REOPEN: Duration = Duration::from_millis(100);
+/// No guest may send more than its MTU; ours goes up to jumbo frames.
+const LARGEST_PACKET: usize = 16 * 1024;
+
+/// A DHCP message from a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The segment it came in on.
+    pub segment: SegmentId,
+    /// The frame's source.
+    pub source: Mac,
+    /// The UDP payload.
+    pub message: Vec<u8>,
+}
+
+/// A DHCP message to a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The frame's destination.
+    pub destination_mac: Mac,
+    /// The gateway address.
+    pub source: Ipv4Addr,
+    /// The guest's address, or the limited broadcast.
+    pub destination: Ipv4Addr,
+    /// The UDP payload.
+    pub message: Vec<u8>,
+}
+
+/// The socket of one segment; dropping it closes it.
+#[derive(Debug)]
+pub struct Port {
+    segment: SegmentId,
+    replies: mpsc::Sender<Reply>,
+    _task: Task,
+}
+
+impl Port {
+    /// Begins to receive on `interface` (`gw-<segment>`), now or as soon as it is there, and whenever it comes back.
+    ///
+    /// While `received` is full nothing is read, and the kernel's own bounded buffer drops what comes beyond it.
+    pub fn open(segment: SegmentId, interface: IfName, received: mpsc::Sender<Received>) -> Self {
+        let (replies, outgoing) = mpsc::channel(QUEUE);
+        let task = Task::spawn(serve(segment, interface, received, outgoing));
+        Self {
+            segment,
+            replies,
+            _task: task,
+        }
+    }
+
+    /// Sends a reply, or drops it if too many wait.
+    pub fn send(&self, reply: Reply) {
+        if self.replies.try_send(reply).is_err() {
+            debug!(segment = %self.segment, "DHCP reply dropped: too many wait");
+        }
+    }
+}
+
+/// Owns both sockets. Safe to cancel anywhere: a message that is lost then is one that its guest repeats.
+async fn serve(
+    segment: SegmentId,
+    interface: IfName,
+    received: mpsc::Sender<Received>,
+    mut outgoing: mpsc::Receiver<Reply>,
+) {
+    // Each reason is said once: while the interface is missing or down, this is tried ten times a second.
+    let mut said = String::new();
+    loop {
+        let ended = match open(&interface) {
+            Ok((socket, _holder)) => {
+                debug!(%segment, %interface, "DHCP socket open");
+                relay(segment, &socket, &received, &mut outgoing).await
+            }
+            Err(error) => Err(error),
+        };
+        let Err(error) = ended else { return };
+        if error.to_string() != said {
+            warn!(%segment, %interface, %error, "no DHCP socket on the gateway interface; trying again until there is");
+            said = error.to_string();
+        }
+        // What waited for the old socket is too old when there is a new one.
+        while outgoing.try_recv().is_ok() {}
+        sleep(REOPEN).await;
+    }
+}
+
+/// Until nobody listens or sends any more.
+async fn relay(
+    segment: SegmentId,
+    socket: &PacketSocket,
+    received: &mpsc::Sender<Received>,
+    outgoing: &mut mpsc::Receiver<Reply>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; LARGEST_PACKET];
+    loop {
+        let (room, length, source) = tokio::select! {
+            biased;
+            reply = outgoing.recv() => {
+                let Some(reply) = reply else { return Ok(()) };
+                send(segment, socket, &reply);
+                continue;
+            }
+            packet = receive(socket, received, &mut buffer) => match packet? {
+                Some(packet) => packet,
+                None => return Ok(()),
+            },
+        };
+        match buffer.get(..length).and_then(datagram::unwrap) {
+            Some(datagram) => room.send(Received {
+                segment,
+                source,
+                message: datagram.payload.to_vec(),
+            }),
+            None => debug!(%segment, %source, length, "no DHCP message in this packet"),
+        }
+    }
+}
+
+/// A packet, once there is room for its message; none when nobody listens any more.
+async fn receive<'a>(
+    socket: &PacketSocket,
+    received: &'a mpsc::Sender<Received>,
+    buffer: &mut [u8],
+) -> io::Result<Option<(mpsc::Permit<'a, Received>, usize, Mac)>> {
+    let Ok(room) = received.reserve().await else {
+        return Ok(None);
+    };
+    let (length, source) = socket.receive(buffer).await?;
+    Ok(Some((room, length, source)))
+}
+
+fn send(segment: SegmentId, socket: &PacketSocket, reply: &Reply) {
+    let Some(packet) = datagram::wrap(reply.source, reply.destination, &reply.message) else {
+        warn!(%segment, length = reply.message.len(), "DHCP reply too long for a packet");
+        return;
+    };
+    if let Err(error) = socket.send(reply.destination_mac, &packet) {
+        debug!(%segment, destination = %reply.destination_mac, %error, "DHCP reply not sent");
+    }
+}
+
+fn open(interface: &IfName) -> io::Result<(PacketSocket, Option<Socket>)> {
+    let socket = PacketSocket::receiving(interface, Carries::Ipv4, &UDP_TO_SERVER)?;
+    let holder = match hold_port(interface) {
+        Ok(holder) => Some(holder),
+        Err(error) => {
+            warn!(%interface, %error, "UDP port {SERVER_PORT} is taken: another DHCP server may answer these guests, too");
+            None
+        }
+    };
+    Ok((socket, holder))
+}
+
+/// Port 67 on this interface, so that the kernel knows it as open; its filter throws all away.
+fn hold_port(interface: &IfName) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec(), Some(Protocol::UDP))?;
+    socket.attach_filter(&[RETURN_NOTHING])?;
+    socket.bind_device(Some(interface.as_str().as_bytes()))?;
+    socket.bind(&SockAddr::from(std::net::SocketAddrV4::new(
+        Ipv4Addr::UNSPECIFIED,
+        SERVER_PORT,
+    )))?;
+    Ok(socket)
+}
+
+// Classic BPF over an IPv4 packet (the packet socket strips the Ethernet header); opcodes of linux/bpf_common.h.
+const LOAD_BYTE: u16 = 0x30;
+const LOAD_HALF: u16 = 0x28;
+const LOAD_HALF_AFTER_HEADER: u16 = 0x48;
+const INDEX_HEADER_LENGTH: u16 = 0xb1;
+const JUMP_EQUAL: u16 = 0x15;
+const JUMP_ANY_BIT: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
+const RETURN_NOTHING: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
+/// UDP, not a later fragment, to port 67.
+const UDP_TO_SERVER: [SockFilter; 9] = [
+    SockFilter::new(LOAD_BYTE, 0, 0, 9),
+    SockFilter::new(JUMP_EQUAL, 0, 5, libc::IPPROTO_UDP as u32),
+    SockFilter::new(LOAD_HALF, 0, 0, 6),
+    SockFilter::new(JUMP_ANY_BIT, 3, 0, 0x1fff),
+    SockFilter::new(INDEX_HEADER_LENGTH, 0, 0, 0),
+    SockFilter::new(LOAD_HALF_AFTER_HEADER, 0, 0, 2),
+    SockFilter::new(JUMP_EQUAL, 1, 0, SERVER_PORT as u32),
+    RETURN_NOTHING,
+    SockFilter::new(RETURN, 0, 0, u32::MAX),
+];

@@ -1,0 +1,33 @@
+//! Sockets that speak to guests and to other hosts' kernels: bytes in, bytes out, nothing decided.
+//!
+//! ```text
+//! guests ─► gw-<segment> ─► dhcp ──► channel ─► event loop        one task per segment, gateway host only
+//!        ◄───────────────── dhcp ◄── send
+//! guests ◄─ gw-<segment> ◄─ arp                                   one task per burst
+//! hosts  ◄─ underlay ─────► icmp ──► channel ─► event loop        one task
+//! ```
+//!
+//! Dropping the handle ends the task and closes its sockets.
+
+use std::io;
+
+use socket2::Socket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+pub mod arp;
+pub mod dhcp;
+pub mod icmp;
+mod packet;
+mod task;
+
+/// What wakes a reader: data, or an error such as "the interface is down", which alone would not count as readable.
+const NEWS: Interest = Interest::READABLE.add(Interest::ERROR);
+
+/// Registers a non-blocking socket with the runtime, for reading.
+fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
+    // SAFETY: `Socket` owns its descriptor, answers `as_raw_fd` with the same one always and closes it when dropped,
+    // which is when the `AsyncFd` that it moves into goes.
+    let watched = unsafe { AsyncFd::register_with_interest(socket, NEWS) };
+    Ok(watched?)
+}

@@ -1,0 +1,125 @@
+//! A packet socket on one interface, and the addresses that the kernel wants for it.
+//!
+//! `SOCK_DGRAM`: the kernel writes the Ethernet header, with the interface's own MAC as the source; on `gw-<segment>`
+//! that is the gateway's virtual MAC.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::sys::socket::{LinkAddr, MsgFlags, SockaddrLike, bind, recvfrom, sendto, setsockopt, sockopt};
+use overlayd_core::id::{IfName, Mac};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use tokio::io::unix::AsyncFd;
+
+/// What waits to be read while the agent is busy: some thousand DHCP messages.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// What the socket carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carries {
+    Ipv4,
+    Arp,
+}
+
+impl Carries {
+    /// The EtherType in network byte order, as `socket(2)` and `sockaddr_ll` want it.
+    fn protocol(self) -> u16 {
+        let ethertype = match self {
+            Self::Ipv4 => libc::ETH_P_IP,
+            Self::Arp => libc::ETH_P_ARP,
+        };
+        (ethertype as u16).to_be()
+    }
+}
+
+pub(super) struct PacketSocket {
+    socket: AsyncFd<Socket>,
+    index: u32,
+    carries: Carries,
+}
+
+impl PacketSocket {
+    /// A socket that receives what `filter` lets through.
+    ///
+    /// # Errors
+    /// No such interface, or no `CAP_NET_RAW`.
+    pub(super) fn receiving(interface: &IfName, carries: Carries, filter: &[SockFilter]) -> io::Result<Self> {
+        let this = Self::sending(interface, carries)?;
+        let socket = this.socket.get_ref();
+        // Filter before binding: until bound, nothing comes in.
+        socket.attach_filter(filter)?;
+        if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+            // Without CAP_NET_ADMIN the machine's limit holds.
+            socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        }
+        bind(socket.as_raw_fd(), &this.address(Mac::ZERO)?)?;
+        Ok(this)
+    }
+
+    /// A socket that only sends: protocol 0 receives nothing (`packet(7)`).
+    ///
+    /// # Errors
+    /// No such interface, or no `CAP_NET_RAW`.
+    pub(super) fn sending(interface: &IfName, carries: Carries) -> io::Result<Self> {
+        let index = nix::net::if_::if_nametoindex(interface.as_str())?;
+        let socket = Socket::new(
+            Domain::PACKET,
+            Type::DGRAM.nonblocking().cloexec(),
+            Some(Protocol::from(0)),
+        )?;
+        Ok(Self {
+            socket: super::watch(socket)?,
+            index,
+            carries,
+        })
+    }
+
+    /// The next packet and the source of its frame. Cancelling loses nothing: a packet is taken only when returned.
+    ///
+    /// # Errors
+    /// The interface went down or away: open the socket anew.
+    pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Mac)> {
+        self.socket
+            .async_io(super::NEWS, |socket| {
+                let (length, from) = recvfrom::<LinkAddr>(socket.as_raw_fd(), buffer)?;
+                let source = from.and_then(|from| from.addr()).map_or(Mac::ZERO, Mac);
+                Ok((length, source))
+            })
+            .await
+    }
+
+    /// Sends at once or not at all.
+    ///
+    /// # Errors
+    /// The interface is down or away, or its queue is full.
+    pub(super) fn send(&self, destination: Mac, packet: &[u8]) -> io::Result<()> {
+        let socket = self.socket.get_ref().as_fd();
+        sendto(
+            socket.as_raw_fd(),
+            packet,
+            &self.address(destination)?,
+            MsgFlags::empty(),
+        )?;
+        Ok(())
+    }
+
+    fn address(&self, mac: Mac) -> io::Result<LinkAddr> {
+        let mut hardware = [0; 8];
+        hardware[..6].copy_from_slice(&mac.0);
+        let address = libc::sockaddr_ll {
+            sll_family: libc::AF_PACKET as u16,
+            sll_protocol: self.carries.protocol(),
+            sll_ifindex: i32::try_from(self.index).map_err(io::Error::other)?,
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 6,
+            sll_addr: hardware,
+        };
+        let length = mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        // SAFETY: the pointer is to a whole `sockaddr_ll` on this stack frame, whose family says so and whose size is
+        // given; `from_raw` copies it.
+        let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(length)) };
+        address.ok_or_else(|| io::Error::other("the C library's sockaddr_ll is not the one that nix knows"))
+    }
+}

@@ -1,0 +1,328 @@
+//! From a configuration to a running agent; and what runs without one: `--check` and `--cleanup`.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use overlayd_core::config::{HostConfig, Trust};
+use overlayd_core::gateway::lease::Recovered;
+use overlayd_core::gossip::Record;
+use overlayd_core::id::HostId;
+use overlayd_core::node::{Disk, Found, Membership, Node, Start};
+use overlayd_proto::control::control_server::ControlServer;
+use prost::Message;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnixListenerStream;
+use tracing::{error, info, warn};
+
+use crate::clock;
+use crate::effects::{Agent, Edge};
+use crate::event_loop::{Event, Inboxes, run as run_loop};
+use crate::grpc::control::Service;
+use crate::grpc::{Identity, Inbox, Standing, Transport};
+use crate::journal;
+use crate::netlink::GatewayAddress;
+use crate::sockets::arp::Announcer;
+use crate::state_dir::StateDir;
+use crate::workers::{address, disk, kernel};
+
+/// The configuration is well written and cannot be used by this version.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(String);
+
+/// Room for messages of other hosts that the loop has not taken yet.
+const PEER_QUEUE: usize = 4096;
+/// Room for guests' messages: a burst of boots.
+const DHCP_QUEUE: usize = 4096;
+
+/// Runs the agent until a signal ends it.
+///
+/// # Errors
+/// It could not start, or something it needs has failed; the network stays as it is.
+pub fn run(config: HostConfig, config_path: PathBuf) -> Result<()> {
+    if config.cluster.trust == Trust::MutualTls {
+        return Err(Unusable(
+            "`cluster.insecure` is false, and this version cannot do TLS between hosts yet; it refuses to run without \
+             being told so\nhint: in a laboratory, or on an underlay that nobody else can reach, set `cluster.insecure: true`"
+                .to_owned(),
+        )
+        .into());
+    }
+    warn!("cluster.insecure: hosts speak to each other without TLS; whoever reaches the underlay can take part");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    runtime.block_on(serve(config, config_path))
+}
+
+async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
+    let state = StateDir::open(&config.state_dir)?;
+    let identity = state.begin(HostId(random()?))?;
+    let (journal, leases, disk_state) = open_journal(&state)?;
+    let records = cluster(&state)?;
+    let found = found_addresses()?;
+    let (events, inbox_events) = mpsc::unbounded_channel();
+    let control = control_socket(&config.control_socket, events.clone()).await?;
+
+    let (election, inbox_election) = mpsc::channel(PEER_QUEUE);
+    let (rest, inbox_peers) = mpsc::channel(PEER_QUEUE);
+    let (probes, inbox_probes) = mpsc::channel(PEER_QUEUE);
+    let (dhcp, inbox_dhcp) = mpsc::channel(DHCP_QUEUE);
+    let inbox = Inbox { election, rest };
+    let cluster_id = match identity.membership {
+        Membership::Formed(cluster) => Some(cluster),
+        Membership::Unformed | Membership::Left { .. } => None,
+    };
+    let standing = Identity::new(Standing {
+        host: identity.host,
+        instance: identity.instance,
+        cluster: cluster_id,
+        removed: Default::default(),
+    });
+    let tell = events.clone();
+    let kernel = kernel::start(config.clone(), config.state_dir.clone(), move |report| {
+        let _ = tell.send(Event::Kernel(report));
+    })?;
+    let tell = events.clone();
+    let addresses = address::start(move |group, event| {
+        let _ = tell.send(Event::Address(group, event));
+    })?;
+    let answered = state.answered();
+    let mut edge = Edge {
+        config_path,
+        state,
+        identity,
+        transport: Transport::new(standing.clone(), inbox.clone()),
+        standing,
+        inbox,
+        server: None,
+        prober: None,
+        probes,
+        announcer: Announcer::new(),
+        dhcp,
+        ports: BTreeMap::new(),
+        addresses,
+        kernel,
+        journal: None,
+        journal_life: 0,
+        events,
+        tasks: tokio::task::JoinSet::new(),
+        calls: BTreeMap::new(),
+        joins: BTreeMap::new(),
+        invites: BTreeMap::new(),
+        last_call: 0,
+        look: kernel::Look::default(),
+        blind: None,
+        removed_lines: Vec::new(),
+        leave_by_force: kernel::Guests::Keep,
+        facts: None,
+        started_wall: clock::wall_millis(),
+        is_ready: false,
+        watchdog: watchdog(),
+    };
+    edge.start_journal(journal)?;
+    let start = Start {
+        host: identity.host,
+        instance: identity.instance,
+        membership: identity.membership,
+        seed: random()?,
+        config,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        records,
+        leases,
+        disk: disk_state,
+        found,
+        answered,
+    };
+    let node = Node::new(start, clock::now());
+    info!(host = %identity.host, instance = identity.instance, "overlayd {} starts", env!("CARGO_PKG_VERSION"));
+    if node.waiting().is_some() {
+        // There is nothing to be applied first.
+        edge.ready();
+    }
+    let agent = Agent {
+        node,
+        edge,
+        fatal: None,
+    };
+    let inboxes = Inboxes {
+        election: inbox_election,
+        events: inbox_events,
+        probes: inbox_probes,
+        dhcp: inbox_dhcp,
+        peers: inbox_peers,
+    };
+    let ended = tokio::select! {
+        ended = run_loop(agent, inboxes) => ended.map(|_| ()),
+        ended = control => ended,
+    };
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    ended
+}
+
+/// Serves operators until dropped.
+async fn control_socket(
+    path: &Path,
+    events: mpsc::UnboundedSender<Event>,
+) -> Result<impl Future<Output = Result<()>> + use<>> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    if UnixStream::connect(path).await.is_ok() {
+        bail!("another overlayd listens on {}; stop it first", path.display());
+    }
+    match std::fs::remove_file(path) {
+        Err(problem) if problem.kind() != std::io::ErrorKind::NotFound => {
+            return Err(problem).with_context(|| format!("cannot replace {}", path.display()));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("cannot make the socket {}", path.display()))?;
+    let group = nix::unistd::Group::from_name("overlayd").ok().flatten();
+    let mode = if group.is_some() { 0o660 } else { 0o600 };
+    if let Some(group) = group {
+        nix::unistd::chown(path, None, Some(group.gid))
+            .with_context(|| format!("cannot give {} to the group overlayd", path.display()))?;
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .with_context(|| format!("cannot set the mode of {}", path.display()))?;
+    let server = tonic::transport::Server::builder().serve_with_incoming(
+        ControlServer::new(Service::new(events)),
+        UnixListenerStream::new(listener),
+    );
+    Ok(async move { server.await.context("the control socket failed") })
+}
+
+fn open_journal(state: &StateDir) -> Result<(journal::Journal, Recovered, Disk)> {
+    let (journal, found) = state.journal()?;
+    Ok(match found {
+        journal::Found::New => (journal, Recovered::default(), Disk::Whole),
+        journal::Found::Whole { records, cut } => {
+            if cut > 0 {
+                warn!(
+                    bytes = cut,
+                    "the end of the journal was torn by a crash and is cut: nothing of it was promised"
+                );
+            }
+            let mut recovered = Recovered::default();
+            for bytes in &records {
+                let Some((sequence, record)) = disk::decode(bytes) else {
+                    error!("the journal holds a record that this version cannot read: it counts as lost");
+                    return Ok((journal, Recovered::default(), Disk::Lost));
+                };
+                recovered.sequence = sequence;
+                recovered.records.push(record);
+            }
+            (journal, recovered, Disk::Whole)
+        }
+        journal::Found::Damaged { at, kept } => {
+            error!(
+                at,
+                kept = %kept.display(),
+                "the journal of addresses and leases is damaged: leases that only this host had are lost; this host owns \
+                 and keeps none until it has left (`overlayctl leave --force`) and joined again"
+            );
+            (journal, Recovered::default(), Disk::Lost)
+        }
+    })
+}
+
+fn cluster(state: &StateDir) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for bytes in state.cluster()? {
+        match overlayd_proto::gossip::Record::decode(bytes.as_slice())
+            .ok()
+            .and_then(|record| record.try_into().ok())
+        {
+            Some(record) => records.push(record),
+            None => warn!("a record of the cluster cannot be read; the other hosts tell it again"),
+        }
+    }
+    Ok(records)
+}
+
+fn found_addresses() -> Result<Vec<Found>> {
+    let mut socket = GatewayAddress::open().context("cannot open a netlink socket")?;
+    let found = socket.found().context("cannot read the gateway addresses")?;
+    Ok(found
+        .into_iter()
+        .map(|found| Found {
+            segment: found.segment,
+            term: found.term,
+            remaining: found.remaining,
+        })
+        .collect())
+}
+
+fn watchdog() -> Option<(Duration, Instant)> {
+    let every = sd_notify::watchdog_enabled()?;
+    Some((every / 3, Instant::now()))
+}
+
+/// Numbers that nobody can guess, from the kernel.
+fn random() -> Result<u64> {
+    let mut bytes = [0; 8];
+    let mut source = std::fs::File::open("/dev/urandom").context("cannot open /dev/urandom")?;
+    std::io::Read::read_exact(&mut source, &mut bytes).context("cannot read /dev/urandom")?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Prints what would be done to this host were it formed with the file's segments; changes nothing.
+///
+/// # Errors
+/// The kernel cannot be asked, or the underlay is missing.
+pub fn check(config: HostConfig) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    let plan = runtime.block_on(kernel::rehearse(&config))?;
+    for op in &plan.ops {
+        print_line(&op.to_string());
+    }
+    for finding in &plan.findings {
+        warn!("{finding}");
+    }
+    Ok(())
+}
+
+/// Removes everything that the agent ever made on this host.
+///
+/// # Errors
+/// Guests are attached and `force` does not say to cut them off, an agent runs, or something could not be removed.
+pub fn cleanup(config: HostConfig, force: bool) -> Result<()> {
+    let state = StateDir::open(&config.state_dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    let guests = if force {
+        kernel::Guests::CutOff
+    } else {
+        kernel::Guests::Keep
+    };
+    let removed = runtime.block_on(kernel::clean(&config, guests))?;
+    for line in &removed.lines {
+        print_line(line);
+    }
+    if !removed.kept.is_empty() {
+        bail!("not everything could be removed:\n{}", removed.kept.join("\n"));
+    }
+    let identity = crate::state_dir::Identity {
+        host: HostId(random()?),
+        membership: Membership::Unformed,
+        instance: 0,
+    };
+    state.forget()?;
+    state.save_identity(&identity)
+}
+
+#[allow(clippy::print_stdout)]
+fn print_line(line: &str) {
+    println!("{line}");
+}

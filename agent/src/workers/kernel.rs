@@ -1,0 +1,612 @@
+//! The kernel's thread: it looks at the host, makes it as it should be, and tells what it saw.
+//!
+//! ```text
+//!  Order::Desired ─┐                             ┌─► Report::Facts      who this host is on its underlay
+//!  netlink events ─┼─► look ─► derive ─► diff ─► apply ─► look again ─► Report::Looked
+//!  slow tick ──────┘
+//! ```
+//! It owns the netlink socket for plans and the one for events. A plan is always made from what was just observed;
+//! nothing is remembered about the kernel but the values that sysctls had before, which lie on disk until this host
+//! leaves. It ends when its sender is dropped; what it made stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use overlayd_core::config::{CLUSTER_PORT, HostConfig};
+use overlayd_core::desired::{self, BridgeNetfilter, Desired, Inputs};
+use overlayd_core::election::Uplink;
+use overlayd_core::id::{IfName, Mac};
+use overlayd_core::mtu::UnderlayMtu;
+use overlayd_core::node::Facts;
+use overlayd_core::observed::{Host, LinkKind, Sysctl};
+use overlayd_core::plan::{self, Finding, Op, Plan};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, info, warn};
+
+use crate::netlink::{Carrier, Netlink, Outlook, Watch};
+use crate::{journal, sysctl};
+
+/// What no event tells (a changed nftables table) is found after so long at the latest.
+const LOOK_EVERY: Duration = Duration::from_millis(1500);
+/// Events come in bursts: after the first one the rest is waited for so long.
+const SETTLE: Duration = Duration::from_millis(3);
+/// A failed op that may succeed later is tried again after so long.
+const RETRY: Duration = Duration::from_millis(500);
+/// A plan that leaves another plan behind is followed at most so often without a pause.
+const ROUNDS: u32 = 4;
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Order {
+    /// The host should be like this from now on; `None`: look, but change nothing.
+    Desired(Option<Box<Inputs>>),
+    /// Another configuration: the facts may be others.
+    Config(Box<HostConfig>),
+    /// Tell what is due.
+    Plan(oneshot::Sender<Result<Plan, String>>),
+    /// Tell the guest ports of our bridges as they are at this moment.
+    Ports(oneshot::Sender<Result<BTreeMap<IfName, Vec<IfName>>, String>>),
+    /// Remove everything of ours; with guests in the way only by force.
+    RemoveAll {
+        /// What becomes of bridges with guests.
+        guests: Guests,
+        /// What was done.
+        done: oneshot::Sender<Removed>,
+    },
+}
+
+/// What becomes of bridges that guests are attached to when all is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guests {
+    /// They stay.
+    Keep,
+    /// They go.
+    CutOff,
+}
+
+/// What was removed.
+#[derive(Clone, Debug, Default)]
+pub struct Removed {
+    /// As `ip`, `bridge` and `nft` lines.
+    pub lines: Vec<String>,
+    /// What is still there, and why.
+    pub kept: Vec<String>,
+}
+
+/// What was seen.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// This host on its underlay; `None`: there is none.
+    Facts(Option<Facts>),
+    /// A look that ended with nothing left to do, or with what could not be done.
+    Looked(Look),
+    /// The kernel cannot be asked at all.
+    Blind(String),
+}
+
+/// The outcome of a look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Whether a desired state was there to be compared with.
+    pub compared: bool,
+    /// Ops that are still due.
+    pub due: usize,
+    /// What stands in the way.
+    pub findings: Vec<Finding>,
+    /// What the kernel refused.
+    pub failures: Vec<String>,
+    /// The guest ports of our bridges.
+    pub ports: BTreeMap<IfName, Vec<IfName>>,
+    /// The guests that our bridges have heard on them.
+    pub guests: BTreeMap<IfName, BTreeMap<Mac, IfName>>,
+}
+
+/// Starts the thread; `report` is called there.
+///
+/// # Errors
+/// There is no netlink socket to be had, or no thread.
+pub fn start(
+    config: HostConfig,
+    state_dir: PathBuf,
+    report: impl Fn(Report) + Send + 'static,
+) -> Result<mpsc::UnboundedSender<Order>> {
+    let (orders, inbox) = mpsc::unbounded_channel();
+    let netlink = Netlink::open().context("cannot open a netlink socket")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    let watch = {
+        let _guard = runtime.enter();
+        Watch::open().context("cannot listen to the kernel's network events")?
+    };
+    let mut worker = Worker {
+        netlink,
+        config,
+        desired: None,
+        facts: None,
+        told_facts: false,
+        replaced: Replaced::open(state_dir.join("sysctls")),
+        told: None,
+        report,
+    };
+    std::thread::Builder::new()
+        .name("kernel".into())
+        .spawn(move || runtime.block_on(worker.run(inbox, watch)))
+        .context("cannot start a thread")?;
+    Ok(orders)
+}
+
+struct Worker<R> {
+    netlink: Netlink,
+    config: HostConfig,
+    desired: Option<Box<Inputs>>,
+    facts: Option<Facts>,
+    told_facts: bool,
+    replaced: Replaced,
+    told: Option<Look>,
+    report: R,
+}
+
+impl<R: Fn(Report)> Worker<R> {
+    async fn run(&mut self, mut inbox: mpsc::UnboundedReceiver<Order>, mut watch: Watch) {
+        let mut look_at = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                order = inbox.recv() => match order {
+                    Some(order) => {
+                        self.take(order).await;
+                        look_at = Instant::now();
+                    }
+                    None => return,
+                },
+                () = sleep_until(look_at) => look_at = Instant::now() + self.look(&mut inbox).await,
+                news = watch.next() => match news {
+                    Ok(news) if news.asks_for_a_look() || !news.guests.is_empty() => {
+                        look_at = look_at.min(Instant::now() + SETTLE);
+                    }
+                    Ok(_) => {}
+                    Err(problem) => {
+                        warn!(%problem, "the kernel's events cannot be read; looking at everything");
+                        tokio::time::sleep(RETRY).await;
+                        look_at = Instant::now();
+                    }
+                },
+            }
+        }
+    }
+
+    async fn take(&mut self, order: Order) {
+        match order {
+            Order::Desired(inputs) => self.desired = inputs,
+            Order::Config(config) => self.config = *config,
+            Order::Plan(reply) => {
+                let plan = self
+                    .plan()
+                    .await
+                    .map(|(plan, _)| plan)
+                    .map_err(|problem| format!("{problem:#}"));
+                // Nobody waits any more: nothing was changed.
+                let _ = reply.send(plan);
+            }
+            Order::Ports(reply) => {
+                let seen = self.netlink.observe([]).await;
+                // As above.
+                let _ = reply.send(seen.map(|seen| ports(&seen)).map_err(|problem| problem.to_string()));
+            }
+            Order::RemoveAll { guests, done } => {
+                self.desired = None;
+                let removed = self.remove_all(guests).await;
+                let _ = done.send(removed);
+            }
+        }
+    }
+
+    /// One look, with all that follows from it; how long until the next.
+    async fn look(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Duration {
+        if let Err(problem) = self.tell_facts().await {
+            (self.report)(Report::Blind(format!("{problem:#}")));
+            return RETRY;
+        }
+        let mut failures = Vec::new();
+        let mut again = LOOK_EVERY;
+        for _ in 0..ROUNDS {
+            let (plan, seen) = match self.plan().await {
+                Ok(found) => found,
+                Err(problem) => {
+                    (self.report)(Report::Blind(format!("{problem:#}")));
+                    return RETRY;
+                }
+            };
+            // Something newer has come meanwhile: what would be done now is out of date.
+            let mut newer = false;
+            while let Ok(order) = inbox.try_recv() {
+                self.take(order).await;
+                newer = true;
+            }
+            if newer {
+                continue;
+            }
+            if plan.ops.is_empty() || !failures.is_empty() {
+                self.tell(&plan, seen, failures).await;
+                return again;
+            }
+            for op in &plan.ops {
+                debug!(%op, "due");
+            }
+            let applied = self.netlink.apply(&plan.ops).await;
+            self.replaced.remember(&applied.replaced);
+            if applied.done > 0 {
+                info!(ops = applied.done, "plan applied");
+            }
+            for failure in &applied.failures {
+                error!("{failure}");
+                failures.push(failure.to_string());
+            }
+            match applied.outlook() {
+                Some(Outlook::Retry) => again = RETRY,
+                Some(Outlook::Skip | Outlook::Fatal) | None => {}
+            }
+        }
+        RETRY
+    }
+
+    async fn plan(&self) -> Result<(Plan, Host)> {
+        let Some(inputs) = &self.desired else {
+            return Ok((Plan::default(), self.netlink.observe([]).await?));
+        };
+        // Guest ports are in what is desired only because rules name them: they are as they were just seen.
+        let sysctls = desired::derive(inputs).sysctls;
+        let seen = self.netlink.observe(sysctls.keys()).await?;
+        let desired = desired::derive(&with_ports(inputs, &seen));
+        let missing: Vec<_> = desired
+            .sysctls
+            .keys()
+            .filter(|sysctl| !sysctls.contains_key(sysctl))
+            .collect();
+        let seen = if missing.is_empty() {
+            seen
+        } else {
+            self.netlink.observe(desired.sysctls.keys()).await?
+        };
+        Ok((plan::diff(&desired, &seen), seen))
+    }
+
+    async fn tell(&mut self, plan: &Plan, seen: Host, failures: Vec<String>) {
+        let ports = ports(&seen);
+        let guests = match self.netlink.guests().await {
+            Ok(guests) => by_bridge(&guests, &ports),
+            Err(problem) => {
+                warn!(%problem, "the bridges' tables cannot be read");
+                BTreeMap::new()
+            }
+        };
+        let look = Look {
+            compared: self.desired.is_some(),
+            due: plan.ops.len(),
+            findings: plan.findings.clone(),
+            failures,
+            ports,
+            guests,
+        };
+        if self.told.as_ref() != Some(&look) {
+            for finding in &look.findings {
+                if self.told.as_ref().is_none_or(|told| !told.findings.contains(finding)) {
+                    warn!("{finding}");
+                }
+            }
+            self.told = Some(look.clone());
+            (self.report)(Report::Looked(look));
+        }
+    }
+
+    async fn tell_facts(&mut self) -> Result<()> {
+        let facts = self.facts().await?;
+        if !self.told_facts || self.facts != facts {
+            self.told_facts = true;
+            self.facts.clone_from(&facts);
+            (self.report)(Report::Facts(facts));
+        }
+        Ok(())
+    }
+
+    async fn facts(&self) -> Result<Option<Facts>> {
+        let route = self.netlink.default_route().await?;
+        let host = &self.config.host;
+        let Some(underlay) = host.underlay.clone().or_else(|| route.clone()) else {
+            return Ok(None);
+        };
+        let found = self.netlink.first_global_address(&underlay).await?;
+        let Some(vtep) = host.address.filter(|_| found.is_some()).or(found) else {
+            return Ok(None);
+        };
+        let uplink = host.gateway.uplink.clone().or_else(|| route.clone());
+        let works = match (&uplink, &route) {
+            (Some(uplink), Some(_)) => self.netlink.carrier(uplink).await? == Carrier::Up,
+            _ => false,
+        };
+        let Some(underlay_mtu) = self.underlay_mtu(vtep, &underlay).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Facts {
+            name: host.name.clone().map_or_else(host_name, Ok)?,
+            vtep,
+            listen: self
+                .config
+                .cluster
+                .listen
+                .unwrap_or(SocketAddr::new(vtep, CLUSTER_PORT)),
+            underlay,
+            underlay_mtu,
+            uplink,
+            uplink_works: if works { Uplink::Works } else { Uplink::Down },
+            resolvers: resolvers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
+            bridge_netfilter: bridge_netfilter(),
+        }))
+    }
+
+    /// The least of the routes to all peers, and of the underlay itself where there are none.
+    async fn underlay_mtu(&self, vtep: IpAddr, underlay: &IfName) -> Result<Option<UnderlayMtu>> {
+        let mut least = self.netlink.link_mtu(underlay).await?;
+        let peers = self
+            .desired
+            .iter()
+            .flat_map(|inputs| inputs.members.iter())
+            .filter(|peer| **peer != vtep);
+        for peer in peers {
+            if let Some(mtu) = self.netlink.route_mtu(*peer).await? {
+                least = Some(least.map_or(mtu, |least| least.min(mtu)));
+            }
+        }
+        Ok(least)
+    }
+
+    async fn remove_all(&mut self, guests: Guests) -> Removed {
+        let mut removed = Removed::default();
+        for _ in 0..ROUNDS {
+            let mut seen = match self.netlink.observe([]).await {
+                Ok(seen) => seen,
+                Err(problem) => {
+                    removed.kept.push(format!("the kernel cannot be asked: {problem}"));
+                    return removed;
+                }
+            };
+            if guests == Guests::CutOff {
+                for link in seen.links.values_mut().filter(|link| link.mark().is_none()) {
+                    link.master = None;
+                }
+            }
+            let plan = plan::diff(&Desired::default(), &seen);
+            if plan.ops.is_empty() {
+                removed.kept.extend(plan.findings.iter().map(ToString::to_string));
+                break;
+            }
+            let applied = self.netlink.apply(&plan.ops).await;
+            let failed: BTreeSet<String> = applied.failures.iter().map(|failure| failure.op.to_string()).collect();
+            removed
+                .lines
+                .extend(plan.ops.iter().map(Op::to_string).filter(|op| !failed.contains(op)));
+            if !applied.failures.is_empty() {
+                removed.kept.extend(applied.failures.iter().map(ToString::to_string));
+                break;
+            }
+        }
+        removed.lines.extend(self.replaced.put_back());
+        self.told = None;
+        removed
+    }
+}
+
+/// What would be due on this host were it formed alone with the segments of its file; nothing is changed.
+///
+/// # Errors
+/// The kernel cannot be asked, or the underlay is missing.
+pub async fn rehearse(config: &HostConfig) -> Result<Plan> {
+    let mut worker = idle(config)?;
+    let Some(facts) = worker.facts().await? else {
+        bail!("the underlay is missing: no default route, no such interface, or no address on it");
+    };
+    worker.desired = overlayd_core::node::rehearse(config, facts).map(Box::new);
+    Ok(worker.plan().await?.0)
+}
+
+/// Removes everything of ours without an agent.
+///
+/// # Errors
+/// Guests are attached, and they are to be kept; nothing was changed.
+pub async fn clean(config: &HostConfig, guests: Guests) -> Result<Removed> {
+    let mut worker = idle(config)?;
+    let occupied: Vec<String> = ports(&worker.netlink.observe([]).await?)
+        .into_iter()
+        .filter(|(_, ports)| !ports.is_empty())
+        .map(|(bridge, ports)| {
+            format!(
+                "{bridge}: {}",
+                ports.iter().map(IfName::as_str).collect::<Vec<_>>().join(", ")
+            )
+        })
+        .collect();
+    if guests == Guests::Keep && !occupied.is_empty() {
+        bail!(
+            "guests are attached to this host's bridges ({}); detach them, or use --force: they lose their network",
+            occupied.join("; ")
+        );
+    }
+    Ok(worker.remove_all(guests).await)
+}
+
+/// A worker for one errand, on the caller's runtime.
+fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
+    Ok(Worker {
+        netlink: Netlink::open().context("cannot open a netlink socket")?,
+        config: config.clone(),
+        desired: None,
+        facts: None,
+        told_facts: false,
+        replaced: Replaced::open(config.state_dir.join("sysctls")),
+        told: None,
+        report: |_| {},
+    })
+}
+
+/// The same inputs with the guest ports that were seen.
+fn with_ports(inputs: &Inputs, seen: &Host) -> Inputs {
+    let mut inputs = inputs.clone();
+    let ports = ports(seen);
+    for it in inputs.segments.values_mut() {
+        it.guest_ports = ports.get(&it.segment.bridge).into_iter().flatten().cloned().collect();
+    }
+    inputs
+}
+
+/// The ports of our bridges that are not ours.
+fn ports(seen: &Host) -> BTreeMap<IfName, Vec<IfName>> {
+    let ours = seen
+        .links
+        .iter()
+        .filter(|(_, link)| matches!(link.kind, LinkKind::Bridge(_)) && link.mark().is_some());
+    ours.map(|(bridge, _)| {
+        let guests = seen.ports(bridge).filter(|(_, link)| link.mark().is_none());
+        (bridge.clone(), guests.map(|(name, _)| name.clone()).collect())
+    })
+    .collect()
+}
+
+fn by_bridge(
+    guests: &[crate::netlink::Guest],
+    ports: &BTreeMap<IfName, Vec<IfName>>,
+) -> BTreeMap<IfName, BTreeMap<Mac, IfName>> {
+    let name = |index: u32| {
+        nix::net::if_::if_indextoname(index)
+            .ok()?
+            .to_str()
+            .ok()?
+            .parse::<IfName>()
+            .ok()
+    };
+    let mut names: BTreeMap<u32, Option<IfName>> = BTreeMap::new();
+    let mut found: BTreeMap<IfName, BTreeMap<Mac, IfName>> = BTreeMap::new();
+    for guest in guests {
+        let bridge = names.entry(guest.bridge).or_insert_with(|| name(guest.bridge)).clone();
+        let port = names.entry(guest.port).or_insert_with(|| name(guest.port)).clone();
+        let (Some(bridge), Some(port)) = (bridge, port) else {
+            continue;
+        };
+        if ports.get(&bridge).is_some_and(|ports| ports.contains(&port)) {
+            found.entry(bridge).or_default().insert(guest.mac, port);
+        }
+    }
+    found
+}
+
+fn host_name() -> Result<String> {
+    let name = nix::unistd::gethostname().context("cannot read this host's name")?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// The name servers in a resolver's file that guests can reach, too.
+fn resolvers(text: &str) -> Vec<Ipv4Addr> {
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver")?.trim().parse::<Ipv4Addr>().ok())
+        .filter(|address| !address.is_loopback() && !address.is_unspecified())
+        .collect()
+}
+
+/// Docker and Kubernetes pass bridged frames through the IP firewall on purpose; their bridges give them away.
+fn bridge_netfilter() -> BridgeNetfilter {
+    let others = ["docker0", "cni0", "kube-bridge", "cilium_host", "flannel.1", "weave"];
+    let theirs = others.iter().any(|name| nix::net::if_::if_nametoindex(*name).is_ok());
+    if theirs {
+        BridgeNetfilter::LeaveAlone
+    } else {
+        BridgeNetfilter::SwitchOff
+    }
+}
+
+/// The values that sysctls had before this host changed them, kept on disk until it leaves.
+struct Replaced {
+    path: PathBuf,
+    values: BTreeMap<String, u32>,
+}
+
+impl Replaced {
+    fn open(path: PathBuf) -> Self {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let read = |line: &str| {
+            let (name, value) = line.split_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        Self {
+            path,
+            values: text.lines().filter_map(read).collect(),
+        }
+    }
+
+    /// Only the first value is the host's own.
+    fn remember(&mut self, replaced: &[(Sysctl, u32)]) {
+        let before = self.values.len();
+        for (sysctl, value) in replaced {
+            self.values.entry(sysctl.path()).or_insert(*value);
+        }
+        if self.values.len() != before {
+            let text: String = self
+                .values
+                .iter()
+                .map(|(name, value)| format!("{name} {value}\n"))
+                .collect();
+            if let Err(problem) = journal::replace(&self.path, text.as_bytes()) {
+                warn!(%problem, path = %self.path.display(), "the former values of sysctls cannot be written down");
+            }
+        }
+    }
+
+    /// Those of links that are gone need no putting back.
+    fn put_back(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (name, value) in std::mem::take(&mut self.values) {
+            match sysctl::read(&name) {
+                Ok(Some(now)) if now != value.to_string() => match sysctl::write(&name, &value.to_string()) {
+                    Ok(()) => lines.push(format!("sysctl -w {name}={value}")),
+                    Err(problem) => warn!(%problem, "a sysctl could not be put back"),
+                },
+                Ok(_) => {}
+                Err(problem) => warn!(%problem, "a sysctl could not be read"),
+            }
+        }
+        if let Err(problem) = std::fs::remove_file(&self.path)
+            && problem.kind() != std::io::ErrorKind::NotFound
+        {
+            warn!(%problem, path = %self.path.display(), "cannot be removed");
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_name_servers_that_guests_can_reach_are_handed_on() {
+        let text = "# local\nsearch x\nnameserver 127.0.0.53\nnameserver 9.9.9.9\n nameserver ::1\nnameserver 0.0.0.0\nnameserver 10.0.0.1\n";
+        assert_eq!(
+            resolvers(text),
+            ["9.9.9.9".parse::<Ipv4Addr>().unwrap(), "10.0.0.1".parse().unwrap()]
+        );
+    }
+
+    #[test]
+    fn the_first_value_of_a_sysctl_is_the_one_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sysctls");
+        let sysctl = Sysctl::ArpIgnore(IfName::new("eth0").unwrap());
+        Replaced::open(path.clone()).remember(&[(sysctl.clone(), 0)]);
+        Replaced::open(path.clone()).remember(&[(sysctl.clone(), 1)]);
+        assert_eq!(Replaced::open(path).values, [(sysctl.path(), 0)].into());
+    }
+}

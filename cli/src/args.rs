@@ -1,0 +1,314 @@
+//! The command line, once: parsing, `--help`, completions and manual pages come from this definition.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// Where the agent listens unless its configuration says otherwise.
+const DEFAULT_SOCKET: &str = "/run/overlayd/control.sock";
+
+/// Shows and changes the shared layer-2 segments of a cluster of hosts.
+///
+/// Asks the overlayd agent on this host, over its unix socket. Cluster-wide state (segments, peers, leases, gateways)
+/// can be shown and changed on any host.
+#[derive(Debug, Parser)]
+#[command(
+    name = "overlayctl",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  overlayctl init                       form a cluster; prints the line that the others run
+  overlayctl join 192.0.2.11            join the cluster of 192.0.2.11
+  overlayctl apply -f segments.yaml     write segments
+  overlayctl status                     one screen: hosts, segments, gateways, what is wrong
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 the agent cannot be reached."
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The agent's control socket
+    #[arg(long, global = true, env = "OVERLAYD_SOCKET", default_value = DEFAULT_SOCKET, value_name = "PATH",
+          value_hint = ValueHint::FilePath, help_heading = "Global options")]
+    pub(crate) socket: PathBuf,
+
+    /// How data is printed on stdout
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT",
+          help_heading = "Global options")]
+    pub(crate) output: Format,
+
+    /// When to colour; `auto` is on a terminal, and never with NO_COLOR set
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN",
+          help_heading = "Global options")]
+    pub(crate) color: Colour,
+
+    /// Print nothing but data, warnings and errors
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Global options"
+    )]
+    pub(crate) quiet: bool,
+
+    /// Tell on stderr what is asked and how long the answer took
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(crate) verbose: bool,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// Stable keys, times as RFC 3339
+    Json,
+    /// The same keys as json
+    Yaml,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal
+    Auto,
+    /// Also into a pipe
+    Always,
+    /// Not at all
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make this host the first of a new cluster
+    ///
+    /// Prints the `overlayctl join` line for the other hosts. On a host that is formed already it makes nothing and
+    /// prints the line again.
+    Init,
+    /// Join the cluster that another host is in
+    Join(Join),
+    /// Leave the cluster and remove everything the agent made on this host
+    Leave(Leave),
+    /// Show, add and remove hosts
+    #[command(subcommand, arg_required_else_help = true)]
+    Peer(Peer),
+    /// Show and delete segments
+    #[command(subcommand, arg_required_else_help = true)]
+    Segment(Segment),
+    /// Write the segments of a file to the cluster
+    Apply(Apply),
+    /// One screen: this host, peers, segments, gateways, MTU, what is wrong
+    Status,
+    /// Show and move gateways
+    #[command(subcommand, arg_required_else_help = true)]
+    Gateway(Gateway),
+    /// Hand over every gateway of this host and take none until `undrain`
+    Drain,
+    /// Let this host be a gateway again
+    Undrain,
+    /// Show and release leases
+    #[command(subcommand, arg_required_else_help = true)]
+    Lease(Lease),
+    /// Show who may hand out which addresses
+    #[command(subcommand, arg_required_else_help = true)]
+    Pool(Pool),
+    /// Show the guests' network interfaces
+    #[command(subcommand, arg_required_else_help = true)]
+    Endpoint(Endpoint),
+    /// Show what is due on this host: desired against observed
+    ///
+    /// Prints one `ip`, `bridge` or `nft` line per op; normally none. Changes nothing.
+    Plan,
+    /// Print the completion script of a shell
+    #[command(after_help = "Example:\n  overlayctl completions bash > /etc/bash_completion.d/overlayctl")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Examples:\n  overlayctl man | man -l -\n  overlayctl man --dir /usr/share/man/man1")]
+    Man {
+        /// Write one page per command into this folder instead
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  overlayctl join 192.0.2.11\n  overlayctl join [2001:db8::11]:7480")]
+pub(crate) struct Join {
+    /// Any member of the cluster; port 7480 unless given
+    #[arg(value_name = "ADDR[:PORT]")]
+    pub(crate) address: String,
+    /// The token that `init` printed; a cluster without TLS wants none
+    #[arg(long)]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Leave {
+    /// Leave although guests are attached, or although the other hosts cannot be reached
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Peer {
+    /// List the hosts as this one sees them, this one included
+    List,
+    /// Invite the agent at an address, or add a VTEP that runs none
+    Add(PeerAdd),
+    /// Forget a host that is off for good, or a static peer
+    ///
+    /// Your word that the host is off: its address ranges go to the others. Refused while anybody hears it.
+    Remove {
+        /// Name of the host, or address of a static peer
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  overlayctl peer add 192.0.2.13
+  overlayctl peer add 192.0.2.60 --static --segment blue")]
+pub(crate) struct PeerAdd {
+    /// Where the agent listens (port 7480 unless given); with --static the VTEP's bare address
+    #[arg(value_name = "ADDR[:PORT]")]
+    pub(crate) address: String,
+    /// A switch or hand-made host that runs no agent
+    #[arg(long = "static")]
+    pub(crate) no_agent: bool,
+    /// Only in this segment; without it, in every unicast segment
+    #[arg(long, requires = "no_agent", value_name = "SEGMENT")]
+    pub(crate) segment: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Segment {
+    /// List the cluster's segments
+    List,
+    /// Print a segment's configuration and what became of it on the hosts
+    Show {
+        /// Name of the segment
+        name: String,
+    },
+    /// Delete a segment from the cluster
+    ///
+    /// No host's file brings it back. A host keeps the bridge until its last guest port is gone.
+    Delete {
+        /// Name of the segment
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  overlayctl apply -f segments.yaml --dry-run
+  overlayctl segment show blue | sed 's/lease_time: .*/lease_time: 2h/' | overlayctl apply -f -")]
+pub(crate) struct Apply {
+    /// A file with `segments: [...]`; `-` reads standard input
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Show the change and make none
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Change VNI, bridge or subnet although guests are attached
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Gateway {
+    /// List who serves each segment, since when, in which term, and why
+    List,
+    /// Hand a segment's gateway to another host
+    #[command(after_help = "Examples:\n  overlayctl gateway move blue\n  overlayctl gateway move blue hv2")]
+    Move {
+        /// Name of the segment; those it is joined with by `forward_to` move along
+        segment: String,
+        /// Name of the receiver; without it, the next in order
+        host: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Lease {
+    /// List the leases that guests hold, on any host
+    List {
+        /// Only this segment
+        segment: Option<String>,
+        /// Also addresses that no guest holds but that are not free either
+        #[arg(long)]
+        all: bool,
+    },
+    /// End the lease of an address
+    ///
+    /// The guest is not told: end a lease whose guest is gone.
+    Release {
+        /// The address
+        address: IpAddr,
+        /// Its segment, where more than one has the address
+        #[arg(long, value_name = "SEGMENT")]
+        segment: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pool {
+    /// Show the ranges: owner, free, held, resting, set aside
+    Show {
+        /// Only this segment
+        segment: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Endpoint {
+    /// List guest interfaces: MAC, addresses, host
+    List {
+        /// Only this segment
+        segment: Option<String>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_static_peer_alone_has_a_segment() {
+        let with = [
+            "overlayctl",
+            "peer",
+            "add",
+            "192.0.2.60",
+            "--static",
+            "--segment",
+            "blue",
+        ];
+        assert!(Arguments::try_parse_from(with).is_ok());
+        let without = ["overlayctl", "peer", "add", "192.0.2.60", "--segment", "blue"];
+        let error = Arguments::try_parse_from(without).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::MissingRequiredArgument);
+    }
+}

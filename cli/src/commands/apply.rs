@@ -1,0 +1,201 @@
+//! `apply`: sends a file of segments to the agent, which checks and writes it, and shows what that changes.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use overlayd_proto::control::{ApplyRequest, ApplyResponse, ChangeKind, ConfigError, FieldChange, SegmentChange};
+use serde::Serialize;
+
+use crate::args::Apply;
+use crate::client::{Client, Failure, LONG};
+use crate::output::{Output, Tone};
+
+/// What the file changes, as JSON has it.
+#[derive(Serialize)]
+struct Applied {
+    file: String,
+    applied: bool,
+    errors: Vec<ErrorRow>,
+    segments: Vec<ChangeRow>,
+    pending: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ErrorRow {
+    line: Option<u32>,
+    column: Option<u32>,
+    key: Option<String>,
+    message: String,
+    hint: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ChangeRow {
+    name: String,
+    change: &'static str,
+    generation: u64,
+    fields: Vec<FieldRow>,
+}
+
+#[derive(Serialize)]
+struct FieldRow {
+    key: String,
+    old: Option<String>,
+    new: Option<String>,
+}
+
+impl From<ConfigError> for ErrorRow {
+    fn from(error: ConfigError) -> Self {
+        let ConfigError {
+            line,
+            column,
+            key,
+            message,
+            hint,
+        } = error;
+        let place = |number: u32| (number > 0).then_some(number);
+        let key = (!key.is_empty()).then_some(key);
+        Self {
+            line: place(line),
+            column: place(column),
+            key,
+            message,
+            hint,
+        }
+    }
+}
+
+impl From<SegmentChange> for ChangeRow {
+    fn from(segment: SegmentChange) -> Self {
+        let change = match segment.kind() {
+            ChangeKind::Unspecified => "unknown",
+            ChangeKind::Added => "added",
+            ChangeKind::Changed => "changed",
+            ChangeKind::Unchanged => "unchanged",
+        };
+        let SegmentChange {
+            name,
+            kind: _,
+            fields,
+            generation,
+        } = segment;
+        Self {
+            name,
+            change,
+            generation,
+            fields: fields.into_iter().map(FieldRow::from).collect(),
+        }
+    }
+}
+
+impl From<FieldChange> for FieldRow {
+    fn from(field: FieldChange) -> Self {
+        let FieldChange { key, old, new } = field;
+        Self { key, old, new }
+    }
+}
+
+impl ErrorRow {
+    /// `file:line:col: key: message`, without what is not known.
+    fn sentence(&self, file: &str) -> String {
+        let mut text = file.to_owned();
+        for number in [self.line, self.column].into_iter().flatten() {
+            text.push_str(&format!(":{number}"));
+        }
+        for part in [self.key.as_deref(), Some(self.message.as_str())].into_iter().flatten() {
+            text.push_str(": ");
+            text.push_str(part);
+        }
+        text
+    }
+}
+
+/// Reads the file; `-` is standard input.
+///
+/// # Errors
+/// The file cannot be read, or is no UTF-8.
+pub(super) fn request(apply: &Apply) -> Result<ApplyRequest, Failure> {
+    let (file, text) = if apply.file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin()
+            .lock()
+            .read_to_string(&mut text)
+            .context("cannot read standard input")?;
+        ("<stdin>".to_owned(), text)
+    } else {
+        let file = apply.file.display().to_string();
+        let text = std::fs::read_to_string(&apply.file).with_context(|| format!("cannot read {file}"))?;
+        (file, text)
+    };
+    Ok(ApplyRequest {
+        file,
+        text,
+        dry_run: apply.dry_run,
+        force: apply.force,
+    })
+}
+
+pub(super) async fn run(request: ApplyRequest, client: &Client, output: &Output) -> Result<(), Failure> {
+    let file = request.file.clone();
+    let dry_run = request.dry_run;
+    let answer = client
+        .ask(output, LONG, |mut calls| async move { calls.apply(request).await })
+        .await?;
+    let ApplyResponse {
+        errors,
+        segments,
+        pending,
+    } = answer;
+    let applied = Applied {
+        applied: errors.is_empty() && !dry_run,
+        errors: errors.into_iter().map(ErrorRow::from).collect(),
+        segments: segments.into_iter().map(ChangeRow::from).collect(),
+        pending,
+        file,
+    };
+    for error in &applied.errors {
+        output.error(&error.sentence(&applied.file), error.hint.as_deref());
+    }
+    output.data(&applied, |applied| changes(applied, output))?;
+    for waits in &applied.pending {
+        output.warning(&format!("pending: {waits}"));
+    }
+    if !applied.errors.is_empty() {
+        let count = applied.errors.len();
+        output.note(&format!(
+            "{count} error{}; nothing was applied",
+            if count == 1 { "" } else { "s" }
+        ));
+        return Err(Failure::Told);
+    }
+    if dry_run {
+        output.note("dry run: nothing was changed");
+    }
+    Ok(())
+}
+
+fn changes(applied: &Applied, output: &Output) -> String {
+    let mut text = String::new();
+    for segment in &applied.segments {
+        let tone = match segment.change {
+            "added" => Tone::Good,
+            "changed" => Tone::Warn,
+            _ => Tone::Plain,
+        };
+        let change = output.styled(segment.change, tone);
+        text.push_str(&format!(
+            "{}: {change} (generation {})\n",
+            segment.name, segment.generation
+        ));
+        for FieldRow { key, old, new } in &segment.fields {
+            text.push_str(&match (old, new) {
+                (None, None) => format!("  {key}\n"),
+                (None, Some(new)) => format!("  {key}: {new}\n"),
+                (Some(old), None) => format!("  {key}: {old} → (unset)\n"),
+                (Some(old), Some(new)) => format!("  {key}: {old} → {new}\n"),
+            });
+        }
+    }
+    text
+}

@@ -1,0 +1,57 @@
+//! `drain` and `undrain`: a host that takes no gateway, for its maintenance.
+
+use overlayd_proto::control::{DrainRequest, UndrainRequest};
+use serde::Serialize;
+
+use super::gateway::{GatewayRow, now_served};
+use crate::client::{Client, Failure, LONG, SHORT};
+use crate::output::Output;
+
+#[derive(Serialize)]
+struct Drained {
+    drained: bool,
+    gateways: Vec<GatewayRow>,
+    kept: Vec<String>,
+}
+
+pub(super) async fn drain(client: &Client, output: &Output) -> Result<(), Failure> {
+    let call = client.ask(
+        output,
+        LONG,
+        |mut calls| async move { calls.drain(DrainRequest {}).await },
+    );
+    let answer = output
+        .progress("draining: handing over this host's gateways", call)
+        .await?;
+    let gateways = answer.gateways.into_iter().map(GatewayRow::from).collect();
+    let drained = Drained {
+        drained: true,
+        gateways,
+        kept: answer.kept,
+    };
+    if !drained.kept.is_empty() {
+        let kept = drained.kept.join(", ");
+        output.warning(&format!(
+            "no other candidate is there for {kept}: this host goes on serving it"
+        ));
+    }
+    output.note(&now_served(&drained.gateways));
+    output.outcome(
+        &drained,
+        "drained: this host takes no gateway until `overlayctl undrain`",
+    )
+}
+
+pub(super) async fn undrain(client: &Client, output: &Output) -> Result<(), Failure> {
+    client
+        .ask(output, SHORT, |mut calls| async move {
+            calls.undrain(UndrainRequest {}).await
+        })
+        .await?;
+    let drained = Drained {
+        drained: false,
+        gateways: Vec::new(),
+        kept: Vec::new(),
+    };
+    output.outcome(&drained, "this host may be a gateway again")
+}

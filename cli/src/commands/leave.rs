@@ -1,0 +1,53 @@
+//! `leave`: this host leaves its cluster, and nothing of the agent's stays in its kernel.
+
+use overlayd_proto::control::{LeaveRequest, LeaveResponse};
+use serde::Serialize;
+
+use crate::args::Leave;
+use crate::client::{Client, Failure, LONG};
+use crate::output::Output;
+
+#[derive(Serialize)]
+struct Left {
+    cluster_ended: bool,
+    removed: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl From<LeaveResponse> for Left {
+    fn from(answer: LeaveResponse) -> Self {
+        let LeaveResponse {
+            cluster_ended,
+            removed,
+            notes,
+        } = answer;
+        Self {
+            cluster_ended,
+            removed,
+            notes,
+        }
+    }
+}
+
+pub(super) async fn run(leave: &Leave, client: &Client, output: &Output) -> Result<(), Failure> {
+    let request = LeaveRequest { force: leave.force };
+    let call = client.ask(output, LONG, |mut calls| async move { calls.leave(request).await });
+    let left = Left::from(
+        output
+            .progress("leaving: handing over what this host serves", call)
+            .await?,
+    );
+    for op in &left.removed {
+        output.detail(op);
+    }
+    for note in &left.notes {
+        output.warning(note);
+    }
+    output.outcome(
+        &left,
+        match left.cluster_ended {
+            true => "left; this host was the last member, its cluster has ended",
+            false => "left the cluster",
+        },
+    )
+}

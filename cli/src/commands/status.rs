@@ -1,0 +1,214 @@
+//! `status`: one screen about this host, its cluster, and what is wrong.
+
+use overlayd_proto::control::{ClusterStatus, HostStatus, Problem, Severity, StatusRequest, StatusResponse};
+use serde::Serialize;
+
+use super::gateway::{self, GatewayRow};
+use super::peer::{self, PeerRow};
+use super::segment::{self, SegmentRow};
+use crate::client::{Client, Failure, SHORT};
+use crate::output::{Moment, Output, Tone};
+
+/// The screen, as JSON has it.
+#[derive(Serialize)]
+struct Screen {
+    host: HostRow,
+    cluster: Option<ClusterRow>,
+    waiting: Option<String>,
+    peers: Vec<PeerRow>,
+    segments: Vec<SegmentRow>,
+    gateways: Vec<GatewayRow>,
+    problems: Vec<ProblemRow>,
+}
+
+#[derive(Serialize)]
+struct HostRow {
+    name: String,
+    id: String,
+    address: Option<String>,
+    underlay: String,
+    underlay_mtu: Option<u32>,
+    overlay_mtu: Option<u32>,
+    version: String,
+    drained: bool,
+    started: Option<Moment>,
+    ops_due: u32,
+}
+
+#[derive(Serialize)]
+struct ClusterRow {
+    id: String,
+    insecure: bool,
+}
+
+#[derive(Serialize)]
+struct ProblemRow {
+    severity: &'static str,
+    what: String,
+    hint: Option<String>,
+}
+
+impl From<StatusResponse> for Screen {
+    fn from(answer: StatusResponse) -> Self {
+        let StatusResponse {
+            host,
+            cluster,
+            waiting,
+            peers,
+            segments,
+            gateways,
+            problems,
+        } = answer;
+        Self {
+            host: HostRow::from(host.unwrap_or_default()),
+            cluster: cluster.map(|ClusterStatus { id, insecure }| ClusterRow { id, insecure }),
+            waiting: (!waiting.is_empty()).then_some(waiting),
+            peers: peers.into_iter().map(PeerRow::from).collect(),
+            segments: segments.into_iter().map(SegmentRow::from).collect(),
+            gateways: gateways.into_iter().map(GatewayRow::from).collect(),
+            problems: problems.into_iter().map(ProblemRow::from).collect(),
+        }
+    }
+}
+
+impl From<HostStatus> for HostRow {
+    fn from(host: HostStatus) -> Self {
+        let HostStatus {
+            name,
+            id,
+            address,
+            underlay,
+            underlay_mtu,
+            overlay_mtu,
+            version,
+            drained,
+            started_unix_ms,
+            ops_due,
+        } = host;
+        let started = Moment::from_unix_ms(started_unix_ms);
+        Self {
+            name,
+            id,
+            address,
+            underlay,
+            underlay_mtu,
+            overlay_mtu,
+            version,
+            drained,
+            started,
+            ops_due,
+        }
+    }
+}
+
+impl From<Problem> for ProblemRow {
+    fn from(problem: Problem) -> Self {
+        let severity = match problem.severity() {
+            Severity::Unspecified | Severity::Warn => "warn",
+            Severity::Fail => "fail",
+        };
+        let Problem {
+            severity: _,
+            what,
+            hint,
+        } = problem;
+        Self { severity, what, hint }
+    }
+}
+
+pub(super) async fn run(client: &Client, output: &Output) -> Result<(), Failure> {
+    let answer = client
+        .ask(output, SHORT, |mut calls| async move {
+            calls.status(StatusRequest {}).await
+        })
+        .await?;
+    output.data(&Screen::from(answer), |screen| text(screen, output))
+}
+
+fn text(screen: &Screen, output: &Output) -> String {
+    let mut text = String::new();
+    for (name, value) in facts(screen) {
+        text.push_str(&format!(
+            "{}{value}\n",
+            output.styled(&format!("{name:<9}"), Tone::Heading)
+        ));
+    }
+    let mut part = |title: &str, table: String| {
+        text.push_str(&format!("\n{}\n{table}", output.styled(title, Tone::Heading)));
+    };
+    if !screen.peers.is_empty() {
+        part(
+            "Peers",
+            output.table(peer::HEADER, screen.peers.iter().map(peer::cells)),
+        );
+    }
+    if !screen.segments.is_empty() {
+        part(
+            "Segments",
+            output.table(segment::HEADER, screen.segments.iter().map(segment::cells)),
+        );
+    }
+    if !screen.gateways.is_empty() {
+        part(
+            "Gateways",
+            output.table(gateway::HEADER, screen.gateways.iter().map(gateway::cells)),
+        );
+    }
+    let problems = match screen.problems.is_empty() {
+        true => format!("{}\n", output.styled("none", Tone::Good)),
+        false => screen.problems.iter().map(|problem| lines(problem, output)).collect(),
+    };
+    part("Problems", problems);
+    text
+}
+
+/// The facts above the tables: name and value.
+fn facts(screen: &Screen) -> Vec<(&'static str, String)> {
+    let host = &screen.host;
+    let drained = if host.drained { ", drained" } else { "" };
+    let address = host.address.as_deref().unwrap_or("no address");
+    let started = host
+        .started
+        .map_or_else(|| "unknown".to_owned(), |started| started.to_string());
+    let cluster = match (&screen.cluster, &screen.waiting) {
+        (Some(cluster), _) if cluster.insecure => format!("{} (insecure: no TLS between hosts)", cluster.id),
+        (Some(cluster), _) => cluster.id.clone(),
+        (None, Some(waiting)) => format!("none: {waiting}"),
+        (None, None) => "none: `overlayctl init` forms one, `overlayctl join ADDR` joins one".to_owned(),
+    };
+    let number = |mtu: Option<u32>| mtu.map_or_else(|| "unknown".to_owned(), |mtu| mtu.to_string());
+    let plan = match host.ops_due {
+        0 => "nothing is due".to_owned(),
+        1 => "1 op is due (overlayctl plan)".to_owned(),
+        ops => format!("{ops} ops are due (overlayctl plan)"),
+    };
+    vec![
+        ("Host", format!("{} ({}){drained}", host.name, host.id)),
+        ("Underlay", format!("{address} on {}", host.underlay)),
+        (
+            "MTU",
+            format!(
+                "underlay {}, overlay {}",
+                number(host.underlay_mtu),
+                number(host.overlay_mtu)
+            ),
+        ),
+        ("Cluster", cluster),
+        ("Agent", format!("overlayd {}, started {started}", host.version)),
+        ("Plan", plan),
+    ]
+}
+
+fn lines(problem: &ProblemRow, output: &Output) -> String {
+    let tone = if problem.severity == "fail" {
+        Tone::Bad
+    } else {
+        Tone::Warn
+    };
+    let hint = problem
+        .hint
+        .as_ref()
+        .map(|hint| format!("      {hint}\n"))
+        .unwrap_or_default();
+    format!("{}  {}\n{hint}", output.styled(problem.severity, tone), problem.what)
+}

@@ -1,0 +1,183 @@
+//! Reading `overlayd.yaml`: everything but the segments.
+
+use std::collections::BTreeMap;
+
+use super::cursor::{At, Section};
+use super::error::Report;
+use super::host::{CLUSTER_PORT, Candidacy, Cluster, GatewayRole, Host, HostConfig, Libvirt, Metrics, Trust};
+use super::read_segment;
+use super::scalar::{domain, is_label, path, socket, unicast, yes_or_no};
+use crate::id::IfName;
+
+pub(super) const FILE: Section = Section {
+    path: "",
+    keys: &["host", "cluster", "state_dir", "control_socket", "metrics", "segments"],
+};
+pub(super) const HOST: Section = Section {
+    path: "host",
+    keys: &["name", "underlay", "address", "labels", "gateway", "libvirt"],
+};
+pub(super) const GATEWAY: Section = Section {
+    path: "host.gateway",
+    keys: &["candidate", "priority", "uplink"],
+};
+pub(super) const CLUSTER: Section = Section {
+    path: "cluster",
+    keys: &["listen", "join", "token_file", "insecure"],
+};
+
+/// The kernel's limit for the path of a socket (`sun_path`, with its terminator).
+const SOCKET_PATH: usize = 107;
+
+/// The longest host name that Linux takes (`__NEW_UTS_LEN`).
+const HOST_NAME: usize = 64;
+
+/// The whole file. A section without a value counts as absent, so that all its keys can be commented out.
+pub(super) fn host_config(at: &At<'_>, report: &mut Report) -> HostConfig {
+    let mut config = HostConfig::default();
+    if at.is_empty() {
+        return config;
+    }
+    let Some(file) = at.fields(report, &FILE) else {
+        return config;
+    };
+    if let Some(at) = file.filled("host") {
+        host(&at, report, &mut config.host);
+    }
+    if let Some(at) = file.filled("cluster") {
+        cluster(&at, report, &mut config.cluster);
+    }
+    set(
+        &mut config.state_dir,
+        file.maybe("state_dir").and_then(|at| path(&at, report)),
+    );
+    if let Some(at) = file.maybe("control_socket")
+        && let Some(socket) = path(&at, report)
+    {
+        let length = socket.as_os_str().len();
+        if length > SOCKET_PATH {
+            let message = format!("the path has {length} bytes, the kernel takes {SOCKET_PATH} for a socket");
+            at.wrong(report, message, "choose a shorter path");
+        }
+        config.control_socket = socket;
+    }
+    if let Some(at) = file.maybe("metrics") {
+        config.metrics = match at.scalar() {
+            Some("off") => Metrics::Off,
+            _ => socket(&at, report, None).map_or(Metrics::Off, Metrics::At),
+        };
+    }
+    if let Some(at) = file.filled("segments") {
+        config.segments = read_segment::segments(&at, report);
+    }
+    config
+}
+
+fn host(at: &At<'_>, report: &mut Report, host: &mut Host) {
+    let Some(fields) = at.fields(report, &HOST) else { return };
+    host.name = fields
+        .maybe("name")
+        .and_then(|at| domain(&at, report, "a host name", HOST_NAME));
+    host.underlay = fields.maybe("underlay").and_then(|at| interface(&at, report));
+    host.address = fields.maybe("address").and_then(|at| unicast(&at, report));
+    host.labels = fields
+        .filled("labels")
+        .map(|at| labels(&at, report))
+        .unwrap_or_default();
+    set(
+        &mut host.libvirt,
+        fields
+            .maybe("libvirt")
+            .and_then(|at| at.word(report, &[("off", Libvirt::Off), ("auto", Libvirt::Auto)])),
+    );
+    if let Some(at) = fields.filled("gateway") {
+        gateway(&at, report, &mut host.gateway);
+    }
+}
+
+fn gateway(at: &At<'_>, report: &mut Report, role: &mut GatewayRole) {
+    let Some(fields) = at.fields(report, &GATEWAY) else {
+        return;
+    };
+    let candidate = fields.maybe("candidate");
+    set(
+        &mut role.candidate,
+        candidate.and_then(|at| yes_or_no(&at, report, Candidacy::Candidate, Candidacy::Never)),
+    );
+    set(
+        &mut role.priority,
+        fields
+            .maybe("priority")
+            .and_then(|at| at.number(report, "a priority", 0..=u64::from(u16::MAX))),
+    );
+    role.uplink = fields.maybe("uplink").and_then(|at| interface(&at, report));
+}
+
+fn cluster(at: &At<'_>, report: &mut Report, cluster: &mut Cluster) {
+    let Some(fields) = at.fields(report, &CLUSTER) else {
+        return;
+    };
+    cluster.listen = fields
+        .maybe("listen")
+        .and_then(|at| socket(&at, report, Some(CLUSTER_PORT)));
+    if let Some(at) = fields.filled("join") {
+        let items = at.list(report, "a list of addresses");
+        cluster.join = items.iter().filter_map(|at| peer(at, report)).collect();
+    }
+    set(
+        &mut cluster.token_file,
+        fields.maybe("token_file").and_then(|at| path(&at, report)),
+    );
+    set(
+        &mut cluster.trust,
+        fields
+            .maybe("insecure")
+            .and_then(|at| yes_or_no(&at, report, Trust::Insecure, Trust::MutualTls)),
+    );
+}
+
+fn peer(at: &At<'_>, report: &mut Report) -> Option<std::net::SocketAddr> {
+    let address = socket(at, report, Some(CLUSTER_PORT))?;
+    if address.ip().is_unspecified() || address.ip().is_multicast() {
+        at.wrong(
+            report,
+            format!("{address} is no address of a single host"),
+            "give another host's cluster address",
+        );
+        return None;
+    }
+    Some(address)
+}
+
+pub(super) fn interface(at: &At<'_>, report: &mut Report) -> Option<IfName> {
+    at.parse(
+        report,
+        "an interface name",
+        "use 1 to 15 bytes without slash, colon or space",
+    )
+}
+
+/// Labels of a host, or those that a segment asks for.
+pub(super) fn labels(at: &At<'_>, report: &mut Report) -> BTreeMap<String, String> {
+    const HINT: &str = "use letters, digits, `-`, `_`, `.` and `/`, at most 63 characters";
+    let mut labels = BTreeMap::new();
+    for (key, at) in at.entries(report, "a mapping of labels, { rack: a }") {
+        if !is_label(key) {
+            at.wrong(report, format!("{key:?} is not a label's name"), HINT);
+        }
+        let Some(value) = at.text(report, "a label's value") else {
+            continue;
+        };
+        if !is_label(value) {
+            at.wrong(report, format!("{value:?} is not a label's value"), HINT);
+        }
+        labels.insert(key.to_owned(), value.to_owned());
+    }
+    labels
+}
+
+pub(super) fn set<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}

@@ -1,0 +1,562 @@
+//! Every kind of bad input: where it is found, under which key, and in which words.
+
+use super::{blue, told, with_dhcp};
+use crate::config::{host, segments};
+
+/// The text is refused with exactly these errors.
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    let errors = segments(text, "test.yaml").expect_err(text);
+    assert_eq!(told(&errors), expected, "{text}");
+    for error in &errors {
+        assert!(!error.hint.is_empty() && error.file == "test.yaml", "{error}");
+    }
+}
+
+#[track_caller]
+fn check_host(text: &str, expected: &[&str]) {
+    let errors = host(text, "overlayd.yaml").expect_err(text);
+    assert_eq!(told(&errors), expected, "{text}");
+}
+
+#[test]
+fn every_error_comes_at_once_in_the_order_of_the_lines() {
+    check(
+        "segments:\n\
+         - name: much-too-long-a-name\n  vni: 0\n  bridg: br0\n  mtu: 100\n\
+         - vni: 16777216\n  name: green\n  ipv4: { subnet: 10.0.0.0/24, gateway: 10.0.1.1 }\n",
+        &[
+            r#"2:9 segments[0].name: "much-too-long-a-name" is not a segment name"#,
+            "3:8 segments[0].vni: 0 is not a VNI, a number from 1 to 16777215",
+            r#"4:3 segments[0].bridg: the key "bridg" is not known"#,
+            "5:8 segments[0].mtu: 100 is not `auto` or an MTU, a number from 576 to 65535",
+            "6:8 segments[1].vni: 16777216 is not a VNI, a number from 1 to 16777215",
+            "8:41 segments[1].ipv4.gateway: the gateway 10.0.1.1 lies outside the subnet 10.0.0.0/24",
+        ],
+    );
+}
+
+#[test]
+fn an_error_reads_as_file_place_key_message_and_hint() {
+    let errors = segments(&blue("mut: 1400"), "blue.yaml").unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "blue.yaml:4:5: segments[0].mut: the key \"mut\" is not known\nhint: did you mean `mtu`?"
+    );
+    let errors = host("bogus: 1", "o.yaml").unwrap_err().to_string();
+    assert!(
+        errors.ends_with("hint: the keys here are host, cluster, state_dir, control_socket, metrics, segments"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn broken_yaml_is_named_with_its_place() {
+    for (text, line) in [
+        ("segments: [", 1),
+        ("a: b: c", 1),
+        ("segments:\n\t- x", 2),
+        ("a: 'b\n", 2),
+        ("}", 1),
+        ("\"\\q\"", 1),
+    ] {
+        let errors = segments(text, "test.yaml").expect_err(text);
+        let first = errors.iter().next().unwrap();
+        assert!(first.message.starts_with("this is no YAML: "), "{text:?}: {first}");
+        assert!((1..=line + 1).contains(&first.line), "{text:?}: {first}");
+    }
+}
+
+#[test]
+fn a_file_of_another_shape_is_refused() {
+    const SHAPE: &str = "1:1 segments: the file is no mapping with the key `segments`";
+    check("", &[SHAPE]);
+    check("- name: blue\n", &[SHAPE]);
+    check("blue", &[SHAPE]);
+    check("host: {}", &["1:1 segments: the key is missing"]);
+    check(
+        "segments: []\n---\nsegments: []",
+        &["2:1 : a second document begins here"],
+    );
+    check(
+        "segments: { name: blue }",
+        &["1:1 segments: a mapping stands where there should be a list of segments"],
+    );
+    check(
+        "segments: [ blue ]",
+        &[&format!(
+            "1:13 segments[0]: a single value stands where there should be a mapping with {}",
+            crate::config::read_segment::SEGMENT.keys.join(", ")
+        )],
+    );
+    check("a: &x [1]\nsegments: *x", &["2:11 : aliases are not read"]);
+    check(
+        "segments: !!seq []",
+        &["1:11 : the tag tag:yaml.org,2002:!seq is not read"],
+    );
+    check("? [a]\n: b", &["1:3 : a list or mapping stands where a key should"]);
+    check(
+        &format!("segments: {}", "[".repeat(200)),
+        &["1:34 : nested deeper than 24 levels"],
+    );
+    check(&"- ".repeat(100_000), &["1:49 : nested deeper than 24 levels"]);
+    let large = format!("# {}", "x".repeat(1 << 20));
+    check(&large, &["1:1 : the file has 1048578 bytes, more than 1048576"]);
+}
+
+#[test]
+fn an_alias_bomb_is_refused_at_its_first_alias() {
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..12 {
+        let aliases = format!("*a{}, ", level - 1).repeat(9);
+        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", aliases.trim_end_matches(", ")));
+    }
+    check(&bomb, &["2:10 : aliases are not read"]);
+}
+
+#[test]
+fn unknown_duplicate_and_missing_keys_are_named() {
+    check(
+        "segments: [ {} ]",
+        &[
+            "1:13 segments[0].name: the key is missing",
+            "1:13 segments[0].vni: the key is missing",
+        ],
+    );
+    check(
+        &blue("mtu: 1400\nmtu: 1300"),
+        &["5:5 segments[0].mtu: the key \"mtu\" stands here twice, first in line 4"],
+    );
+    check(
+        &blue("hosts: { a: b, a: c }"),
+        &["4:20 segments[0].hosts.a: the key \"a\" stands here twice, first in line 4"],
+    );
+    check(&blue("ipv4: { }"), &["4:5 segments[0].ipv4.subnet: the key is missing"]);
+    check(
+        &blue("ipv4: { subnet: 10.0.0.0/24, dhcp: { rang: x } }"),
+        &["4:42 segments[0].ipv4.dhcp.rang: the key \"rang\" is not known"],
+    );
+    check_host("hots: {}", &["1:1 hots: the key \"hots\" is not known"]);
+}
+
+#[test]
+fn values_of_another_type_are_named() {
+    check(
+        "segments: [ { name: [x], vni: many } ]",
+        &[
+            "1:15 segments[0].name: a list stands where there should be a segment name",
+            "1:31 segments[0].vni: many is not a VNI, a number from 1 to 16777215",
+        ],
+    );
+    check(
+        "segments: [ { name: a, vni: '7' } ]",
+        &["1:29 segments[0].vni: \"7\" is a text, not a VNI, a number from 1 to 16777215"],
+    );
+    check(
+        "segments: [ { name: a, vni: } ]",
+        &["1:24 segments[0].vni: nothing stands where there should be a VNI, a number from 1 to 16777215"],
+    );
+    check(
+        &blue("stp: yes"),
+        &["4:10 segments[0].stp: \"yes\" is none of true, false"],
+    );
+    check(
+        &blue("mode: natt"),
+        &["4:11 segments[0].mode: \"natt\" is none of nat, routed, isolated, bridged"],
+    );
+    check(
+        &blue("vni: 1.5").replacen("    vni: 10\n", "", 1),
+        &["3:10 segments[0].vni: 1.5 is not a VNI, a number from 1 to 16777215"],
+    );
+}
+
+#[test]
+fn names_and_numbers_have_their_bounds() {
+    check(
+        &blue("bridge: sixteen-bytes-xx"),
+        &["4:13 segments[0].bridge: \"sixteen-bytes-xx\" is not an interface name"],
+    );
+    check(
+        &blue("bridge: vx-blue"),
+        &["4:13 segments[0].bridge: \"vx-blue\" is a name that the agent gives to other interfaces"],
+    );
+    check(
+        &blue("port: 0"),
+        &["4:11 segments[0].port: 0 is not a port, a number from 1 to 65535"],
+    );
+    check(
+        &blue("port: 65536"),
+        &["4:11 segments[0].port: 65536 is not a port, a number from 1 to 65535"],
+    );
+    check(
+        &blue("mtu: 575"),
+        &["4:10 segments[0].mtu: 575 is not `auto` or an MTU, a number from 576 to 65535"],
+    );
+    check(
+        &blue("mtu: 1279\nipv6: { subnet: 'fd00:1::/64' }"),
+        &["4:10 segments[0].mtu: 1279 is not `auto` or an MTU for IPv6, a number from 1280 to 65535"],
+    );
+    check(&blue("hosts: {}"), &["4:5 segments[0].hosts: no label is asked for"]);
+    check(
+        &blue("hosts: { 'a b': c }"),
+        &["4:21 segments[0].hosts.a b: \"a b\" is not a label's name"],
+    );
+    check(
+        &blue("hosts: none"),
+        &["4:12 segments[0].hosts: \"none\" is none of all"],
+    );
+    check(
+        &blue("dns: { domain: -x }"),
+        &["4:20 segments[0].dns.domain: \"-x\" is not a domain name"],
+    );
+    check(
+        &blue("dns: { upstream: [ 127.0.0.1 ] }"),
+        &["4:24 segments[0].dns.upstream[0]: 127.0.0.1 is no address that a single host can have"],
+    );
+    check(
+        &blue("forward_to: [ blue, red, red ]\nmode: nat"),
+        &[
+            "4:19 segments[0].forward_to[0]: \"blue\" is this segment itself",
+            "4:30 segments[0].forward_to[2]: \"red\" stands here twice",
+        ],
+    );
+}
+
+#[test]
+fn a_multicast_group_has_to_be_one() {
+    for group in ["10.0.0.1", "224.0.0.5", "'ff01::5'", "'fd00::1'", "'ff02::1'"] {
+        let message = format!(
+            "4:29 segments[0].transport.multicast: {} is no multicast group that a segment can use",
+            group.trim_matches('\'')
+        );
+        check(&blue(&format!("transport: {{ multicast: {group} }}")), &[&message]);
+    }
+    check(
+        &blue("transport: { interface: eth1 }"),
+        &["4:5 segments[0].transport.multicast: the key is missing"],
+    );
+    check(
+        &blue("transport: anycast"),
+        &["4:16 segments[0].transport: \"anycast\" is none of unicast"],
+    );
+}
+
+#[test]
+fn a_bridged_segment_needs_a_nic_and_no_loop() {
+    check(&blue("mode: bridged"), &["2:5 segments[0].bridged: the key is missing"]);
+    check(
+        &blue("bridged: { interface: eth1 }"),
+        &["4:5 segments[0].bridged: the segment's mode is nat, and only a bridged one takes a NIC in"],
+    );
+    check(
+        &blue("mode: bridged\nbridged: { interface: eth1, every_host: true }"),
+        &["5:45 segments[0].bridged.every_host: every host takes the NIC in, and nothing breaks the loops"],
+    );
+}
+
+#[test]
+fn subnet_and_gateway_fit_each_other() {
+    let subnet = |subnet: &str| blue(&format!("ipv4: {{ subnet: {subnet} }}"));
+    check(
+        &subnet("10.0.0.1/24"),
+        &["4:21 segments[0].ipv4.subnet: 10.0.0.1/24 has bits set behind its prefix"],
+    );
+    check(
+        &subnet("10.0.0.0"),
+        &["4:21 segments[0].ipv4.subnet: \"10.0.0.0\" is not an IPv4 subnet"],
+    );
+    check(
+        &subnet("10.0.0.0/31"),
+        &["4:21 segments[0].ipv4.subnet: 10.0.0.0/31 has a prefix of 31 bits"],
+    );
+    check(
+        &subnet("127.0.0.0/8"),
+        &["4:21 segments[0].ipv4.subnet: guests cannot have addresses of 127.0.0.0/8"],
+    );
+    let gateway = |address: &str| blue(&format!("ipv4: {{ subnet: 10.0.0.0/24, gateway: {address} }}"));
+    for edge in ["10.0.0.0", "10.0.0.255"] {
+        let message = format!("the gateway {edge} is the network's own or the broadcast address of 10.0.0.0/24");
+        check(&gateway(edge), &[&format!("4:43 segments[0].ipv4.gateway: {message}")]);
+    }
+    let six = |keys: &str| blue(&format!("ipv6: {{ {keys} }}"));
+    check(
+        &six("subnet: 'fd00::1/64'"),
+        &["4:21 segments[0].ipv6.subnet: fd00::1/64 has bits set behind its prefix"],
+    );
+    check(
+        &six("subnet: 'fe80::/64'"),
+        &["4:21 segments[0].ipv6.subnet: guests cannot have addresses of fe80::/64"],
+    );
+    check(
+        &six("subnet: 'fd00::/127'"),
+        &["4:21 segments[0].ipv6.subnet: fd00::/127 has a prefix of 127 bits"],
+    );
+    check(
+        &six("subnet: 'fd00::/64', gateway: 'fd00::'"),
+        &["4:43 segments[0].ipv6.gateway: the gateway fd00:: is the prefix's own address"],
+    );
+    check(
+        &six("subnet: 'fd00::/64', dhcp: { range: 'fd00::1-fd00::9' }"),
+        &["4:49 segments[0].ipv6.dhcp.range: the range fd00::1-fd00::9 contains the gateway fd00::1"],
+    );
+    check(
+        &six("subnet: 'fd00::/64', dhcp: { range: 'fd01::1-fd01::9' }"),
+        &["4:49 segments[0].ipv6.dhcp.range: the range fd01::1-fd01::9 lies outside the subnet fd00::/64"],
+    );
+}
+
+#[test]
+fn a_range_lies_in_the_subnet_beside_the_gateway() {
+    let range = |range: &str, message: &str| {
+        check(
+            &with_dhcp(&format!("range: {range}")),
+            &[&format!("6:22 segments[0].ipv4.dhcp.range: {message}")],
+        );
+    };
+    range(
+        "10.0.0.1-10.0.0.9",
+        "the range 10.0.0.1-10.0.0.9 contains the gateway 10.0.0.1",
+    );
+    range("10.0.0.9-10.0.0.2", "the range 10.0.0.9-10.0.0.2 is reversed");
+    range(
+        "10.0.0.9-10.0.1.2",
+        "the range 10.0.0.9-10.0.1.2 lies outside the subnet 10.0.0.0/24",
+    );
+    range(
+        "10.0.0.9-10.0.0.255",
+        "the range 10.0.0.9-10.0.0.255 contains the broadcast address 10.0.0.255",
+    );
+    range(
+        "10.0.0.9",
+        "\"10.0.0.9\" is not a range of IPv4 addresses (10.0.0.16-10.0.0.254)",
+    );
+    check(
+        &blue("host_address: { hv1: 10.0.0.9 }\nipv4: { subnet: 10.0.0.0/24, dhcp: { range: 10.0.0.2-10.0.0.20 } }"),
+        &["5:49 segments[0].ipv4.dhcp.range: it contains 10.0.0.9, which `host_address` gives to \"hv1\""],
+    );
+}
+
+#[test]
+fn lease_times_and_options_have_their_bounds() {
+    let time = |time: &str, message: &str| {
+        check(
+            &with_dhcp(&format!("lease_time: {time}")),
+            &[&format!("6:27 segments[0].ipv4.dhcp.lease_time: {message}")],
+        );
+    };
+    time("soon", "\"soon\" is not a duration (3600, 90m, 1h30m, 7d)");
+    time("9", "a lease of 9 s is not between 10 s and 365 days");
+    time("366d", "a lease of 31622400 s is not between 10 s and 365 days");
+    check(
+        &with_dhcp("max_leases: 0"),
+        &["6:27 segments[0].ipv4.dhcp.max_leases: 0 is not a number of leases, a number from 1 to 4294967295"],
+    );
+    let option = |option: &str, column: usize, number: &str, message: &str| {
+        let expected = format!("6:{column} segments[0].ipv4.dhcp.options.{number}: {message}");
+        check(&with_dhcp(&format!("options: {{ {option} }}")), &[&expected]);
+    };
+    option("0: x", 29, "0", "\"0\" is no option number");
+    option("255: x", 31, "255", "\"255\" is no option number");
+    option("3: [10.0.0.1]", 26, "3", "option 3 is not for the configuration to set");
+    option("42: 10.0.0.1", 30, "42", "option 42 is a list of addresses");
+    option(
+        "150: 7",
+        31,
+        "150",
+        "7 may be a text or a number of one, two or four bytes",
+    );
+    option("150: ''", 31, "150", "the value has 0 bytes");
+    option(
+        "150: [1, 256]",
+        26,
+        "150",
+        "the value of option 150 is not a list of IPv4 addresses, a list of bytes (0 to 255), or a text",
+    );
+}
+
+#[test]
+fn reservations_are_for_one_guest_each() {
+    let text = "ipv4:\n  subnet: 10.0.0.0/24\n  dhcp:\n    reservations:\n";
+    let reserve = |lines: &str| blue(&format!("{text}{lines}"));
+    check(
+        &reserve(
+            "    - { mac: '52:54:00:00:00:01', address: 10.0.0.5 }\n\
+             \u{20}   - { mac: '52:54:00:00:00:01', address: 10.0.0.5 }\n\
+             \u{20}   - { mac: '53:54:00:00:00:01', address: 10.0.0.1 }\n\
+             \u{20}   - { mac: '52:54:00:00:01', address: 10.0.1.5, hostname: a_b }\n\
+             \u{20}   - { mac: '52:54:00:00:00:03', address: 10.0.0.255 }",
+        ),
+        &[
+            "9:18 segments[0].ipv4.dhcp.reservations[1].mac: 52:54:00:00:00:01 has a reservation already, segments[0].ipv4.dhcp.reservations[0].mac",
+            "9:48 segments[0].ipv4.dhcp.reservations[1].address: 10.0.0.5 is reserved already, segments[0].ipv4.dhcp.reservations[0].address",
+            "10:18 segments[0].ipv4.dhcp.reservations[2].mac: 53:54:00:00:00:01 is no MAC of a single guest",
+            "10:48 segments[0].ipv4.dhcp.reservations[2].address: 10.0.0.1 is the gateway's address",
+            "11:18 segments[0].ipv4.dhcp.reservations[3].mac: \"52:54:00:00:01\" is not a MAC address",
+            "11:45 segments[0].ipv4.dhcp.reservations[3].address: 10.0.1.5 lies outside the subnet 10.0.0.0/24",
+            "11:65 segments[0].ipv4.dhcp.reservations[3].hostname: \"a_b\" is not a host name",
+            "12:48 segments[0].ipv4.dhcp.reservations[4].address: 10.0.0.255 is the network's own or the broadcast address of 10.0.0.0/24",
+        ],
+    );
+}
+
+#[test]
+fn host_addresses_are_members_of_the_subnet() {
+    let address = |keys: &str, message: &str| {
+        check(
+            &blue(&format!("host_address: {keys}\nipv4: {{ subnet: 10.0.0.0/24 }}")),
+            &[&format!("4:{message}")],
+        );
+    };
+    address(
+        "{ hv1: 10.0.0.1 }",
+        "26 segments[0].host_address.hv1: 10.0.0.1 is the gateway's address",
+    );
+    address(
+        "{ hv1: 10.0.1.1 }",
+        "26 segments[0].host_address.hv1: 10.0.1.1 lies outside the subnet 10.0.0.0/24",
+    );
+    address(
+        "{ hv1: 'fd00::2' }",
+        "26 segments[0].host_address.hv1: fd00::2 is given, but the segment has no IPv6 subnet",
+    );
+    address(
+        "{ a: 10.0.0.5, b: 10.0.0.5 }",
+        "37 segments[0].host_address.b: 10.0.0.5 is the address of \"a\" already",
+    );
+    check(
+        &blue("host_address: auto"),
+        &["4:19 segments[0].host_address: the segment has no subnet to take addresses from"],
+    );
+}
+
+#[test]
+fn forwarded_ports_are_free_and_lead_to_a_guest() {
+    let port = |listen: &str, to: &str, message: &str| {
+        let text = format!("ipv4: {{ subnet: 10.0.0.0/24 }}\nports:\n- protocol: tcp\n  listen: {listen}\n  to: {to}");
+        check(&blue(&text), &[message]);
+    };
+    port(
+        "49152",
+        "10.0.0.5:80",
+        "7:15 segments[0].ports[0].listen: port 49152 is libvirt's, for live migration",
+    );
+    port(
+        "49000-49160",
+        "10.0.0.5:80",
+        "7:15 segments[0].ports[0].listen: port 49152 is libvirt's, for live migration",
+    );
+    port(
+        "7480",
+        "10.0.0.5:80",
+        "7:15 segments[0].ports[0].listen: tcp 7480 carries the hosts' own traffic between the hosts",
+    );
+    port(
+        "0",
+        "10.0.0.5:80",
+        "7:15 segments[0].ports[0].listen: \"0\" is not a port or a range of ports (8080 or 5000-5010), from 1 to 65535",
+    );
+    port(
+        "9-8",
+        "10.0.0.5:80",
+        "7:15 segments[0].ports[0].listen: the range 9-8 is reversed",
+    );
+    port(
+        "80-81",
+        "10.0.0.5:65535",
+        "8:11 segments[0].ports[0].to: 2 ports from 65535 on go beyond 65535",
+    );
+    port(
+        "80",
+        "10.0.1.5:80",
+        "8:11 segments[0].ports[0].to: 10.0.1.5 lies outside the subnet 10.0.0.0/24",
+    );
+    port(
+        "80",
+        "10.0.0.5",
+        "8:11 segments[0].ports[0].to: \"10.0.0.5\" is not an address with a port (192.0.2.1:7480 or [2001:db8::1]:7480)",
+    );
+    check(
+        &blue(
+            "ipv4: { subnet: 10.0.0.0/24 }\nports:\n- { protocol: udp, listen: 4000-5000, to: '10.0.0.5:80' }\n- { protocol: udp, listen: 4500, to: '10.0.0.5:80' }",
+        ),
+        &[
+            "6:32 segments[0].ports[0].listen: udp 4789 carries VXLAN between the hosts",
+            "7:32 segments[0].ports[1].listen: udp 4000-5000 leads to 10.0.0.5:80 already",
+        ],
+    );
+    check(
+        &blue(
+            "mode: isolated\nipv4: { subnet: 10.0.0.0/24 }\nports: [ { protocol: tcp, listen: 1, to: '10.0.0.5:1' } ]",
+        ),
+        &["6:5 segments[0].ports: an isolated segment forwards nothing"],
+    );
+}
+
+#[test]
+fn an_uplink_address_is_a_host_of_another_network() {
+    let uplink = |address: &str, message: &str| {
+        check(
+            &blue(&format!("uplink_address: {address}\nipv4: {{ subnet: 10.0.0.0/24 }}")),
+            &[&format!("4:21 segments[0].uplink_address: {message}")],
+        );
+    };
+    uplink(
+        "203.0.113.0/24",
+        "203.0.113.0 is the network's own or its broadcast address",
+    );
+    uplink("10.0.0.9/24", "10.0.0.9 lies in the segment's own subnet");
+    uplink("203.0.113.7", "\"203.0.113.7\" is not an address with a prefix length");
+}
+
+#[test]
+fn segments_of_one_file_do_not_get_in_each_others_way() {
+    check(
+        "segments:\n\
+         - { name: blue, vni: 10, ipv4: { subnet: 10.0.0.0/16 }, ports: [ { protocol: tcp, listen: 80, to: '10.0.0.5:80' } ] }\n\
+         - { name: blue, vni: 11 }\n\
+         - { name: green, vni: 10, mtu: 1, ipv4: { subnet: 10.0.3.0/24 } }\n\
+         - { name: red, vni: 12, bridge: br-blue, ipv4: { subnet: 10.1.0.0/16 }, ports: [ { protocol: tcp, listen: 80, to: '10.1.0.5:80' } ] }\n",
+        &[
+            "3:11 segments[1].name: the name is that of segment \"blue\" too",
+            "4:23 segments[2].vni: VNI 10 is that of segment \"blue\" too",
+            "4:32 segments[2].mtu: 1 is not `auto` or an MTU, a number from 576 to 65535",
+            "4:51 segments[2].ipv4.subnet: 10.0.3.0/24 overlaps the subnet of segment \"blue\" too",
+            "5:33 segments[3].bridge: bridge \"br-blue\" is that of segment \"blue\" too",
+            "5:107 segments[3].ports[0].listen: tcp 80 is forwarded by segment \"blue\" too",
+        ],
+    );
+}
+
+#[test]
+fn a_hosts_own_keys_are_checked() {
+    check_host(
+        "host: { name: 'a b', underlay: a/b, address: 127.0.0.1, gateway: { candidate: perhaps, priority: 65536 }, libvirt: on }\n\
+         cluster: { listen: '10.0.0.1:0', join: [ hv2 ], insecure: 1 }\n\
+         state_dir: var\n",
+        &[
+            "1:15 host.name: \"a b\" is not a host name",
+            "1:32 host.underlay: \"a/b\" is not an interface name",
+            "1:46 host.address: 127.0.0.1 is no address that a single host can have",
+            "1:79 host.gateway.candidate: \"perhaps\" is none of true, false",
+            "1:98 host.gateway.priority: 65536 is not a priority, a number from 0 to 65535",
+            "1:116 host.libvirt: \"on\" is none of off, auto",
+            "2:20 cluster.listen: 10.0.0.1:0 has port 0",
+            "2:42 cluster.join[0]: \"hv2\" is not an address with a port (192.0.2.1:7480 or [2001:db8::1]:7480)",
+            "2:59 cluster.insecure: \"1\" is none of true, false",
+            "3:12 state_dir: \"var\" is not an absolute path",
+        ],
+    );
+    let long = format!("control_socket: /{}", "x".repeat(107));
+    check_host(
+        &long,
+        &["1:17 control_socket: the path has 108 bytes, the kernel takes 107 for a socket"],
+    );
+    check_host(
+        "metrics: on",
+        &["1:10 metrics: \"on\" is not an address with a port (192.0.2.1:7480 or [2001:db8::1]:7480)"],
+    );
+    check_host(
+        "segments: [ { name: x } ]",
+        &["1:13 segments[0].vni: the key is missing"],
+    );
+}

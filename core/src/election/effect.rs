@@ -1,0 +1,134 @@
+//! What the election wants done, and what it wants to know about it afterwards.
+
+use std::collections::BTreeSet;
+
+use super::message::{GroupId, Message};
+use crate::id::{HostId, SegmentId, Term};
+use crate::time::Duration;
+
+/// Something for the edge to do, in the order in which it was polled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send on the election stream to that host; no stream, or a full one: drop it.
+    Send {
+        /// The receiver.
+        to: HostId,
+        /// What to send.
+        message: Message,
+    },
+    /// Send one ICMP echo to that host's VTEP address and report with [`super::Election::handle_probe`]: answered,
+    /// or 50 ms over without an answer (or it could not be sent).
+    Probe {
+        /// Whose kernel.
+        host: HostId,
+        /// To be given back in the report.
+        number: u64,
+    },
+    /// Add the group's gateway addresses, or renew their lifetime, with the term in the link's alias; report with
+    /// [`super::Election::handle_address`]. Services follow the role.
+    SetAddress {
+        /// The group: all of its segments.
+        group: GroupId,
+        /// The term for the alias.
+        term: Term,
+        /// `valid_lft`; `None`: for ever.
+        lifetime: Option<Duration>,
+    },
+    /// Take services and the group's gateway addresses off, then report [`AddressEvent::Removed`]; the report lets the
+    /// others take over. May come again until reported. Nothing there to remove is removed, too.
+    RemoveAddress {
+        /// The group: all of its segments.
+        group: GroupId,
+    },
+    /// This host is to be the successor: prepare everything but the address, then call
+    /// [`super::Election::handle_prepared`]. Nothing may ever come of it.
+    Prepare {
+        /// The group.
+        group: GroupId,
+        /// The present holder.
+        holder: HostId,
+    },
+    /// The role of this host in a group, or the holder that it knows of, has changed.
+    Role {
+        /// The group.
+        group: GroupId,
+        /// What it is now.
+        role: Role,
+        /// Why, for an operator.
+        reason: String,
+    },
+    /// What the election thinks of another host has changed.
+    Liveness {
+        /// Which host.
+        host: HostId,
+        /// What it is now.
+        liveness: Liveness,
+    },
+    /// Write this to disk: the hosts whose kernels have ever answered a probe. Nothing waits for it.
+    Persist {
+        /// All of them.
+        kernel_answered: BTreeSet<HostId>,
+    },
+}
+
+/// This host's part in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Somebody else is the gateway, or nobody.
+    Follower {
+        /// Who, and its term, where it is known.
+        holder: Option<(HostId, Term)>,
+    },
+    /// This host asks for the group.
+    Claimant {
+        /// The term it would have.
+        term: Term,
+    },
+    /// This host is the gateway.
+    Holder {
+        /// Its term.
+        term: Term,
+    },
+}
+
+/// How a host seems from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Liveness {
+    /// Its agent is heard.
+    Heard,
+    /// Its agent has been silent for 3 s; its kernel answers, or never has.
+    Silent,
+    /// Agent and kernel are silent.
+    Dead,
+}
+
+/// What became of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// The kernel answered.
+    Answered,
+    /// It did not within 50 ms, or the probe could not be sent.
+    Unanswered,
+}
+
+/// What became of the gateway addresses of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AddressEvent {
+    /// They are set as last asked for.
+    Set,
+    /// They could not be set; this host gives the group up for a while.
+    Failed,
+    /// They are off, and so are the services.
+    Removed,
+}
+
+/// A gateway address that was found in the kernel at start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundAddress {
+    /// The segment of the link that carries it.
+    pub segment: SegmentId,
+    /// The term in the link's alias.
+    pub term: Term,
+    /// What is left of its lifetime; `None`: unlimited.
+    pub remaining: Option<Duration>,
+}

@@ -1,0 +1,213 @@
+//! The planned end of a hold: `gateway move`, `drain`, a lost uplink (rule 9 of `docs/protocol.md`).
+//!
+//! ```text
+//! holder                     successor                      others
+//!   │ Prepare ──────────────────► │ all but the address        │
+//!   │ ◄────────────────── Prepared│                            │
+//!   │ address and services off    │                            │
+//!   │ Yield{successor} ─────────► │ Ask ──────────────────────►│ keep the place for 1 s
+//!   │ ◄──────────────────────── Ask                            │
+//!   │ ClaimGranted ─────────────► │ ◄──────────── ClaimGranted │
+//!   │                             │ address on                 │
+//! ```
+
+use super::*;
+use crate::election::message::Uplink;
+use crate::election::{MoveError, Moving};
+
+/// A hand-over under way.
+#[derive(Clone, Debug)]
+pub(super) struct HandOver {
+    to: HostId,
+    begun: Instant,
+    reason: &'static str,
+}
+
+/// This host prepares to be somebody's successor.
+#[derive(Clone, Debug)]
+pub(super) struct Preparation {
+    holder: HostId,
+    term: Term,
+    begun: Instant,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Asked,
+    Done,
+}
+
+impl Group {
+    /// `gateway move`, on whichever host.
+    pub(in crate::election) fn move_to(
+        &mut self,
+        to: Option<HostId>,
+        host: &mut Host,
+        now: Instant,
+    ) -> Result<Moving, MoveError> {
+        if !matches!(self.state, State::Holder(_)) {
+            let (holder, _) = self.holder(host, now).ok_or(MoveError::NoHolder)?;
+            if to == Some(holder) {
+                return Err(MoveError::AlreadyThere);
+            }
+            host.tell(holder, self.id, Says::Move { to });
+            return Ok(Moving::AskedOf(holder));
+        }
+        let to = match to {
+            Some(to) if to == host.me => return Err(MoveError::AlreadyThere),
+            Some(to) if self.fit(to, host, now) => to,
+            Some(to) => return Err(MoveError::Unfit(to)),
+            None => self.best_successor(host, now, |_| true).ok_or(MoveError::NoSuccessor)?,
+        };
+        self.begin_hand_over(to, "an operator moved it", host, now);
+        Ok(Moving::To(to))
+    }
+
+    /// `Move`, from a host where an operator wants it; one that cannot be followed is dropped.
+    pub(in crate::election) fn hear_move(&mut self, to: Option<HostId>, host: &mut Host, now: Instant) {
+        if let State::Holder(_) = self.state {
+            // Whoever asked sees by the gateway that it did not move.
+            let _: Result<Moving, MoveError> = self.move_to(to, host, now);
+        }
+    }
+
+    /// Whether that host could win a claim right away.
+    fn fit(&self, other: HostId, host: &Host, now: Instant) -> bool {
+        self.voters.contains(&other)
+            && host.reachable(other, now)
+            && !host.dead(other)
+            && host.silence(other, now) < timing::DEAD_SILENCE
+            && self
+                .key(other, host)
+                .is_some_and(|key| key.rank.candidacy == Candidacy::Candidate)
+    }
+
+    fn best_successor(&self, host: &Host, now: Instant, also: impl Fn(HostId) -> bool) -> Option<HostId> {
+        self.voters
+            .iter()
+            .copied()
+            .filter(|voter| self.fit(*voter, host, now) && also(*voter))
+            .min_by_key(|voter| self.key(*voter, host))
+    }
+
+    fn begin_hand_over(&mut self, to: HostId, reason: &'static str, host: &mut Host, now: Instant) {
+        let State::Holder(hold) = &mut self.state else { return };
+        if hold.hand_over.as_ref().is_some_and(|under_way| under_way.to == to) {
+            return;
+        }
+        hold.hand_over = Some(HandOver { to, begun: now, reason });
+        let term = hold.term;
+        host.tell(to, self.id, Says::Prepare { term });
+    }
+
+    /// Gives the gateway up whether or not somebody can take it.
+    pub(in crate::election) fn resign(&mut self, host: &mut Host, now: Instant) {
+        self.drop_claim(host);
+        let successor = self.best_successor(host, now, |_| true);
+        self.step_down(successor, "this host resigned", host, now);
+    }
+
+    /// Begins what is due by itself, asks again, gives up.
+    pub(super) fn tend_hand_over(&mut self, pass: Pass, host: &mut Host, now: Instant) {
+        if self
+            .preparation
+            .as_ref()
+            .is_some_and(|preparation| now.since(preparation.begun) >= timing::PREPARE)
+        {
+            self.preparation = None;
+        }
+        let State::Holder(hold) = &mut self.state else { return };
+        if let Some(under_way) = &hold.hand_over {
+            if now.since(under_way.begun) >= timing::PREPARE {
+                hold.hand_over = None;
+                hold.next_hand_over = Some(now + timing::HAND_OVER_AGAIN);
+            } else if pass == Pass::Beat {
+                let (to, term) = (under_way.to, hold.term);
+                host.tell(to, self.id, Says::Prepare { term });
+            }
+            return;
+        }
+        if pass == Pass::Between || hold.next_hand_over.is_some_and(|next| now < next) {
+            return;
+        }
+        let candidacy = host.host(host.me).map_or(Candidacy::Never, |own| own.candidacy);
+        match candidacy {
+            Candidacy::Candidate => {
+                if host.uplink() == Uplink::Works {
+                    return;
+                }
+                let steady = |other: HostId| {
+                    host.uplink_steady(other, now) && host.host(other).is_some_and(|seen| seen.uplink == Uplink::Works)
+                };
+                if let Some(to) = self.best_successor(host, now, steady) {
+                    hold_next(&mut self.state, now + timing::UPLINK_MOVE);
+                    self.begin_hand_over(to, "its uplink is down and the successor's works", host, now);
+                }
+            }
+            Candidacy::Drained => {
+                if let Some(to) = self.best_successor(host, now, |_| true) {
+                    self.begin_hand_over(to, "an operator drained the host", host, now);
+                }
+            }
+            Candidacy::Never => match self.best_successor(host, now, |_| true) {
+                Some(to) => self.begin_hand_over(to, "the host is no candidate any more", host, now),
+                None => self.step_down(None, "this host is no candidate any more", host, now),
+            },
+        }
+    }
+
+    /// `Prepare`, from the holder.
+    pub(in crate::election) fn hear_prepare(&mut self, from: HostId, term: Term, host: &mut Host, now: Instant) {
+        let known = self
+            .preparation
+            .as_ref()
+            .filter(|known| known.holder == from && known.term == term);
+        match known.map(|known| known.progress) {
+            Some(Progress::Done) => host.tell(from, self.id, Says::Prepared { term }),
+            Some(Progress::Asked) => {}
+            None if self.vote == Vote::Voter && self.state.term().is_none() && self.own_key(host).is_some() => {
+                self.preparation = Some(Preparation {
+                    holder: from,
+                    term,
+                    begun: now,
+                    progress: Progress::Asked,
+                });
+                host.effects.push_back(Effect::Prepare {
+                    group: self.id,
+                    holder: from,
+                });
+            }
+            None => {}
+        }
+    }
+
+    /// The edge has prepared everything but the address.
+    pub(in crate::election) fn prepared(&mut self, host: &mut Host) {
+        if let Some(preparation) = &mut self.preparation {
+            preparation.progress = Progress::Done;
+            let (holder, term) = (preparation.holder, preparation.term);
+            host.tell(holder, self.id, Says::Prepared { term });
+        }
+    }
+
+    /// `Prepared`, from the successor: the address goes off, then it is told.
+    pub(in crate::election) fn hear_prepared(&mut self, from: HostId, term: Term, host: &mut Host, now: Instant) {
+        let State::Holder(hold) = &self.state else { return };
+        let Some(under_way) = hold
+            .hand_over
+            .as_ref()
+            .filter(|under_way| under_way.to == from && hold.term == term)
+        else {
+            return;
+        };
+        let reason = under_way.reason;
+        self.step_down(Some(from), reason, host, now);
+    }
+}
+
+fn hold_next(state: &mut State, at: Instant) {
+    if let State::Holder(hold) = state {
+        hold.next_hand_over = Some(at);
+    }
+}

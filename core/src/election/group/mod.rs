@@ -1,0 +1,439 @@
+//! One group's role at this host.
+//!
+//! ```text
+//!                    first in the order of those alive,
+//!                    nobody holds, nobody is granted
+//!        ┌──────────┐ ─────────────────────────────► ┌──────────┐
+//!        │ Follower │                                │ Claimant │
+//!        └──────────┘ ◄───────────────────────────── └──────────┘
+//!           ▲    ▲      a better claimant, a holder,       │ each other voter has granted,
+//!           │    │      nobody answers for 1050 ms         │ is dead, or is silent for long
+//!  address  │    └──────────────────────┐                  ▼
+//!  is off:  │         restart with the  │            ┌──────────┐
+//!  `Yield`  │         address gone      └─ (start) ─►│  Holder  │ ◄─┐ complete round:
+//!           │                         address there  └──────────┘ ──┘ 5 s more
+//!        ┌──────────────┐   hold over, a higher term,      │
+//!        │ SteppingDown │ ◄────────────────────────────────┘
+//!        └──────────────┘   hand-over, removal
+//! ```
+//!
+//! Beside its role each voter has at most one *grant*: whom it lets hold or claim. [`grant`] is the voter's side,
+//! [`claim`] the claimant's, [`hold`] the holder's, [`hand_over`] the planned end of a hold.
+
+mod claim;
+mod grant;
+mod hand_over;
+mod hold;
+mod view;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use claim::Claim;
+use grant::Grant;
+use hand_over::Preparation;
+use hold::Hold;
+
+use super::effect::{Effect, FoundAddress, Role};
+use super::host::Host;
+use super::message::{Candidacy, Established, GroupId, Held, Key, Lasting, Rank, Says};
+use super::peer::Watch;
+use super::view::GroupView;
+use super::{Reason, order, timing};
+use crate::id::{HostId, SegmentId, Term};
+use crate::time::Instant;
+
+/// One group.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    id: GroupId,
+    segments: BTreeSet<SegmentId>,
+    /// All of its hosts that are not removed, in order; empty while this host is in no such group.
+    order: Vec<Rank>,
+    /// The voters but this host.
+    voters: Vec<HostId>,
+    vote: Vote,
+    state: State,
+    /// The highest term seen.
+    highest: Term,
+    grant: Option<Grant>,
+    /// The highest term that each host has yielded.
+    yielded: BTreeMap<HostId, Term>,
+    /// Who held last, as far as is known here.
+    last_holder: Option<HostId>,
+    /// Quiet since; `None`: no longer.
+    quiet: Option<Instant>,
+    resting: Instant,
+    /// Since when nothing but the order stands against a claim.
+    vacant: Option<Instant>,
+    preparation: Option<Preparation>,
+    attention: Attention,
+    /// When it wants to be looked at next.
+    alarm: Option<(Instant, Reason)>,
+    pub(super) shown: Role,
+    pub(super) since: Instant,
+    pub(super) reason: Cow<'static, str>,
+}
+
+/// Whether this host has a vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vote {
+    /// It is one of the first seven.
+    Voter,
+    /// It follows what it hears.
+    Listener,
+    /// It is in no such group, as far as it knows; others may think otherwise and ask it.
+    Outsider,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Follower,
+    Claimant(Claim),
+    Holder(Hold),
+    SteppingDown(SteppingDown),
+}
+
+/// The gateway is given up, its address is on its way off.
+#[derive(Clone, Debug)]
+struct SteppingDown {
+    term: Term,
+    lasting: Lasting,
+    successor: Option<HostId>,
+    /// When the removal was last asked for.
+    asked: Instant,
+    /// When the kernel has dropped the address in any case.
+    gone: Option<Instant>,
+}
+
+/// Whether a pass between beats has anything to do here: with a hundred groups most have not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attention {
+    /// Something was said or is under way.
+    Needed,
+    /// Nothing but time can change anything before the next beat.
+    Settled,
+}
+
+/// Whether a beat is due in this pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// It is.
+    Beat,
+    /// Something happened between beats.
+    Between,
+}
+
+impl Group {
+    /// A group that this host knows nothing of yet.
+    pub(super) fn new(id: GroupId, host: &Host, now: Instant) -> Self {
+        Self {
+            id,
+            segments: BTreeSet::new(),
+            order: Vec::new(),
+            voters: Vec::new(),
+            vote: Vote::Outsider,
+            state: State::Follower,
+            highest: Term::default(),
+            grant: None,
+            yielded: BTreeMap::new(),
+            last_holder: None,
+            // It cannot tell whose words it misses: what it forgot by starting binds it for the full time.
+            quiet: (now.since(host.listening) < timing::QUIET).then_some(host.listening),
+            resting: now,
+            vacant: None,
+            preparation: None,
+            attention: Attention::Needed,
+            alarm: None,
+            shown: Role::Follower { holder: None },
+            since: now,
+            reason: Cow::Borrowed("nobody is known to hold it yet"),
+        }
+    }
+
+    /// Whether it may be forgotten: this host is not in it, and no promise binds it.
+    pub(super) fn idle(&self, now: Instant) -> bool {
+        self.vote == Vote::Outsider
+            && matches!(self.state, State::Follower)
+            && self.grant.as_ref().is_none_or(|grant| !grant.binds(now))
+    }
+
+    pub(super) fn segments(&self) -> &BTreeSet<SegmentId> {
+        &self.segments
+    }
+
+    /// Whether this host is in the group.
+    pub(super) fn joined(&self) -> bool {
+        self.vote != Vote::Outsider
+    }
+
+    /// Whether the group has other hosts.
+    pub(super) fn shared(&self) -> bool {
+        !self.voters.is_empty() || self.order.len() > 1
+    }
+
+    pub(super) fn highest(&self) -> Term {
+        self.highest
+    }
+
+    /// Another host has seen that term.
+    pub(super) fn learn(&mut self, term: Term) {
+        self.highest = self.highest.max(term);
+    }
+
+    /// Whether it needs the beat: it has other hosts, or a promise or a hold that ends.
+    pub(super) fn beats(&self) -> bool {
+        let ends = match &self.state {
+            State::Holder(hold) => hold.ends(),
+            State::Follower | State::Claimant(_) | State::SteppingDown(_) => self.vote == Vote::Outsider,
+        };
+        ends || self.shared()
+    }
+
+    /// The hosts of the group, the first to serve it first.
+    pub(super) fn hosts_in_order(&self) -> Vec<HostId> {
+        self.order.iter().map(|rank| rank.host).collect()
+    }
+
+    pub(super) fn in_order(&self, host: HostId) -> bool {
+        self.order.iter().any(|rank| rank.host == host)
+    }
+
+    /// The terms that a header of this host is to name.
+    pub(super) fn held(&self) -> Option<Held> {
+        match &self.state {
+            State::Follower | State::Claimant(_) => None,
+            State::Holder(hold) => Some(Held {
+                group: self.id,
+                term: hold.term,
+                lasting: hold.address,
+            }),
+            State::SteppingDown(down) => Some(Held {
+                group: self.id,
+                term: down.term,
+                lasting: down.lasting,
+            }),
+        }
+    }
+
+    /// A gap in this host's own running.
+    pub(super) fn gap(&mut self, host: &mut Host, now: Instant) {
+        self.drop_claim(host);
+        self.quiet = Some(now);
+    }
+
+    /// Whether this host must not grant claims, nor claim.
+    fn quiet(&self) -> bool {
+        self.quiet.is_some()
+    }
+
+    /// Ends the quiet time when each other voter has answered something, is dead, or the time is over.
+    fn listen(&mut self, host: &mut Host, now: Instant) {
+        let Some(since) = self.quiet else { return };
+        if now.since(since) >= timing::QUIET {
+            self.quiet = None;
+            return;
+        }
+        if self.vote == Vote::Outsider {
+            return;
+        }
+        let mut missing = false;
+        for &voter in &self.voters {
+            let answered = host.peer(voter).is_some_and(|peer| peer.echoed_since(since));
+            if !answered && !host.dead(voter) {
+                missing = true;
+                host.greet(voter, now);
+                host.watch(voter, Watch::Closely);
+            }
+        }
+        if !missing {
+            self.quiet = None;
+        }
+    }
+
+    /// Does what is due. Deadlines of a hold have been looked at before ([`Group::check_hold`]).
+    pub(super) fn pass(&mut self, pass: Pass, host: &mut Host, now: Instant) {
+        let due = self.alarm.is_some_and(|(at, _)| at <= now);
+        if pass == Pass::Beat || self.attention == Attention::Needed || due {
+            let others = host.take_alarm();
+            self.look(pass, host, now);
+            self.alarm = host.take_alarm();
+            if let Some((at, reason)) = others {
+                host.wake(at, reason);
+            }
+            self.attention = self.settles(host, now);
+        }
+        if let Some((at, reason)) = self.alarm {
+            host.wake(at, reason);
+        }
+    }
+
+    /// Something was said or done that concerns the group.
+    pub(super) fn touch(&mut self) {
+        self.attention = Attention::Needed;
+    }
+
+    fn settles(&self, host: &Host, now: Instant) -> Attention {
+        let settled = match &self.state {
+            State::Follower if self.vote == Vote::Voter => self.bound(now).is_some_and(|grant| {
+                grant.standing == Established::Holder && host.silence(grant.to, now) < timing::SUSPECT
+            }),
+            State::Follower | State::Holder(_) => true,
+            State::Claimant(_) | State::SteppingDown(_) => false,
+        };
+        if settled && !self.quiet() {
+            Attention::Settled
+        } else {
+            Attention::Needed
+        }
+    }
+
+    fn look(&mut self, pass: Pass, host: &mut Host, now: Instant) {
+        if self.order.len() > order::VOTERS && pass == Pass::Beat && self.joined() {
+            self.choose_voters(host, now);
+        }
+        for &voter in &self.voters {
+            host.watch(voter, Watch::Member);
+        }
+        self.listen(host, now);
+        self.tend_grant(pass, host, now);
+        self.tend_claim(host, now);
+        self.tend_hold(pass, host, now);
+        self.tend_hand_over(pass, host, now);
+        self.consider_claim(host, now);
+        if pass == Pass::Beat {
+            self.keep_in_touch(host, now);
+        }
+        self.show(host, now);
+    }
+
+    /// Voters exchange something once a second; a holder tells those that only listen.
+    fn keep_in_touch(&self, host: &mut Host, now: Instant) {
+        if self.vote == Vote::Voter {
+            for &voter in &self.voters {
+                host.ping_sometimes(voter, timing::PING, now);
+            }
+        }
+        if self.held().is_some() {
+            for rank in self.order.iter().filter(|rank| !self.voters.contains(&rank.host)) {
+                host.ping_sometimes(rank.host, timing::PING_LISTENER, now);
+            }
+        }
+    }
+
+    /// Says something about this group to each other voter.
+    fn tell_voters(&self, host: &mut Host, says: Says) {
+        for &voter in &self.voters {
+            host.tell(voter, self.id, says);
+        }
+    }
+
+    /// This host's own place.
+    fn own_key(&self, host: &Host) -> Option<Key> {
+        self.key(host.me, host)
+            .filter(|key| key.rank.candidacy == Candidacy::Candidate)
+    }
+
+    /// A host's place among claimants.
+    fn key(&self, of: HostId, host: &Host) -> Option<Key> {
+        let mut rank = *self.order.iter().find(|rank| rank.host == of)?;
+        let seen = host.host(of)?;
+        rank.candidacy = seen.candidacy;
+        Some(Key {
+            uplink: seen.uplink,
+            rank,
+        })
+    }
+
+    /// Whether another host of the group may ever be a candidate: only then the address needs a lifetime.
+    fn contested(&self, host: &Host) -> bool {
+        self.order
+            .iter()
+            .any(|rank| rank.host != host.me && rank.candidacy != Candidacy::Never)
+    }
+
+    /// The host with the highest claim to hold the group among those heard lately.
+    fn heard_holder(&self, host: &Host, now: Instant) -> Option<(HostId, Term)> {
+        self.order
+            .iter()
+            .filter_map(|rank| {
+                let peer = host
+                    .peer(rank.host)
+                    .filter(|peer| peer.received_within(timing::CLAIM_REPEATED, now))?;
+                let held = peer.held(self.id)?;
+                (!peer.dead() && !host.lost(rank.host, now)).then_some((held.term, rank.host))
+            })
+            .max()
+            .map(|(term, holder)| (holder, term))
+    }
+
+    /// Who holds the group, as far as is known here.
+    pub(super) fn holder(&self, host: &Host, now: Instant) -> Option<(HostId, Term)> {
+        match &self.state {
+            State::Holder(hold) => Some((host.me, hold.term)),
+            State::Follower | State::Claimant(_) | State::SteppingDown(_) => match self.vote {
+                Vote::Voter | Vote::Outsider => self
+                    .grant
+                    .as_ref()
+                    .filter(|grant| grant.standing == Established::Holder && grant.binds(now))
+                    .map(|grant| (grant.to, grant.term)),
+                Vote::Listener => self.heard_holder(host, now),
+            },
+        }
+    }
+
+    /// What this host is in the group.
+    fn role(&self, host: &Host, now: Instant) -> Role {
+        match &self.state {
+            State::Claimant(claim) => Role::Claimant { term: claim.term },
+            State::Holder(hold) => Role::Holder { term: hold.term },
+            State::Follower | State::SteppingDown(_) => Role::Follower {
+                holder: self.holder(host, now),
+            },
+        }
+    }
+
+    /// Tells the edge what has changed.
+    fn show(&mut self, host: &mut Host, now: Instant) {
+        let role = self.role(host, now);
+        if role == self.shown {
+            return;
+        }
+        if let Role::Follower { holder } = role {
+            match holder {
+                Some(_) => self.reason = Cow::Borrowed("it holds the term that this host granted or heard"),
+                None if matches!(self.shown, Role::Follower { .. }) => {
+                    self.reason = Cow::Borrowed("the last holder is gone");
+                }
+                None => {}
+            }
+        }
+        self.shown = role;
+        self.since = now;
+        host.effects.push_back(Effect::Role {
+            group: self.id,
+            role,
+            reason: self.reason.to_string(),
+        });
+    }
+}
+
+/// Whether it is the first view after the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// It is: the quiet time covers what is not known.
+    Start,
+    /// It is not.
+    Later,
+}
+
+impl State {
+    /// The term held, or just given up.
+    fn term(&self) -> Option<Term> {
+        match self {
+            State::Follower | State::Claimant(_) => None,
+            State::Holder(hold) => Some(hold.term),
+            State::SteppingDown(down) => Some(down.term),
+        }
+    }
+}

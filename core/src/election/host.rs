@@ -1,0 +1,354 @@
+//! What all groups of this host share: the other hosts, what is to be sent to them, the own uplink.
+//!
+//! Everything said during one call of the machine leaves in one message per receiver.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::effect::{Effect, Outcome};
+use super::group::Pass;
+use super::message::{Candidacy, GroupId, Header, Held, Message, Part, Says, Uplink};
+use super::peer::{News, Peer, Watch};
+use super::probe::Report;
+use super::timing;
+use super::view::{HostView, Standing, View};
+use super::{Reason, Start};
+use crate::id::HostId;
+use crate::time::{Duration, Instant};
+
+/// This host, as its groups share it.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) me: HostId,
+    instance: u64,
+    sequence: u64,
+    rests: u64,
+    hosts: BTreeMap<HostId, HostView>,
+    peers: BTreeMap<HostId, Peer>,
+    kernel_answered: BTreeSet<HostId>,
+    uplink: Uplink,
+    drained: Candidacy,
+    /// Since when each host's uplink has been what it is, and when membership gave a host up.
+    uplink_since: BTreeMap<HostId, (Uplink, Instant)>,
+    given_up: BTreeMap<HostId, Instant>,
+    /// This host's start, or its last gap.
+    pub(super) listening: Instant,
+    probes: u64,
+    outbox: BTreeMap<HostId, Vec<Part>>,
+    wake: Option<(Instant, Reason)>,
+    pub(super) effects: VecDeque<Effect>,
+}
+
+impl Host {
+    pub(super) fn new(start: &Start, now: Instant) -> Self {
+        Self {
+            me: start.me,
+            instance: start.instance,
+            sequence: 0,
+            rests: start.seed,
+            hosts: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            kernel_answered: start.kernel_answered.clone(),
+            uplink: Uplink::Works,
+            drained: Candidacy::Candidate,
+            uplink_since: BTreeMap::new(),
+            given_up: BTreeMap::new(),
+            listening: now,
+            probes: 0,
+            outbox: BTreeMap::new(),
+            wake: None,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Takes over who is there; hosts that left or were removed are forgotten at once.
+    pub(super) fn set_hosts(&mut self, view: &View, now: Instant) {
+        self.hosts = view.hosts.clone();
+        let present = |hosts: &BTreeMap<HostId, HostView>, host| {
+            hosts.get(&host).is_some_and(|view| view.standing != Standing::Removed)
+        };
+        self.peers.retain(|host, _| present(&view.hosts, *host));
+        self.outbox.retain(|host, _| present(&view.hosts, *host));
+        let mut forgotten = false;
+        self.kernel_answered.retain(|host| {
+            let removed = view
+                .hosts
+                .get(host)
+                .is_some_and(|view| view.standing == Standing::Removed);
+            forgotten |= removed;
+            !removed
+        });
+        if forgotten {
+            self.persist();
+        }
+        self.uplink_since.retain(|host, _| view.hosts.contains_key(host));
+        self.given_up.retain(|host, _| {
+            view.hosts
+                .get(host)
+                .is_some_and(|view| view.standing == Standing::Failed)
+        });
+        for (&host, seen) in &view.hosts {
+            if seen.standing == Standing::Failed {
+                self.given_up.entry(host).or_insert(now);
+            }
+            let uplink = self.uplink_since.entry(host).or_insert((seen.uplink, now));
+            if uplink.0 != seen.uplink {
+                *uplink = (seen.uplink, now);
+            }
+            if host != self.me && seen.standing != Standing::Removed {
+                self.peers.entry(host).or_insert_with(|| Peer::new(now));
+            }
+        }
+    }
+
+    /// Whether this host itself has not been removed.
+    pub(super) fn present(&self) -> bool {
+        self.hosts
+            .get(&self.me)
+            .is_some_and(|view| view.standing != Standing::Removed)
+    }
+
+    /// What the view says of a host that is neither removed nor unknown; an own drain counts already.
+    pub(super) fn host(&self, host: HostId) -> Option<HostView> {
+        let mut view = *self
+            .hosts
+            .get(&host)
+            .filter(|view| view.standing != Standing::Removed)?;
+        if host == self.me {
+            view.candidacy = view.candidacy.max(self.drained);
+            view.uplink = self.uplink;
+        }
+        Some(view)
+    }
+
+    pub(super) fn set_uplink(&mut self, uplink: Uplink) {
+        self.uplink = uplink;
+    }
+
+    pub(super) fn uplink(&self) -> Uplink {
+        self.uplink
+    }
+
+    pub(super) fn set_drained(&mut self, drained: Candidacy) {
+        self.drained = drained;
+    }
+
+    /// Whether another host's uplink has worked for [`timing::UPLINK_STEADY`].
+    pub(super) fn uplink_steady(&self, host: HostId, now: Instant) -> bool {
+        self.uplink_since
+            .get(&host)
+            .is_some_and(|(uplink, since)| *uplink == Uplink::Works && now.since(*since) >= timing::UPLINK_STEADY)
+    }
+
+    /// Whether a voter's place goes to the next host: given up by membership for long, and not heard from here.
+    pub(super) fn lost(&self, host: HostId, now: Instant) -> bool {
+        self.given_up
+            .get(&host)
+            .is_some_and(|since| now.since(*since) >= timing::REPLACED)
+            && self
+                .peers
+                .get(&host)
+                .is_none_or(|peer| peer.silence(self.listening, now) >= timing::REPLACED)
+    }
+
+    pub(super) fn peer(&self, host: HostId) -> Option<&Peer> {
+        self.peers.get(&host)
+    }
+
+    pub(super) fn peers(&self) -> impl Iterator<Item = (HostId, &Peer)> {
+        self.peers.iter().map(|(host, peer)| (*host, peer))
+    }
+
+    /// Whether that host's agent and kernel are dead; one that is unknown or removed is.
+    pub(super) fn dead(&self, host: HostId) -> bool {
+        self.peers.get(&host).is_none_or(Peer::dead)
+    }
+
+    pub(super) fn failed(&self, host: HostId, now: Instant) -> bool {
+        self.peers
+            .get(&host)
+            .is_none_or(|peer| peer.failed(self.listening, now))
+    }
+
+    pub(super) fn reachable(&self, host: HostId, now: Instant) -> bool {
+        self.peers.get(&host).is_some_and(|peer| peer.reachable(now))
+    }
+
+    pub(super) fn silence(&self, host: HostId, now: Instant) -> Duration {
+        self.peers
+            .get(&host)
+            .map_or(timing::FAILED, |peer| peer.silence(self.listening, now))
+    }
+
+    /// Takes a header in; `None`: whatever else the message says does not count.
+    pub(super) fn hear(&mut self, from: HostId, header: &Header, now: Instant) -> Option<News> {
+        (from == header.sender).then_some(())?;
+        let peer = self.peers.get_mut(&from)?;
+        Some(peer.hear(header, self.instance, now))
+    }
+
+    /// A gap in this host's own running: nothing that it thinks of others counts any more.
+    pub(super) fn gap(&mut self, now: Instant) {
+        self.listening = now;
+        for peer in self.peers.values_mut() {
+            peer.revive(now);
+        }
+    }
+
+    /// What became of a probe.
+    pub(super) fn report(&mut self, host: HostId, number: u64, outcome: Outcome, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&host) else { return };
+        if peer.probes.report(number, outcome, now) == Report::Answered {
+            peer.kernel_answered();
+            if self.kernel_answered.insert(host) {
+                self.persist();
+            }
+        }
+    }
+
+    pub(super) fn kernel_ever_answered(&self, host: HostId) -> bool {
+        self.kernel_answered.contains(&host)
+    }
+
+    fn persist(&mut self) {
+        self.effects.push_back(Effect::Persist {
+            kernel_answered: self.kernel_answered.clone(),
+        });
+    }
+
+    /// Looks who is dead, and with each beat begins to collect anew who is watched.
+    pub(super) fn judge(&mut self, pass: Pass, now: Instant) {
+        for (host, peer) in &mut self.peers {
+            peer.judge(self.kernel_answered.contains(host), self.listening, now);
+            if pass == Pass::Beat {
+                peer.watch = Watch::Stranger;
+            }
+        }
+    }
+
+    /// Something waits for that host's kernel.
+    pub(super) fn watch(&mut self, host: HostId, watch: Watch) {
+        if let Some(peer) = self.peers.get_mut(&host) {
+            peer.watch = peer.watch.max(watch);
+        }
+    }
+
+    /// Sends the probes that are due and tells the edge who seems how.
+    pub(super) fn probe(&mut self, now: Instant) {
+        let mut next = None;
+        for (&host, peer) in &mut self.peers {
+            if let Some(mut due) = peer.probe_due(self.listening, now) {
+                if due <= now {
+                    self.probes += 1;
+                    peer.probes.send(self.probes, now);
+                    self.effects.push_back(Effect::Probe {
+                        host,
+                        number: self.probes,
+                    });
+                    due = peer
+                        .probe_due(self.listening, now)
+                        .unwrap_or(now + timing::PROBE_ANYWAY);
+                }
+                next = Some(next.map_or(due, |next: Instant| next.min(due)));
+            }
+            let liveness = peer.liveness(self.listening, now);
+            if liveness != peer.shown {
+                peer.shown = liveness;
+                self.effects.push_back(Effect::Liveness { host, liveness });
+            }
+        }
+        if let Some(next) = next {
+            self.wake(next, Reason::Probe);
+        }
+    }
+
+    /// Keeps an exchange with `host` going; of two hosts the one with the lower id begins.
+    pub(super) fn ping_sometimes(&mut self, host: HostId, every: Duration, now: Instant) {
+        let me = self.me;
+        let Some(peer) = self.peers.get_mut(&host) else { return };
+        let every = if me < host { every } else { every + timing::PING_DEFER };
+        let last = peer.heard().max(peer.pinged);
+        if last.is_none_or(|last| now.since(last) >= every) {
+            self.ping(host, now);
+        }
+    }
+
+    /// Pings at once, one time per beat.
+    pub(super) fn ping(&mut self, host: HostId, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&host) else { return };
+        if peer.pinged != Some(now) {
+            peer.pinged = Some(now);
+            self.say(host, Part::Ping);
+        }
+    }
+
+    /// Says hello, unless that was done within [`timing::HELLO`].
+    pub(super) fn greet(&mut self, host: HostId, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&host) else { return };
+        if peer.greeted.is_none_or(|greeted| now.since(greeted) >= timing::HELLO) {
+            peer.greeted = Some(now);
+            self.say(host, Part::Hello);
+        }
+    }
+
+    /// Puts a part into the next message to that host.
+    pub(super) fn say(&mut self, to: HostId, part: Part) {
+        if self.peers.contains_key(&to) {
+            self.outbox.entry(to).or_default().push(part);
+        }
+    }
+
+    /// The same about a group.
+    pub(super) fn tell(&mut self, to: HostId, group: GroupId, says: Says) {
+        self.say(to, Part::Group { group, says });
+    }
+
+    /// Turns what was said into one message per receiver.
+    pub(super) fn flush(&mut self, held: &[Held], now: Instant) {
+        for (to, parts) in std::mem::take(&mut self.outbox) {
+            self.sequence += 1;
+            let header = Header {
+                sender: self.me,
+                instance: self.instance,
+                sequence: self.sequence,
+                sent: now.as_millis(),
+                echo: self.peers.get(&to).and_then(|peer| peer.echo),
+                held: held.to_vec(),
+            };
+            self.effects.push_back(Effect::Send {
+                to,
+                message: Message { header, parts },
+            });
+        }
+    }
+
+    /// Whether something waits to be sent.
+    pub(super) fn talks(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Wants to be called at `at`, or before.
+    pub(super) fn wake(&mut self, at: Instant, reason: Reason) {
+        if self.wake.is_none_or(|(wake, _)| at < wake) {
+            self.wake = Some((at, reason));
+        }
+    }
+
+    /// What was wanted since this was last asked.
+    pub(super) fn take_alarm(&mut self) -> Option<(Instant, Reason)> {
+        self.wake.take()
+    }
+
+    /// When to be called.
+    pub(super) fn wakes(&self) -> Option<(Instant, Reason)> {
+        self.wake
+    }
+
+    /// A random rest after a lost claim (splitmix64: rests need to differ, not to be secret).
+    pub(super) fn rest(&mut self) -> Duration {
+        self.rests = self.rests.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.rests;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        timing::REST + Duration::from_millis((z ^ (z >> 31)) % (timing::REST_SPREAD + 1))
+    }
+}

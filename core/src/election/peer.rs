@@ -1,0 +1,204 @@
+//! What this host hears of another one: signs of life, echoes, the terms that it holds, its kernel.
+
+use super::effect::Liveness;
+use super::message::{Echo, GroupId, Header, Held};
+use super::probe::Probes;
+use super::timing;
+use crate::time::{Duration, Instant};
+
+/// Another host of the cluster.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    /// Since when it is known here; it cannot have been silent for longer.
+    known: Instant,
+    /// (instance, sequence) of the last message.
+    last: Option<(u64, u64)>,
+    /// What to echo.
+    pub(super) echo: Option<Echo>,
+    /// When it last gave a fresh echo of this host's.
+    heard: Option<Instant>,
+    /// The latest time of this host's clock that it has echoed.
+    echoed: Option<Instant>,
+    /// When the last message came.
+    received: Option<Instant>,
+    /// The terms in its last header.
+    held: Vec<Held>,
+    /// Its kernel.
+    pub(super) probes: Probes,
+    /// Agent and kernel are silent.
+    life: Life,
+    /// Why its kernel is to be probed often.
+    pub(super) watch: Watch,
+    /// When it was last sent a `Ping`.
+    pub(super) pinged: Option<Instant>,
+    /// When it was last sent a `Hello`.
+    pub(super) greeted: Option<Instant>,
+    /// What was last said about it to the edge.
+    pub(super) shown: Liveness,
+}
+
+/// How closely another kernel is watched; the strictest of all groups counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Watch {
+    /// No vote is shared.
+    Stranger,
+    /// A fellow voter: once a second.
+    Member,
+    /// Something waits for it.
+    Closely,
+    /// It is a silent holder.
+    SuspectedHolder,
+}
+
+/// Whether agent and kernel have been found dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Alive,
+    Dead,
+}
+
+/// Whether a message is news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// It is.
+    Fresh,
+    /// It repeats, or was overtaken by, another one.
+    Stale,
+}
+
+impl Peer {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            known: now,
+            last: None,
+            echo: None,
+            heard: None,
+            echoed: None,
+            received: None,
+            held: Vec::new(),
+            probes: Probes::default(),
+            life: Life::Alive,
+            watch: Watch::Stranger,
+            pinged: None,
+            greeted: None,
+            shown: Liveness::Heard,
+        }
+    }
+
+    /// Takes a header in; `instance` is this host's own.
+    pub(super) fn hear(&mut self, header: &Header, instance: u64, now: Instant) -> News {
+        let this = (header.instance, header.sequence);
+        if self.last.is_some_and(|last| this <= last) {
+            return News::Stale;
+        }
+        self.last = Some(this);
+        self.echo = Some(Echo {
+            instance: header.instance,
+            sent: header.sent,
+        });
+        self.received = Some(now);
+        self.held.clone_from(&header.held);
+        if !self.held.is_sorted_by_key(|held| held.group) {
+            self.held.sort_by_key(|held| held.group);
+        }
+        // What answers a former instance of this host says nothing about now.
+        if let Some(echo) = header.echo.filter(|echo| echo.instance == instance) {
+            let sent = Instant::from_millis(echo.sent).min(now);
+            self.echoed = self.echoed.max(Some(sent));
+            if now.since(sent) <= timing::REACH {
+                self.heard = Some(now);
+                self.revive(now);
+            }
+        }
+        News::Fresh
+    }
+
+    /// A sign of life, or a gap in this host's own running.
+    pub(super) fn revive(&mut self, now: Instant) {
+        self.life = Life::Alive;
+        self.probes.begin_row(now);
+    }
+
+    /// The kernel answered a probe: what was thought of it is over, the row has begun anew by itself.
+    pub(super) fn kernel_answered(&mut self) {
+        self.life = Life::Alive;
+    }
+
+    /// How long it has not been heard, counted from `listening` (this host's start or last gap) at the earliest.
+    pub(super) fn silence(&self, listening: Instant, now: Instant) -> Duration {
+        now.since(self.heard.unwrap_or(self.known).max(self.known).max(listening))
+    }
+
+    /// When it was last heard.
+    pub(super) fn heard(&self) -> Option<Instant> {
+        self.heard
+    }
+
+    /// Whether it has been heard within [`timing::REACH`].
+    pub(super) fn reachable(&self, now: Instant) -> bool {
+        self.heard.is_some_and(|heard| now.since(heard) <= timing::REACH)
+    }
+
+    /// Whether it has echoed something sent at `since` or later.
+    pub(super) fn echoed_since(&self, since: Instant) -> bool {
+        self.echoed.is_some_and(|echoed| echoed >= since)
+    }
+
+    /// Whether any message of it came within `span`.
+    pub(super) fn received_within(&self, span: Duration, now: Instant) -> bool {
+        self.received.is_some_and(|received| now.since(received) <= span)
+    }
+
+    /// Its term in the group, as its last header said.
+    pub(super) fn held(&self, group: GroupId) -> Option<&Held> {
+        let at = self.held.binary_search_by_key(&group, |held| held.group).ok()?;
+        self.held.get(at)
+    }
+
+    /// Whether it has failed: not heard for [`timing::FAILED`].
+    pub(super) fn failed(&self, listening: Instant, now: Instant) -> bool {
+        self.silence(listening, now) >= timing::FAILED
+    }
+
+    /// Whether agent and kernel are dead.
+    pub(super) fn dead(&self) -> bool {
+        self.life == Life::Dead
+    }
+
+    /// Looks whether it is dead by now; `answered_ever`: its kernel has answered a probe before.
+    pub(super) fn judge(&mut self, answered_ever: bool, listening: Instant, now: Instant) {
+        let span = match self.watch {
+            Watch::SuspectedHolder => timing::DEAD_SPAN_HOLDER,
+            Watch::Stranger | Watch::Member | Watch::Closely => timing::DEAD_SPAN,
+        };
+        let silent = self.silence(listening, now) >= timing::DEAD_SILENCE;
+        if answered_ever && silent && self.probes.unanswered(span, now) {
+            self.life = Life::Dead;
+        }
+    }
+
+    /// When the next probe is due.
+    pub(super) fn probe_due(&self, listening: Instant, now: Instant) -> Option<Instant> {
+        let every = match self.watch {
+            Watch::Stranger => return None,
+            Watch::Member => timing::PROBE_ANYWAY,
+            Watch::Closely | Watch::SuspectedHolder => {
+                if self.dead() || self.silence(listening, now) >= timing::SLOW_AFTER {
+                    timing::PROBE_SLOWLY
+                } else {
+                    timing::PROBE
+                }
+            }
+        };
+        Some(self.probes.sent().map_or(now, |sent| sent + every))
+    }
+
+    /// How it seems.
+    pub(super) fn liveness(&self, listening: Instant, now: Instant) -> Liveness {
+        match self.life {
+            Life::Dead => Liveness::Dead,
+            Life::Alive if self.failed(listening, now) => Liveness::Silent,
+            Life::Alive => Liveness::Heard,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What a guest asks, read from the bytes of its message. Nothing here fails: what cannot be understood is named and left.
+//!
+//! Only the borrowed reader of the codec is used: its owned one stops at the first option it cannot take (a host name
+//! that is no UTF-8, a name in the old spelling in option 81) and would lose the client-id behind it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use dhcproto::v4::borrowed::{DhcpOptionIterator, Message};
+use dhcproto::v4::{HType, MessageType, Opcode, OptionCode};
+
+use crate::id::Mac;
+
+use super::Ignored;
+
+/// The longest client-id and host name that are taken up: one option's worth (RFC 2132 section 2).
+const OPTION_BYTES: usize = 255;
+/// Where options may be continued when option 52 says so (RFC 2131 section 4.1): the fields `file` and `sname`.
+const FILE: std::ops::Range<usize> = 108..236;
+const SNAME: std::ops::Range<usize> = 44..108;
+
+/// A guest's message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct GuestMessage {
+    pub(super) client: Mac,
+    pub(super) transaction: u32,
+    pub(super) replies: Replies,
+    /// The address that the guest says it has; unspecified if none.
+    pub(super) ciaddr: Ipv4Addr,
+    pub(super) kind: Kind,
+    /// Option 61, empty if none.
+    pub(super) client_id: Vec<u8>,
+    /// Option 12, empty if none or none that could be a host name.
+    pub(super) hostname: String,
+    /// Option 55.
+    pub(super) wanted: Option<Vec<u8>>,
+    /// Option 57: the largest IP packet that the guest takes.
+    pub(super) largest: u16,
+}
+
+/// How a guest without address can hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Replies {
+    Unicast,
+    Broadcast,
+}
+
+/// What it wants (RFC 2131 section 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Discover {
+        wish: Option<Ipv4Addr>,
+    },
+    /// It has chosen an offer.
+    Selecting {
+        server: Ipv4Addr,
+        address: Ipv4Addr,
+    },
+    /// It was restarted and asks whether it may keep the address.
+    Rebooting {
+        address: Ipv4Addr,
+    },
+    /// It has the address (`ciaddr`) and wants more time: by unicast renewing, by broadcast rebinding.
+    Extending {
+        server: Option<Ipv4Addr>,
+    },
+    Release {
+        server: Option<Ipv4Addr>,
+    },
+    Decline {
+        server: Option<Ipv4Addr>,
+        address: Ipv4Addr,
+    },
+    Inform,
+}
+
+/// # Errors
+/// Why the message gets no answer from anybody.
+pub(super) fn read(bytes: &[u8]) -> Result<GuestMessage, Ignored> {
+    let message = Message::new(bytes).map_err(|_| Ignored::Malformed)?;
+    if message.opcode() != Opcode::BootRequest {
+        return Err(Ignored::NotARequest);
+    }
+    if message.htype() != HType::Eth || message.hlen() != 6 {
+        return Err(Ignored::Malformed);
+    }
+    if !message.giaddr().is_unspecified() {
+        return Err(Ignored::Relayed);
+    }
+    let client = <[u8; 6]>::try_from(message.chaddr())
+        .map(Mac)
+        .map_err(|_| Ignored::Malformed)?;
+    if client.is_multicast() || client == Mac::ZERO {
+        return Err(Ignored::Malformed);
+    }
+
+    let options = options(bytes, &message);
+    let address = |code| {
+        options
+            .get(&u8::from(code))
+            .and_then(|data| <[u8; 4]>::try_from(&data[..]).ok())
+            .map(Ipv4Addr::from)
+    };
+    let Some(kind) = options.get(&u8::from(OptionCode::MessageType)) else {
+        return Err(Ignored::Bootp);
+    };
+    let [kind] = kind[..] else {
+        return Err(Ignored::Malformed);
+    };
+    let server = address(OptionCode::ServerIdentifier);
+    let requested = address(OptionCode::RequestedIpAddress).filter(|address| !address.is_unspecified());
+    let ciaddr = message.ciaddr();
+    let kind = match MessageType::from(kind) {
+        MessageType::Discover => Kind::Discover { wish: requested },
+        MessageType::Request if !ciaddr.is_unspecified() => Kind::Extending { server },
+        MessageType::Request => match (server, requested) {
+            (Some(server), Some(address)) => Kind::Selecting { server, address },
+            (None, Some(address)) => Kind::Rebooting { address },
+            (_, None) => return Err(Ignored::Malformed),
+        },
+        MessageType::Release if !ciaddr.is_unspecified() => Kind::Release { server },
+        MessageType::Decline => Kind::Decline {
+            server,
+            address: requested.ok_or(Ignored::Malformed)?,
+        },
+        MessageType::Inform if !ciaddr.is_unspecified() => Kind::Inform,
+        MessageType::Release | MessageType::Inform => return Err(Ignored::Malformed),
+        _ => return Err(Ignored::NotARequest),
+    };
+
+    let bytes_of = |code: OptionCode| options.get(&u8::from(code)).filter(|data| data.len() <= OPTION_BYTES);
+    Ok(GuestMessage {
+        client,
+        transaction: message.xid(),
+        replies: if message.flags().broadcast() {
+            Replies::Broadcast
+        } else {
+            Replies::Unicast
+        },
+        ciaddr,
+        kind,
+        client_id: bytes_of(OptionCode::ClientIdentifier).cloned().unwrap_or_default(),
+        hostname: bytes_of(OptionCode::Hostname)
+            .and_then(|data| host_name(data))
+            .unwrap_or_default(),
+        wanted: bytes_of(OptionCode::ParameterRequestList).cloned(),
+        largest: bytes_of(OptionCode::MaxMessageSize)
+            .and_then(|data| <[u8; 2]>::try_from(&data[..]).ok())
+            .map_or(0, u16::from_be_bytes),
+    })
+}
+
+/// All options, of one given twice the first; those in the header's spare fields, too, if option 52 says so.
+fn options(bytes: &[u8], message: &Message<'_>) -> BTreeMap<u8, Vec<u8>> {
+    let mut options = BTreeMap::new();
+    let mut add = |more: DhcpOptionIterator<'_>| {
+        for option in more {
+            options
+                .entry(u8::from(option.code()))
+                .or_insert_with(|| option.data().to_vec());
+        }
+    };
+    add(message.opts());
+    let overload = message
+        .opts()
+        .find(|option| option.code() == OptionCode::OptionOverload)
+        .and_then(|option| option.data().first().copied())
+        .unwrap_or(0);
+    for (bit, field) in [(1, FILE), (2, SNAME)] {
+        if overload & bit != 0
+            && let Some(field) = bytes.get(field)
+        {
+            add(DhcpOptionIterator::new(field));
+        }
+    }
+    options
+}
+
+/// A host name of the letters that RFC 1123 section 2.1 allows, and the underscore that guests use all the same.
+fn host_name(data: &[u8]) -> Option<String> {
+    let name = std::str::from_utf8(data).ok()?.trim_end_matches('\0');
+    let fine = !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    fine.then(|| name.to_owned())
+}

@@ -1,0 +1,703 @@
+//! What real clients send, what goes to the leases, and what comes back.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
+use dhcproto::{Decodable, Decoder};
+use proptest::prelude::*;
+
+use super::*;
+use crate::gateway::lease::Silence;
+
+const BLUE: SegmentId = SegmentId(7);
+const GUEST: Mac = Mac([0x52, 0x54, 0, 0xaa, 0xbb, 0xcc]);
+const HV2: HostId = HostId(2);
+const HOUR: Duration = Duration::from_secs(3600);
+const NOW: Instant = Instant::from_millis(100_000);
+const GATEWAY: [u8; 4] = [192, 168, 124, 1];
+const LEASED: [u8; 4] = [192, 168, 124, 16];
+
+fn service() -> SegmentService {
+    SegmentService {
+        segment: BLUE,
+        subnet: "192.168.124.0/24".parse().unwrap(),
+        gateway: GATEWAY.into(),
+        router: Some(GATEWAY.into()),
+        mtu: 1450,
+        dns: vec![[9, 9, 9, 9].into(), [1, 1, 1, 1].into()],
+        domain: Some("blue.internal".to_owned()),
+        options: BTreeMap::from([(42, GATEWAY.to_vec())]),
+        lease_time: HOUR,
+    }
+}
+
+fn server() -> Server {
+    let mut server = Server::new();
+    server.set_segment(service());
+    server
+}
+
+/// A request as a client composes it.
+#[derive(Clone)]
+struct Sent {
+    bytes: Vec<u8>,
+}
+
+impl Sent {
+    fn new(kind: u8) -> Self {
+        let mut bytes = vec![0; 240];
+        bytes[..3].copy_from_slice(&[1, 1, 6]);
+        bytes[4..8].copy_from_slice(&[0xde, 0xad, 0xbe, 0xef]);
+        bytes[28..34].copy_from_slice(&GUEST.0);
+        bytes[236..].copy_from_slice(&[99, 130, 83, 99]);
+        Self { bytes }.option(53, &[kind])
+    }
+
+    fn option(mut self, code: u8, data: &[u8]) -> Self {
+        self.bytes.extend([code, data.len() as u8]);
+        self.bytes.extend(data);
+        self
+    }
+
+    fn set(mut self, at: usize, bytes: &[u8]) -> Self {
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        self
+    }
+
+    fn ciaddr(self, address: [u8; 4]) -> Self {
+        self.set(12, &address)
+    }
+
+    fn broadcast(self) -> Self {
+        self.set(10, &[0x80])
+    }
+
+    /// udhcpc: client-id, maximum size, a short list, padded to 300 bytes.
+    fn udhcpc(self) -> Self {
+        let mut sent = self
+            .option(61, &[1, 0x52, 0x54, 0, 0xaa, 0xbb, 0xcc])
+            .option(57, &576u16.to_be_bytes())
+            .option(55, &[1, 3, 6, 12, 15, 28, 42])
+            .option(60, b"udhcp 1.35.0");
+        sent.bytes.push(255);
+        sent.bytes.resize(300, 0);
+        sent
+    }
+
+    /// dhclient: host name and its long list, no client-id; asks for the MTU.
+    fn dhclient(self) -> Self {
+        self.option(12, b"web-1")
+            .option(55, &[1, 28, 2, 3, 15, 6, 119, 12, 44, 47, 26, 121, 42])
+            .end()
+    }
+
+    /// dhcpcd: client-id of the DUID kind, vendor class, the FQDN in the old spelling, a lease time it would like.
+    fn dhcpcd(self) -> Self {
+        self.option(
+            61,
+            &[
+                0xff, 0, 0xaa, 0xbb, 0xcc, 0, 1, 0, 1, 0x2a, 1, 2, 3, 0x52, 0x54, 0, 0xaa, 0xbb, 0xcc,
+            ],
+        )
+        .option(57, &1472u16.to_be_bytes())
+        .option(60, b"dhcpcd-9.4.1:Linux-6.18:x86_64:GenuineIntel")
+        .option(81, &[0x30, 0, 0, b'w', b'e', b'b', 0xff])
+        .option(145, &[1])
+        .option(55, &[1, 121, 33, 3, 6, 15, 26, 28, 42, 51, 54, 58, 59, 119])
+        .end()
+    }
+
+    /// systemd-networkd: DUID-EN client-id, rapid commit; by default it does not ask for the MTU.
+    fn networkd(self) -> Self {
+        self.option(61, &[0xff, 1, 2, 3, 4, 0, 2, 0, 0, 0xab, 0x11, 1, 2, 3, 4, 5, 6, 7, 8])
+            .option(55, &[1, 3, 6, 12, 15, 42, 119, 120, 121])
+            .option(57, &1472u16.to_be_bytes())
+            .option(80, &[])
+            .option(12, b"web-1")
+            .end()
+    }
+
+    /// NetworkManager's own client.
+    fn network_manager(self) -> Self {
+        self.option(61, &[1, 0x52, 0x54, 0, 0xaa, 0xbb, 0xcc])
+            .option(
+                55,
+                &[1, 2, 6, 12, 15, 26, 28, 121, 3, 33, 40, 41, 42, 119, 249, 252, 17],
+            )
+            .option(57, &1472u16.to_be_bytes())
+            .option(12, b"web-1")
+            .end()
+    }
+
+    fn end(mut self) -> Self {
+        self.bytes.push(255);
+        self
+    }
+
+    fn packet(&self) -> Packet {
+        Packet {
+            bytes: self.bytes.clone(),
+            source: GUEST,
+            guest_host: Some(HV2),
+        }
+    }
+}
+
+fn drain(server: &mut Server) -> Vec<Effect> {
+    std::iter::from_fn(|| server.poll_effect()).collect()
+}
+
+/// The one question that a message leads to.
+fn asked(server: &mut Server, sent: &Sent) -> (u64, Request) {
+    server.handle_packet(BLUE, &sent.packet(), NOW);
+    match drain(server).as_slice() {
+        [Effect::Ask { token, request }] => (*token, request.clone()),
+        other => panic!("{other:?} ignored {:?}", server.ignored()),
+    }
+}
+
+struct Heard {
+    mac: Mac,
+    ip: Ipv4Addr,
+    message: Message,
+    order: Vec<u8>,
+}
+
+impl Heard {
+    fn option(&self, code: OptionCode) -> Option<&DhcpOption> {
+        self.message.opts().get(code)
+    }
+
+    fn kind(&self) -> MessageType {
+        self.message.opts().msg_type().unwrap()
+    }
+}
+
+fn heard(effects: &[Effect]) -> Heard {
+    let [
+        Effect::Reply {
+            segment,
+            destination_mac,
+            source,
+            destination,
+            bytes,
+        },
+    ] = effects
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((*segment, source.octets()), (BLUE, GATEWAY));
+    assert!(bytes.len() >= 300, "{} bytes", bytes.len());
+    let message = Message::decode(&mut Decoder::new(bytes)).unwrap();
+    assert_eq!(message.xid(), 0xdead_beef);
+    assert_eq!(message.chaddr(), GUEST.0);
+    assert_eq!(
+        message.opts().get(OptionCode::ServerIdentifier),
+        Some(&DhcpOption::ServerIdentifier(GATEWAY.into()))
+    );
+    let mut order = Vec::new();
+    let mut at = 240;
+    while bytes[at] != 255 {
+        order.push(bytes[at]);
+        at += 2 + usize::from(bytes[at + 1]);
+    }
+    Heard {
+        mac: *destination_mac,
+        ip: *destination,
+        message,
+        order,
+    }
+}
+
+fn answered(server: &mut Server, sent: &Sent, answer: Answer) -> Heard {
+    let (token, _) = asked(server, sent);
+    server.handle_answer(token, answer, NOW);
+    heard(&drain(server))
+}
+
+fn offer() -> Answer {
+    Answer::Offer {
+        address: LEASED.into(),
+        lease_time: HOUR,
+        hostname: None,
+    }
+}
+
+fn ack() -> Answer {
+    Answer::Ack {
+        address: LEASED.into(),
+        lease_time: HOUR,
+        hostname: Some("web".to_owned()),
+        copies: 2,
+    }
+}
+
+fn bind(address: [u8; 4], basis: Basis, client_id: &[u8], hostname: &str) -> Request {
+    Request::Bind {
+        segment: BLUE,
+        address: address.into(),
+        claim: Claim {
+            client: GUEST,
+            basis,
+            guest_host: Some(HV2),
+            lease_time: HOUR,
+            client_id: client_id.to_vec(),
+            hostname: hostname.to_owned(),
+        },
+    }
+}
+
+#[test]
+fn each_message_asks_the_leases_what_it_means() {
+    let find = |wish: Option<[u8; 4]>| Request::Find {
+        segment: BLUE,
+        client: GUEST,
+        wish: wish.map(IpAddr::from),
+    };
+    let cases = [
+        ("discover", Sent::new(1).end(), find(None)),
+        (
+            "discover, with a wish",
+            Sent::new(1).option(50, &LEASED).end(),
+            find(Some(LEASED)),
+        ),
+        (
+            "discover, with a wish for elsewhere",
+            Sent::new(1).option(50, &[10, 0, 0, 9]).end(),
+            find(None),
+        ),
+        (
+            "selecting",
+            Sent::new(3).option(54, &GATEWAY).option(50, &LEASED).end(),
+            bind(LEASED, Basis::Wanting, b"", ""),
+        ),
+        (
+            "init-reboot",
+            Sent::new(3).option(50, &LEASED).dhclient(),
+            bind(LEASED, Basis::Wanting, b"", "web-1"),
+        ),
+        (
+            "renewing",
+            Sent::new(3).ciaddr(LEASED).option(61, b"\x01id").end(),
+            bind(LEASED, Basis::Having, b"\x01id", ""),
+        ),
+        (
+            "rebinding",
+            Sent::new(3).ciaddr(LEASED).broadcast().end(),
+            bind(LEASED, Basis::Having, b"", ""),
+        ),
+        (
+            "release",
+            Sent::new(7).ciaddr(LEASED).option(54, &GATEWAY).end(),
+            Request::Release {
+                segment: BLUE,
+                address: LEASED.into(),
+                client: GUEST,
+            },
+        ),
+        (
+            "decline",
+            Sent::new(4).option(50, &LEASED).option(54, &GATEWAY).end(),
+            Request::Decline {
+                segment: BLUE,
+                address: LEASED.into(),
+                client: GUEST,
+            },
+        ),
+    ];
+    for (what, sent, expected) in cases {
+        assert_eq!(asked(&mut server(), &sent).1, expected, "{what}");
+    }
+}
+
+#[test]
+fn what_is_no_question_for_us_is_counted_and_left() {
+    let relayed = Sent::new(1).set(24, &[10, 0, 0, 1]).end();
+    let cases = [
+        ("short", Sent { bytes: vec![1; 239] }, Ignored::Malformed),
+        ("a reply", Sent::new(2).set(0, &[2]).end(), Ignored::NotARequest),
+        ("an offer in a request", Sent::new(2).end(), Ignored::NotARequest),
+        (
+            "BOOTP",
+            Sent {
+                bytes: Sent::new(1).bytes[..240].to_vec(),
+            },
+            Ignored::Bootp,
+        ),
+        (
+            "a wrong cookie is BOOTP",
+            Sent::new(1).set(236, &[0]).end(),
+            Ignored::Bootp,
+        ),
+        ("no Ethernet", Sent::new(1).set(1, &[32]).end(), Ignored::Malformed),
+        (
+            "a hardware address of 16 bytes",
+            Sent::new(1).set(2, &[16]).end(),
+            Ignored::Malformed,
+        ),
+        ("a relay", relayed, Ignored::Relayed),
+        (
+            "another station's address",
+            Sent::new(1).set(33, &[0xcd]).end(),
+            Ignored::ForeignHardwareAddress,
+        ),
+        ("a request for nothing", Sent::new(3).end(), Ignored::Malformed),
+        (
+            "another server's offer",
+            Sent::new(3).option(54, &[10, 0, 0, 1]).option(50, &LEASED).end(),
+            Ignored::OtherServer,
+        ),
+        (
+            "another server's lease",
+            Sent::new(7).ciaddr(LEASED).option(54, &[10, 0, 0, 1]).end(),
+            Ignored::OtherServer,
+        ),
+        ("a release of nothing", Sent::new(7).end(), Ignored::Malformed),
+        ("an inform without address", Sent::new(8).end(), Ignored::Malformed),
+        (
+            "an inform from elsewhere",
+            Sent::new(8).ciaddr([10, 0, 0, 9]).end(),
+            Ignored::ForeignAddress,
+        ),
+    ];
+    for (what, sent, why) in cases {
+        let mut server = server();
+        server.handle_packet(BLUE, &sent.packet(), NOW);
+        assert_eq!(drain(&mut server), [], "{what}");
+        assert_eq!(server.ignored(), &BTreeMap::from([(why, 1)]), "{what}");
+    }
+    let mut server = server();
+    server.handle_packet(SegmentId(8), &Sent::new(1).end().packet(), NOW);
+    assert_eq!(server.ignored(), &BTreeMap::from([(Ignored::NotServed, 1)]));
+}
+
+#[test]
+fn replies_go_where_the_guest_can_hear_them() {
+    let everybody = (Mac::BROADCAST, Ipv4Addr::BROADCAST);
+    let alone = (GUEST, Ipv4Addr::from(LEASED));
+    let cases = [
+        ("offer", Sent::new(1).end(), offer(), alone),
+        ("offer by broadcast", Sent::new(1).broadcast().end(), offer(), everybody),
+        ("ack", Sent::new(3).option(50, &LEASED).end(), ack(), alone),
+        (
+            "ack by broadcast",
+            Sent::new(3).option(50, &LEASED).broadcast().end(),
+            ack(),
+            everybody,
+        ),
+        (
+            "renewed, whatever the flag says",
+            Sent::new(3).ciaddr(LEASED).broadcast().end(),
+            ack(),
+            alone,
+        ),
+        ("nak", Sent::new(3).option(50, &LEASED).end(), Answer::Nak, everybody),
+    ];
+    for (what, sent, answer, expected) in cases {
+        let heard = answered(&mut server(), &sent, answer);
+        assert_eq!((heard.mac, heard.ip), expected, "{what}");
+    }
+}
+
+type Dress = fn(Sent) -> Sent;
+
+#[test]
+fn every_client_gets_a_lease_and_the_options_it_asks_for() {
+    let cases: [(&str, Dress, &[u8]); 5] = [
+        (
+            "udhcpc",
+            Sent::udhcpc,
+            &[53, 54, 51, 58, 59, 61, 1, 26, 3, 6, 12, 15, 28, 42],
+        ),
+        (
+            "dhclient",
+            Sent::dhclient,
+            &[53, 54, 51, 58, 59, 1, 26, 28, 3, 15, 6, 12, 42],
+        ),
+        (
+            "dhcpcd",
+            Sent::dhcpcd,
+            &[53, 54, 51, 58, 59, 61, 1, 26, 3, 6, 15, 28, 42],
+        ),
+        (
+            "systemd-networkd",
+            Sent::networkd,
+            &[53, 54, 51, 58, 59, 61, 1, 26, 3, 6, 12, 15, 42],
+        ),
+        (
+            "NetworkManager",
+            Sent::network_manager,
+            &[53, 54, 51, 58, 59, 61, 1, 26, 6, 12, 15, 28, 3, 42],
+        ),
+    ];
+    for (what, dress, order) in cases {
+        let mut server = server();
+        let offered = answered(&mut server, &dress(Sent::new(1)), offer());
+        assert_eq!(
+            (offered.kind(), offered.message.yiaddr().octets()),
+            (MessageType::Offer, LEASED),
+            "{what}"
+        );
+        let chosen = Sent::new(3).option(54, &GATEWAY).option(50, &LEASED);
+        let leased = answered(&mut server, &dress(chosen), ack());
+        assert_eq!(
+            (leased.kind(), leased.message.yiaddr().octets()),
+            (MessageType::Ack, LEASED),
+            "{what}"
+        );
+        assert_eq!(leased.order, order, "{what}");
+        let sent_id = dress(Sent::new(1)).bytes;
+        let sent_id = request::read(&sent_id).unwrap().client_id;
+        let echoed = match leased.option(OptionCode::ClientIdentifier) {
+            Some(DhcpOption::ClientIdentifier(id)) => id.clone(),
+            _ => Vec::new(),
+        };
+        assert_eq!(echoed, sent_id, "{what}");
+    }
+}
+
+#[test]
+fn an_ack_tells_times_network_and_name() {
+    let ack = answered(
+        &mut server(),
+        &Sent::new(3).option(54, &GATEWAY).option(50, &LEASED).end(),
+        ack(),
+    );
+    for option in [
+        DhcpOption::AddressLeaseTime(3600),
+        DhcpOption::Renewal(1800),
+        DhcpOption::Rebinding(3150),
+        DhcpOption::SubnetMask([255, 255, 255, 0].into()),
+        DhcpOption::InterfaceMtu(1450),
+        DhcpOption::Router(vec![GATEWAY.into()]),
+        DhcpOption::DomainNameServer(vec![[9, 9, 9, 9].into(), [1, 1, 1, 1].into()]),
+        DhcpOption::DomainName("blue.internal".to_owned()),
+        DhcpOption::Hostname("web".to_owned()),
+        DhcpOption::BroadcastAddr([192, 168, 124, 255].into()),
+        DhcpOption::NtpServers(vec![GATEWAY.into()]),
+    ] {
+        assert_eq!(ack.option(OptionCode::from(&option)), Some(&option));
+    }
+}
+
+#[test]
+fn an_isolated_segment_has_no_router_and_raw_options_replace_only_what_they_may() {
+    let mut server = server();
+    let options = BTreeMap::from([
+        (6, vec![8, 8, 8, 8]),
+        (26, vec![0, 1]),
+        (51, vec![0; 4]),
+        (66, vec![b'x'; 300]),
+    ]);
+    server.set_segment(SegmentService {
+        router: None,
+        options,
+        ..service()
+    });
+    let big = Sent::new(1).option(57, &1400u16.to_be_bytes()).end();
+    let offer = answered(&mut server, &big, offer());
+    assert_eq!(offer.option(OptionCode::Router), None);
+    assert_eq!(
+        offer.option(OptionCode::InterfaceMtu),
+        Some(&DhcpOption::InterfaceMtu(1450))
+    );
+    assert_eq!(
+        offer.option(OptionCode::AddressLeaseTime),
+        Some(&DhcpOption::AddressLeaseTime(3600))
+    );
+    assert_eq!(
+        offer.option(OptionCode::DomainNameServer),
+        Some(&DhcpOption::DomainNameServer(vec![[8, 8, 8, 8].into()]))
+    );
+    assert_eq!(
+        offer.order.iter().filter(|code| **code == 66).count(),
+        2,
+        "RFC 3396: in two pieces"
+    );
+}
+
+#[test]
+fn a_reply_is_as_long_as_the_guest_takes() {
+    let long = SegmentService {
+        options: BTreeMap::from([(66, vec![b'x'; 200]), (67, vec![b'y'; 200])]),
+        ..service()
+    };
+    for (largest, most) in [(None, 548), (Some(100u16), 548), (Some(900), 872), (Some(60_000), 1422)] {
+        let mut server = server();
+        server.set_segment(long.clone());
+        let mut sent = Sent::new(1);
+        if let Some(largest) = largest {
+            sent = sent.option(57, &largest.to_be_bytes());
+        }
+        let (token, _) = asked(&mut server, &sent.end());
+        server.handle_answer(token, offer(), NOW);
+        let effects = drain(&mut server);
+        let [Effect::Reply { bytes, .. }] = effects.as_slice() else {
+            panic!("{effects:?}")
+        };
+        assert!(bytes.len() <= most, "{largest:?}: {}", bytes.len());
+        let pieces = heard(&effects)
+            .order
+            .iter()
+            .filter(|code| [66, 67].contains(*code))
+            .count();
+        assert_eq!(pieces, if most > 800 { 2 } else { 1 }, "{largest:?}");
+    }
+}
+
+#[test]
+fn an_inform_is_told_options_and_no_times() {
+    let mut server = server();
+    let own = [192, 168, 124, 200];
+    server.handle_packet(BLUE, &Sent::new(8).ciaddr(own).end().packet(), NOW);
+    let told = heard(&drain(&mut server));
+    assert_eq!(
+        (told.kind(), told.mac, told.ip.octets()),
+        (MessageType::Ack, GUEST, own)
+    );
+    assert!(told.message.yiaddr().is_unspecified());
+    assert_eq!(told.order, [53, 54, 1, 26, 3, 6, 15, 28, 42]);
+}
+
+#[test]
+fn an_address_of_another_subnet_is_refused_in_every_state() {
+    let elsewhere = [10, 0, 0, 9];
+    for sent in [
+        Sent::new(3).option(50, &elsewhere).end(),
+        Sent::new(3).option(54, &GATEWAY).option(50, &elsewhere).end(),
+        Sent::new(3).ciaddr(elsewhere).end(),
+    ] {
+        let mut server = server();
+        server.handle_packet(BLUE, &sent.packet(), NOW);
+        let refused = heard(&drain(&mut server));
+        assert_eq!((refused.kind(), refused.mac), (MessageType::Nak, Mac::BROADCAST));
+        assert!(refused.message.yiaddr().is_unspecified() && refused.message.ciaddr().is_unspecified());
+        assert_eq!(refused.option(OptionCode::AddressLeaseTime), None);
+    }
+}
+
+#[test]
+fn silence_of_the_leases_is_silence_to_the_guest() {
+    let mut server = server();
+    for (sent, answer) in [
+        (Sent::new(1).end(), Answer::Silence(Silence::NothingFree)),
+        (Sent::new(3).ciaddr(LEASED).end(), Answer::Silence(Silence::OutOfReach)),
+        (Sent::new(1).end(), Answer::Nak),
+        (Sent::new(3).ciaddr(LEASED).end(), offer()),
+    ] {
+        let (token, _) = asked(&mut server, &sent);
+        server.handle_answer(token, answer, NOW);
+        assert_eq!(drain(&mut server), []);
+    }
+}
+
+#[test]
+fn a_repeated_question_joins_the_first_and_a_new_one_replaces_it() {
+    let mut server = server();
+    let (first, _) = asked(&mut server, &Sent::new(1).end());
+    server.handle_packet(BLUE, &Sent::new(1).end().packet(), NOW);
+    assert_eq!(drain(&mut server), []);
+    assert_eq!(server.ignored(), &BTreeMap::from([(Ignored::Repeated, 1)]));
+
+    let (second, _) = asked(
+        &mut server,
+        &Sent::new(3).option(54, &GATEWAY).option(50, &LEASED).end(),
+    );
+    server.handle_answer(first, offer(), NOW);
+    assert_eq!(drain(&mut server), [], "nobody waits for the offer any more");
+    server.handle_answer(second, ack(), NOW);
+    assert_eq!(heard(&drain(&mut server)).kind(), MessageType::Ack);
+    server.handle_answer(second, ack(), NOW);
+    assert_eq!(drain(&mut server), [], "each question is answered once");
+}
+
+#[test]
+fn an_old_answer_is_dropped_and_the_guest_may_ask_again() {
+    let mut server = server();
+    let (token, _) = asked(&mut server, &Sent::new(1).end());
+    server.handle_answer(token, offer(), NOW + OLDEST_ANSWER + Duration::from_millis(1));
+    assert_eq!(drain(&mut server), []);
+    let (lost, _) = asked(&mut server, &Sent::new(1).end());
+    server.handle_packet(
+        BLUE,
+        &Sent::new(1).end().packet(),
+        NOW + OLDEST_ANSWER + Duration::from_millis(1),
+    );
+    assert!(matches!(drain(&mut server).as_slice(), [Effect::Ask { token, .. }] if *token != lost));
+}
+
+#[test]
+fn open_questions_are_bounded() {
+    let mut server = server();
+    let from = |number: u16, now| {
+        let mac = [0x52, 0x54, 1, 0, (number >> 8) as u8, number as u8];
+        (
+            Packet {
+                source: Mac(mac),
+                ..Sent::new(1).set(28, &mac).end().packet()
+            },
+            now,
+        )
+    };
+    for number in 0..=MOST_PENDING as u16 {
+        let (packet, now) = from(number, NOW);
+        server.handle_packet(BLUE, &packet, now);
+    }
+    assert_eq!(drain(&mut server).len(), MOST_PENDING);
+    assert_eq!(server.ignored(), &BTreeMap::from([(Ignored::Busy, 1)]));
+    let (packet, now) = from(5000, NOW + OLDEST_ANSWER + Duration::from_millis(1));
+    server.handle_packet(BLUE, &packet, now);
+    assert_eq!(drain(&mut server).len(), 1);
+    assert_eq!(server.asked.len(), 1, "questions that nobody answered are forgotten");
+}
+
+#[test]
+fn stepping_down_silences_the_segment() {
+    let mut server = server();
+    let (token, _) = asked(&mut server, &Sent::new(1).end());
+    server.remove_segment(BLUE);
+    server.handle_answer(token, offer(), NOW);
+    assert_eq!(drain(&mut server), []);
+}
+
+fn any_answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        Just(offer()),
+        Just(ack()),
+        Just(Answer::Nak),
+        Just(Answer::Done),
+        Just(Answer::Silence(Silence::NoPool))
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_mutation_of_a_message_makes_it_panic(
+        kind in 0u8..12,
+        dress in 0usize..5,
+        changes in prop::collection::vec((0usize..420, any::<u8>()), 0..12),
+        cut in prop::option::of(0usize..420),
+        answer in any_answer(),
+        largest in any::<u16>(),
+    ) {
+        let dresses: [Dress; 5] =
+            [Sent::udhcpc, Sent::dhclient, Sent::dhcpcd, Sent::networkd, Sent::network_manager];
+        let mut bytes = dresses[dress](Sent::new(kind).option(50, &LEASED).option(57, &largest.to_be_bytes())).bytes;
+        for (at, value) in changes {
+            if let Some(byte) = bytes.get_mut(at) { *byte = value; }
+        }
+        bytes.truncate(cut.unwrap_or(usize::MAX));
+        let mut server = server();
+        server.handle_packet(BLUE, &Packet { bytes, source: GUEST, guest_host: None }, NOW);
+        for effect in drain(&mut server) {
+            if let Effect::Ask { token, .. } = effect { server.handle_answer(token, answer.clone(), NOW); }
+        }
+        for effect in drain(&mut server) {
+            if let Effect::Reply { bytes, .. } = effect {
+                prop_assert!((300..=1422).contains(&bytes.len()));
+                prop_assert_eq!(bytes[0], 2);
+                prop_assert!(datagram::wrap(GATEWAY.into(), LEASED.into(), &bytes).is_some());
+            }
+        }
+    }
+}

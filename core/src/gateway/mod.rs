@@ -1,0 +1,6 @@
+//! What the gateway host does for its guests.
+
+pub mod dhcp;
+pub mod lease;
+pub mod nat;
+pub mod pool;

@@ -1,0 +1,450 @@
+//! The nftables tables of this host, rendered whole.
+//!
+//! `table inet overlayd` admits VXLAN from known VTEPs only, keeps guests away from the hosts and from each other's
+//! segments, and on a gateway forwards, masquerades and clamps. `table bridge overlayd` drops what only the segment's
+//! own DHCP server and router may send. Each text replaces its table in one transaction.
+//!
+//! What a packet passes, in hook order:
+//! ```text
+//! prerouting raw     guests' VXLAN and gRPC to any member: drop · outer VXLAN of ours: notrack
+//! prerouting dstnat  port forwards
+//! input              guests: DHCP, DNS, echo, host_address · VXLAN for our VNIs from strangers: drop
+//! forward mangle     TCP MSS, connection mark
+//! forward            around the gateway: rejected · from the segment · to the segment
+//! postrouting        masquerade
+//! output raw         outer VXLAN of ours: notrack
+//! ```
+//! An `accept` ends only our own chain: the host's firewall has its say before or after. Every chain's name begins with
+//! `ov_`, because nft takes some plain words for keywords. Only expressions that kernels without the bridge family's
+//! `meta` and `reject` have are used: bridge ports are known by name, not by their bridge's.
+
+use crate::config::{Mode, PortForward, Protocol, Segment};
+use crate::desired::{Inputs, SegmentInputs, Table};
+use crate::id::IfName;
+use crate::observed::TableName;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+
+/// Marks a connection as ours (upper byte) and names its segment (the VNI), so that a gateway that steps down can
+/// flush its segment's connections and no other.
+pub const CONNECTION_MARK: u32 = 0x4f00_0000;
+
+const REJECT: &str = "reject with icmpx type admin-prohibited";
+
+/// The tables that `inputs` ask for: none without segments.
+pub fn tables(inputs: &Inputs) -> Vec<Table> {
+    if inputs.segments.is_empty() {
+        return Vec::new();
+    }
+    vec![inet(inputs), bridge(inputs)]
+}
+
+struct Set {
+    name: &'static str,
+    kind: &'static str,
+    elements: Vec<String>,
+}
+
+struct Chain {
+    name: String,
+    hook: Option<&'static str>,
+    rules: Vec<String>,
+}
+
+impl Chain {
+    fn base(name: &str, hook: &'static str, rules: Vec<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            hook: Some(hook),
+            rules,
+        }
+    }
+
+    fn jumped_to(name: String, rules: Vec<String>) -> Self {
+        Self {
+            name,
+            hook: None,
+            rules,
+        }
+    }
+}
+
+/// `add` before `delete`, so that the delete cannot fail where there is no table yet.
+fn render(name: TableName, sets: &[Set], chains: &[Chain]) -> Table {
+    let mut lines = vec![
+        format!("add table {name}"),
+        format!("delete table {name}"),
+        format!("table {name} {{"),
+    ];
+    for Set { name, kind, elements } in sets {
+        lines.push(format!("\tset {name} {{"));
+        lines.extend(kind.lines().map(|line| format!("\t\t{line}")));
+        if !elements.is_empty() {
+            lines.push(format!("\t\telements = {}", braces(elements)));
+        }
+        lines.push("\t}".to_owned());
+    }
+    for Chain { name, hook, rules } in chains {
+        lines.push(format!("\tchain {name} {{"));
+        lines.extend(hook.map(|hook| format!("\t\ttype {hook}; policy accept;")));
+        lines.extend(rules.iter().map(|rule| format!("\t\t{rule}")));
+        lines.push("\t}".to_owned());
+    }
+    lines.push("}\n".to_owned());
+    Table {
+        name,
+        text: lines.join("\n"),
+    }
+}
+
+fn inet(inputs: &Inputs) -> Table {
+    let segments: Vec<&SegmentInputs> = inputs.segments.values().collect();
+    let gateways: Vec<&SegmentInputs> = segments.iter().copied().filter(|it| it.has_gateway_link()).collect();
+    let subnets = segments.iter().filter_map(|it| it.segment.ipv4.as_ref());
+    let member = |v4: bool| {
+        inputs
+            .members
+            .iter()
+            .filter(move |it| it.is_ipv4() == v4)
+            .map(IpAddr::to_string)
+            .collect()
+    };
+    let sets = [
+        Set {
+            name: "members4",
+            kind: "type ipv4_addr",
+            elements: member(true),
+        },
+        Set {
+            name: "members6",
+            kind: "type ipv6_addr",
+            elements: member(false),
+        },
+        Set {
+            name: "subnets4",
+            kind: "type ipv4_addr\nflags interval",
+            elements: subnets.map(|ipv4| ipv4.subnet.to_string()).collect(),
+        },
+    ];
+    let uplink = inputs.host.uplink.as_ref();
+    let each = |rules: &dyn Fn(&SegmentInputs) -> Vec<String>| gateways.iter().flat_map(|it| rules(it)).collect();
+    let mut chains = vec![
+        Chain::base(
+            "ov_raw_in",
+            "filter hook prerouting priority raw",
+            raw_in(inputs, &segments),
+        ),
+        Chain::base(
+            "ov_raw_out",
+            "filter hook output priority raw",
+            raw_out(inputs, &segments),
+        ),
+        Chain::base(
+            "ov_dstnat",
+            "nat hook prerouting priority dstnat",
+            each(&|it| port_forwards(it, uplink)),
+        ),
+        Chain::base("ov_input", "filter hook input priority filter - 5", input(&segments)),
+        Chain::base("ov_mangle", "filter hook forward priority mangle", each(&mangle)),
+        Chain::base(
+            "ov_forward",
+            "filter hook forward priority filter - 5",
+            forward(&segments, &gateways),
+        ),
+        Chain::base(
+            "ov_srcnat",
+            "nat hook postrouting priority srcnat",
+            each(&|it| masquerade(it, uplink)),
+        ),
+    ];
+    for it in &segments {
+        chains.push(Chain::jumped_to(format!("ov_host_{}", it.segment.name), to_host(it)));
+    }
+    for it in &gateways {
+        let name = &it.segment.name;
+        chains.push(Chain::jumped_to(
+            format!("ov_from_{name}"),
+            from_segment(it, &gateways, uplink),
+        ));
+        chains.push(Chain::jumped_to(format!("ov_to_{name}"), to_segment(it)));
+    }
+    render(TableName::Inet, &sets, &chains)
+}
+
+/// A guest behind our own NAT would come from a known VTEP's address: its VXLAN must not reach any, nor its gRPC.
+fn raw_in(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
+    let inside: Vec<String> = segments.iter().flat_map(|it| inside(&it.segment)).collect();
+    let inside = braces(&inside);
+    let vxlan: BTreeSet<u16> = segments.iter().map(|it| it.segment.port).collect();
+    let vxlan = braces(vxlan);
+    let mut rules = Vec::new();
+    for (family, members) in [("ip", "@members4"), ("ip6", "@members6")] {
+        rules.push(format!(
+            "iifname {inside} {family} daddr {members} udp dport {vxlan} drop"
+        ));
+        if !inputs.cluster_ports.is_empty() {
+            let grpc = braces(&inputs.cluster_ports);
+            rules.push(format!(
+                "iifname {inside} {family} daddr {members} tcp dport {grpc} drop"
+            ));
+        }
+    }
+    for outer in segments.iter().map(|it| outer_vxlan(&it.segment)) {
+        rules.push(format!("{outer} ip saddr @members4 notrack"));
+        rules.push(format!("{outer} ip6 saddr @members6 notrack"));
+    }
+    rules
+}
+
+/// NAT makes the kernel track every outer source port as a connection of its own.
+fn raw_out(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
+    let vtep = inputs.host.vtep;
+    let family = if vtep.is_ipv4() { "ip" } else { "ip6" };
+    segments
+        .iter()
+        .map(|it| format!("{family} saddr {vtep} {} notrack", outer_vxlan(&it.segment)))
+        .collect()
+}
+
+fn input(segments: &[&SegmentInputs]) -> Vec<String> {
+    let guests = segments.iter().map(|it| {
+        let Segment { name, .. } = &it.segment;
+        format!("iifname {} jump ov_host_{name}", braces(inside(&it.segment)))
+    });
+    let strangers = segments.iter().flat_map(|it| {
+        let outer = outer_vxlan(&it.segment);
+        [
+            format!("{outer} ip saddr != @members4 drop"),
+            format!("{outer} ip6 saddr != @members6 drop"),
+        ]
+    });
+    guests.chain(strangers).collect()
+}
+
+/// What guests may send to the host itself.
+fn to_host(it: &SegmentInputs) -> Vec<String> {
+    let mut rules = vec![
+        "ct state established,related accept".to_owned(),
+        "icmp type echo-request accept".to_owned(),
+        "icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert } accept".to_owned(),
+        "udp dport { 53, 67 } accept".to_owned(),
+        "tcp dport 53 accept".to_owned(),
+    ];
+    if let (Some(address), Some(ipv4)) = (&it.host_address, &it.segment.ipv4) {
+        let subnet = ipv4.subnet;
+        rules.push(format!("ip saddr {subnet} ip daddr {} accept", address.addr()));
+    }
+    rules.push(REJECT.to_owned());
+    rules
+}
+
+fn mangle(it: &SegmentInputs) -> Vec<String> {
+    if it.segment.mode == Mode::Isolated {
+        return Vec::new();
+    }
+    let gateway = quoted(&it.segment.name.gateway());
+    let payload = it.mtu.tcp_payload_v4();
+    let mark = CONNECTION_MARK | it.segment.vni.number();
+    ["iifname", "oifname"]
+        .into_iter()
+        .flat_map(|side| {
+            [
+                format!(
+                    "{side} {gateway} tcp flags & (syn | rst) == syn \
+                     tcp option maxseg size > {payload} tcp option maxseg size set {payload}"
+                ),
+                format!("{side} {gateway} ct state new ct mark set {mark:#010x}"),
+            ]
+        })
+        .collect()
+}
+
+fn forward(segments: &[&SegmentInputs], gateways: &[&SegmentInputs]) -> Vec<String> {
+    // With bridge netfilter on, bridged frames pass here, too; they stay on their bridge.
+    let around = segments.iter().flat_map(|it| {
+        let bridge = quoted(&it.segment.bridge);
+        [
+            format!("iifname {bridge} oifname != {bridge} {REJECT}"),
+            format!("oifname {bridge} iifname != {bridge} {REJECT}"),
+        ]
+    });
+    let from = gateways.iter().map(|it| {
+        let Segment { name, .. } = &it.segment;
+        format!("iifname {} jump ov_from_{name}", quoted(&name.gateway()))
+    });
+    let to = gateways.iter().map(|it| {
+        let Segment { name, .. } = &it.segment;
+        format!("oifname {} jump ov_to_{name}", quoted(&name.gateway()))
+    });
+    around.chain(from).chain(to).collect()
+}
+
+/// Every packet that comes in from the segment ends here.
+fn from_segment(it: &SegmentInputs, gateways: &[&SegmentInputs], uplink: Option<&IfName>) -> Vec<String> {
+    let Segment {
+        name,
+        mode,
+        ipv4,
+        forward_to,
+        ..
+    } = &it.segment;
+    let mut rules = Vec::new();
+    if let Some(ipv4) = ipv4 {
+        rules.push(format!("ip saddr != {} drop", ipv4.subnet));
+    }
+    rules.push("meta nfproto ipv6 drop".to_owned());
+    if *mode != Mode::Isolated {
+        rules.push("ct state established,related accept".to_owned());
+        rules.push(format!("oifname {} ct status dnat accept", quoted(&name.gateway())));
+        for other in gateways.iter().filter(|other| forward_to.contains(&other.segment.name)) {
+            rules.push(format!("oifname {} accept", quoted(&other.segment.name.gateway())));
+        }
+        rules.push(format!("ip daddr @subnets4 {REJECT}"));
+    }
+    match (mode, uplink) {
+        (Mode::Nat, Some(uplink)) => rules.push(format!("oifname {} accept", quoted(uplink))),
+        (Mode::Routed, _) => rules.push("accept".to_owned()),
+        (Mode::Nat, None) | (Mode::Isolated | Mode::Bridged(_), _) => {}
+    }
+    if *mode != Mode::Routed {
+        rules.push(REJECT.to_owned());
+    }
+    rules
+}
+
+/// What may come into the segment; what its own guests or those of another segment sent was decided before.
+fn to_segment(it: &SegmentInputs) -> Vec<String> {
+    match it.segment.mode {
+        Mode::Nat => vec![
+            "ct state established,related accept".to_owned(),
+            "ct status dnat accept".to_owned(),
+            REJECT.to_owned(),
+        ],
+        Mode::Routed => vec!["accept".to_owned()],
+        Mode::Isolated | Mode::Bridged(_) => vec![REJECT.to_owned()],
+    }
+}
+
+fn port_forwards(it: &SegmentInputs, uplink: Option<&IfName>) -> Vec<String> {
+    let Segment {
+        name,
+        mode,
+        ipv4,
+        ports,
+        ..
+    } = &it.segment;
+    let Some(ipv4) = ipv4 else { return Vec::new() };
+    if *mode == Mode::Isolated {
+        return Vec::new();
+    }
+    let from: Vec<String> = uplink
+        .into_iter()
+        .map(quoted)
+        .chain([quoted(&name.gateway())])
+        .collect();
+    // The gateway's own services stay reachable for guests at its address inside.
+    let head = format!(
+        "iifname {} fib daddr type local ip daddr != {}",
+        braces(&from),
+        ipv4.gateway
+    );
+    ports
+        .iter()
+        .filter_map(|forward| Some(format!("{head} {}", destination(forward)?)))
+        .collect()
+}
+
+fn destination(forward: &PortForward) -> Option<String> {
+    let SocketAddr::V4(to) = forward.to else { return None };
+    let protocol = match forward.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    let (first, last) = (forward.listen.first, forward.listen.last);
+    Some(if first == last {
+        format!("{protocol} dport {first} dnat ip to {to}")
+    } else if to.port() == first {
+        format!("{protocol} dport {first}-{last} dnat ip to {}", to.ip())
+    } else {
+        let pairs = (first..=last).zip(to.port()..=u16::MAX);
+        let pairs: Vec<String> = pairs
+            .map(|(listen, port)| format!("{listen} : {} . {port}", to.ip()))
+            .collect();
+        format!("dnat ip to {protocol} dport map {}", braces(&pairs))
+    })
+}
+
+fn masquerade(it: &SegmentInputs, uplink: Option<&IfName>) -> Vec<String> {
+    let Segment { name, mode, ipv4, .. } = &it.segment;
+    let Some(ipv4) = ipv4 else { return Vec::new() };
+    let subnet = ipv4.subnet;
+    let mut rules = Vec::new();
+    if *mode != Mode::Isolated {
+        // A guest that reaches a neighbour by the host's address must get the answer from there, too.
+        let gateway = quoted(&name.gateway());
+        rules.push(format!(
+            "ip saddr {subnet} ip daddr {subnet} oifname {gateway} ct status dnat masquerade"
+        ));
+    }
+    if let (Mode::Nat, Some(uplink)) = (mode, uplink) {
+        let leaving = format!(
+            "ip saddr {subnet} oifname {} ip daddr != {{ 224.0.0.0/24, 255.255.255.255 }} ip daddr != @subnets4",
+            quoted(uplink)
+        );
+        rules.push(format!(
+            "{leaving} meta l4proto {{ tcp, udp }} masquerade to :1024-65535"
+        ));
+        rules.push(format!("{leaving} masquerade"));
+    }
+    rules
+}
+
+/// Filtered where frames come in from a guest; what comes through the VXLAN device was filtered on its own host.
+fn bridge(inputs: &Inputs) -> Table {
+    let addressed = inputs
+        .segments
+        .values()
+        .filter(|it| it.segment.ipv4.is_some() || it.segment.ipv6.is_some());
+    let guests: BTreeSet<&IfName> = addressed
+        .flat_map(|it| &it.guest_ports)
+        .filter(|port| quotable(port))
+        .collect();
+    let sets = [Set {
+        name: "guests",
+        kind: "type ifname",
+        elements: guests.into_iter().map(quoted).collect(),
+    }];
+    let rules = [
+        "iifname @guests udp sport 67 drop",
+        "iifname @guests udp sport 547 drop",
+        "iifname @guests icmpv6 type nd-router-advert drop",
+    ];
+    let rules = rules.map(str::to_owned).to_vec();
+    let chain = Chain::base("ov_prerouting", "filter hook prerouting priority filter", rules);
+    render(TableName::Bridge, &sets, &[chain])
+}
+
+/// Outer VXLAN for this segment: UDP port, and the VNI in bits 32 to 55 of the VXLAN header behind UDP's 64 bits.
+fn outer_vxlan(segment: &Segment) -> String {
+    format!("udp dport {} @th,96,24 {}", segment.port, segment.vni)
+}
+
+/// The interfaces that guests' packets come in by.
+fn inside(segment: &Segment) -> [String; 2] {
+    [quoted(&segment.bridge), quoted(&segment.name.gateway())]
+}
+
+fn braces(items: impl IntoIterator<Item = impl Display>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    format!("{{ {} }}", items.join(", "))
+}
+
+/// nft has no way to write a quotation mark inside a name.
+fn quotable(link: &IfName) -> bool {
+    !link.as_str().contains(['"', '\\', '*'])
+}
+
+fn quoted(link: &IfName) -> String {
+    format!("\"{link}\"")
+}

@@ -1,0 +1,407 @@
+//! The records that all hosts share, and which of two versions of one stands.
+//!
+//! [`Record::supersedes`] is a total order per key, the same on every host: whatever the order in which versions
+//! arrive, and however often, the same one remains. Nothing here knows how records travel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::id::{HostId, Mac, SegmentId, SegmentName, Term};
+use crate::mtu::OverlayMtu;
+use crate::time::Duration;
+
+/// What a host says of itself. Only that host writes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Host {
+    /// Grows with each start of the host's agent, and is on its disk.
+    pub instance: u64,
+    /// Grows with each change within an instance.
+    pub counter: u64,
+    /// Who it is.
+    pub id: HostId,
+    /// Its name, unique in the cluster.
+    pub name: String,
+    /// Its VTEP address, unique in the cluster.
+    pub vtep: IpAddr,
+    /// Where its agent listens for the others.
+    pub listen: SocketAddr,
+    /// Labels that segments select hosts by.
+    pub labels: BTreeMap<String, String>,
+    /// The overlay MTU of its underlay.
+    pub overlay_mtu: OverlayMtu,
+    /// Whether it may be gateway.
+    pub candidacy: Candidacy,
+    /// Whether it reaches the outside.
+    pub uplink: Uplink,
+    /// The segments that it has bridges of, with the generation it has applied.
+    pub segments: BTreeMap<SegmentId, u64>,
+    /// The sequence of its journal: a host that comes back with a lower one has lost its disk.
+    pub journal: u64,
+    /// The version of its agent, for the operator.
+    pub agent_version: String,
+}
+
+/// Whether a host may be gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Candidacy {
+    /// Never: it votes, and that is all.
+    None,
+    /// It may; the higher priority goes first.
+    Candidate {
+        /// As the operator set it.
+        priority: u32,
+    },
+    /// It may, but the operator has drained it.
+    Drained {
+        /// As the operator set it.
+        priority: u32,
+    },
+}
+
+/// Whether a host reaches the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Uplink {
+    /// It has none, or it does not work.
+    Fails,
+    /// Carrier, route and next hop are there.
+    Works,
+}
+
+/// A segment under one name, from the first `apply` on, through all generations and its tombstone.
+///
+/// The key is the name, so that two segments of one name made on both sides of a cut are resolved like two
+/// generations of one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Segment {
+    /// Grows with each change.
+    pub generation: u64,
+    /// The host that introduced this generation; the higher wins a tie.
+    pub introducer: HostId,
+    /// Its name.
+    pub name: SegmentName,
+    /// Random, new when the name is used again after a tombstone.
+    pub id: SegmentId,
+    /// What it is, or that it was deleted.
+    pub content: Content,
+}
+
+/// What a segment is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Content {
+    /// The canonical YAML text of its definition.
+    Definition(String),
+    /// It was deleted, and no host's file brings it back.
+    Tombstone,
+}
+
+/// Whether what a record tells of is there, or is there no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Presence {
+    /// It is there.
+    Here,
+    /// It was there.
+    Gone,
+}
+
+/// A VTEP without an agent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StaticPeer {
+    /// Grows with each change.
+    pub generation: u64,
+    /// Who said so; the higher wins a tie.
+    pub introducer: HostId,
+    /// The VTEP's address.
+    pub address: IpAddr,
+    /// The segment it takes part in; `None`: all.
+    pub segment: Option<SegmentId>,
+    /// Whether it still does.
+    pub presence: Presence,
+}
+
+/// A host that is out for good. These records only grow in number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Removed {
+    /// Which.
+    pub host: HostId,
+    /// By whose word.
+    pub why: Departure,
+    /// The name that it had, for the operator.
+    pub name: String,
+}
+
+/// By whose word a host is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Departure {
+    /// The operator's (`peer remove`).
+    Removed,
+    /// Its own (`leave`).
+    Left,
+}
+
+/// A host's word that it serves, or no longer serves, an election group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GatewayClaim {
+    /// The term it holds or held.
+    pub term: Term,
+    /// Grows each time that it repeats or takes back its word.
+    pub beat: u64,
+    /// Whether it serves.
+    pub presence: Presence,
+    /// The group: its smallest segment id.
+    pub group: SegmentId,
+    /// Who.
+    pub holder: HostId,
+    /// Wall-clock milliseconds since 1970 when it began; for display.
+    pub since: u64,
+    /// Why it serves, in an operator's words.
+    pub reason: String,
+}
+
+/// A guest's network card, where one host has seen it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Grows with each move: the new host takes one more than it knows.
+    pub sequence: u64,
+    /// The host it is on; the higher wins a tie.
+    pub host: HostId,
+    /// Whether it is still there.
+    pub presence: Presence,
+    /// The segment.
+    pub segment: SegmentId,
+    /// Its address on the wire.
+    pub mac: Mac,
+    /// What it is known to use.
+    pub addresses: BTreeSet<IpAddr>,
+    /// The interface on its host; for display.
+    pub interface: String,
+}
+
+/// An address and who has it, as its owner or keeper last told. It decides nothing: it is for finding and showing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lease {
+    /// The record's version at owner and keeper, then how often it was told of.
+    pub version: LeaseVersion,
+    /// The segment.
+    pub segment: SegmentId,
+    /// The address.
+    pub address: IpAddr,
+    /// Who has it.
+    pub mac: Option<Mac>,
+    /// What the guest calls itself.
+    pub hostname: Option<String>,
+    /// The host that decides.
+    pub owner: HostId,
+    /// The host that may extend.
+    pub keeper: Option<HostId>,
+    /// On how many disks it is.
+    pub copies: u32,
+    /// What it is.
+    pub state: LeaseState,
+    /// The generation of the segment that the teller knew.
+    pub generation: u64,
+    /// The time left when this record was made or handed over. It takes no part in any comparison.
+    pub left: Left,
+}
+
+/// Which of two words about an address is the newer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeaseVersion {
+    /// The number of the epoch.
+    pub epoch: u64,
+    /// The host of the epoch.
+    pub epoch_host: HostId,
+    /// The counter within the epoch.
+    pub counter: u64,
+    /// Counts what was told of this version: extensions change none on disk.
+    pub told: u64,
+}
+
+/// What is known of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeaseState {
+    /// A guest has it.
+    Held,
+    /// Nobody has it.
+    Free,
+    /// Nobody has it, and it must rest before somebody may.
+    Resting,
+    /// A foreign user was seen.
+    SetAside,
+    /// Kept for one MAC, and not yet certain that nobody else relies on it.
+    Pending,
+    /// Kept for one MAC; any gateway may acknowledge it.
+    Settled,
+}
+
+/// What one host owns of a segment's addresses. For showing only.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share {
+    /// Counts what the owner said.
+    pub told: u64,
+    /// The segment.
+    pub segment: SegmentId,
+    /// The owner.
+    pub owner: HostId,
+    /// Its runs, in order.
+    pub ranges: Vec<ShareRange>,
+}
+
+/// A run of addresses of one owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ShareRange {
+    /// Its lowest address.
+    pub first: IpAddr,
+    /// Its highest.
+    pub last: IpAddr,
+    /// The number of the highest epoch in it.
+    pub epoch: u64,
+    /// The host of that epoch.
+    pub epoch_host: HostId,
+    /// Addresses that may be given.
+    pub free: u64,
+    /// Addresses that a client has.
+    pub held: u64,
+    /// Addresses that nobody has and that may not be given yet.
+    pub resting: u64,
+    /// Addresses that somebody foreign uses.
+    pub set_aside: u64,
+}
+
+/// A time that runs out; `None`: it has no end. All values are equal: two hosts see the same record at different moments.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Left(pub Option<Duration>);
+
+impl PartialEq for Left {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Left {}
+
+impl PartialOrd for Left {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Left {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+/// One fact that all hosts share.
+///
+/// In each kind the fields that decide which version stands come first, so that the derived order is the rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Record {
+    /// A host's word about itself.
+    Host(Host),
+    /// A segment, or its tombstone.
+    Segment(Segment),
+    /// A VTEP without an agent.
+    StaticPeer(StaticPeer),
+    /// A host that is out for good.
+    Removed(Removed),
+    /// Who serves.
+    Claim(GatewayClaim),
+    /// A guest's network card.
+    Endpoint(Endpoint),
+    /// An address and who has it.
+    Lease(Lease),
+    /// What one host owns of a segment.
+    Share(Share),
+}
+
+/// What a record is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// A host.
+    Host(HostId),
+    /// A segment, by name.
+    Segment(SegmentName),
+    /// A VTEP without an agent, in one segment or in all.
+    StaticPeer(IpAddr, Option<SegmentId>),
+    /// A host that is out for good.
+    Removed(HostId),
+    /// A group and who says that it serves it.
+    Claim(SegmentId, HostId),
+    /// A network card.
+    Endpoint(SegmentId, Mac),
+    /// An address.
+    Lease(SegmentId, IpAddr),
+    /// What one host owns of a segment.
+    Share(SegmentId, HostId),
+}
+
+impl Record {
+    /// What it is about.
+    pub fn key(&self) -> Key {
+        match self {
+            Record::Host(host) => Key::Host(host.id),
+            Record::Segment(segment) => Key::Segment(segment.name.clone()),
+            Record::StaticPeer(peer) => Key::StaticPeer(peer.address, peer.segment),
+            Record::Removed(removed) => Key::Removed(removed.host),
+            Record::Claim(claim) => Key::Claim(claim.group, claim.holder),
+            Record::Endpoint(endpoint) => Key::Endpoint(endpoint.segment, endpoint.mac),
+            Record::Lease(lease) => Key::Lease(lease.segment, lease.address),
+            Record::Share(share) => Key::Share(share.segment, share.owner),
+        }
+    }
+
+    /// Whether it takes the place of `other`, a record of the same key.
+    pub fn supersedes(&self, other: &Record) -> bool {
+        self > other
+    }
+
+    /// The host whose removal takes this record away.
+    pub fn depends_on(&self) -> Option<HostId> {
+        match self {
+            Record::Host(host) => Some(host.id),
+            Record::Claim(claim) => Some(claim.holder),
+            Record::Endpoint(endpoint) => Some(endpoint.host),
+            Record::Share(share) => Some(share.owner),
+            Record::Segment(_) | Record::StaticPeer(_) | Record::Removed(_) | Record::Lease(_) => None,
+        }
+    }
+
+    /// About how many bytes it takes on the wire.
+    pub(crate) fn weight(&self) -> usize {
+        const FIXED: usize = 96;
+        FIXED
+            + match self {
+                Record::Host(host) => {
+                    let labels: usize = host.labels.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
+                    host.name.len() + labels + host.segments.len() * 20 + host.agent_version.len()
+                }
+                Record::Segment(segment) => match &segment.content {
+                    Content::Definition(text) => text.len(),
+                    Content::Tombstone => 0,
+                },
+                Record::StaticPeer(_) => 0,
+                Record::Removed(removed) => removed.name.len(),
+                Record::Claim(claim) => claim.reason.len(),
+                Record::Endpoint(endpoint) => endpoint.addresses.len() * 20 + endpoint.interface.len(),
+                Record::Share(share) => share.ranges.len() * 100,
+                Record::Lease(lease) => lease.hostname.as_ref().map_or(0, String::len),
+            }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::Host(host) => write!(f, "host {host}"),
+            Key::Segment(name) => write!(f, "segment {name}"),
+            Key::StaticPeer(address, None) => write!(f, "static peer {address}"),
+            Key::StaticPeer(address, Some(segment)) => write!(f, "static peer {address} in segment {segment}"),
+            Key::Removed(host) => write!(f, "removed host {host}"),
+            Key::Claim(group, holder) => write!(f, "gateway of {group} by {holder}"),
+            Key::Endpoint(segment, mac) => write!(f, "endpoint {mac} in segment {segment}"),
+            Key::Share(segment, owner) => write!(f, "share of {owner} in segment {segment}"),
+            Key::Lease(segment, address) => write!(f, "lease {address} in segment {segment}"),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! What the node wants done, and what it is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use ipnet::IpNet;
+
+use crate::desired::{self, BridgeNetfilter};
+use crate::election;
+use crate::gateway::lease::{self, JournalRecord};
+use crate::gossip::{self, Host, Record};
+use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
+use crate::mtu::UnderlayMtu;
+use crate::time::Duration;
+
+/// What the edge has found out about this host; told again whenever it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its name.
+    pub name: String,
+    /// Its VTEP address.
+    pub vtep: IpAddr,
+    /// Where its agent listens for the others.
+    pub listen: SocketAddr,
+    /// The interface that carries VXLAN.
+    pub underlay: IfName,
+    /// The MTU of the route to the peers.
+    pub underlay_mtu: UnderlayMtu,
+    /// The way out for guests, if there is one.
+    pub uplink: Option<IfName>,
+    /// Whether it works.
+    pub uplink_works: election::Uplink,
+    /// The name servers that this host itself uses and that guests can reach.
+    pub resolvers: Vec<Ipv4Addr>,
+    /// Whether somebody else on the host needs bridged frames to pass the IP firewall.
+    pub bridge_netfilter: BridgeNetfilter,
+}
+
+/// What one host says to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// About gateways, on the stream that nothing else delays.
+    Election(election::Message),
+    /// A membership packet.
+    Membership(Vec<u8>),
+    /// Records.
+    Gossip(gossip::Message),
+    /// About addresses.
+    Lease(lease::Message),
+}
+
+/// A host asks to be let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinRequest {
+    /// What it says of itself.
+    pub host: Host,
+    /// The cluster it is in already, if any: alone, or it would not ask.
+    pub cluster: Option<ClusterId>,
+}
+
+/// Whether a host has others in its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Company {
+    /// None.
+    Alone,
+    /// At least one.
+    Others,
+}
+
+/// A host is let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The member that speaks.
+    pub via: HostId,
+    /// Its name.
+    pub via_name: String,
+    /// All that is known.
+    pub records: Vec<Record>,
+    /// The members and the removed, as far as leases go.
+    pub roster: lease::Roster,
+}
+
+/// A request that was refused: what is wrong, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Refusal {
+    /// One sentence.
+    pub what: String,
+    /// What to do, where that is known.
+    pub hint: Option<String>,
+    /// Whether asking again can help.
+    pub lasts: Lasts,
+}
+
+/// How long a refusal stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasts {
+    /// The same request may be granted later.
+    ForNow,
+    /// Something must be changed first.
+    UntilChanged,
+}
+
+impl Refusal {
+    /// Without a hint; asking again may help.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            hint: None,
+            lasts: Lasts::ForNow,
+        }
+    }
+
+    /// Asking again does not help until something is changed.
+    #[must_use]
+    pub fn until_changed(self) -> Self {
+        Self {
+            lasts: Lasts::UntilChanged,
+            ..self
+        }
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+}
+
+/// The number of a call that is answered later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Call(pub u64);
+
+/// How a call of an operator ended that took a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// This host is a member.
+    Joined {
+        /// Of this cluster.
+        cluster: ClusterId,
+        /// The member that let it in.
+        via: String,
+        /// Hosts in it, this one included.
+        hosts: u32,
+        /// What this host gave up, one sentence each.
+        gave_way: Vec<String>,
+    },
+    /// This host is out, and the kernel is as it was.
+    Left {
+        /// It was the last one.
+        cluster: Ended,
+        /// What the others must do now.
+        notes: Vec<String>,
+    },
+    /// The invited host, which listens there, is a member.
+    Invited(SocketAddr),
+    /// The gateway is where it should be, by host.
+    Moved {
+        /// Who served before.
+        from: Option<HostId>,
+    },
+    /// Every gateway that could go has gone.
+    Drained {
+        /// Segments that this host goes on serving.
+        kept: Vec<SegmentName>,
+    },
+    /// The lease has ended.
+    Released,
+}
+
+/// Whether a cluster lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It does.
+    LivesOn,
+    /// The last member left.
+    Over,
+}
+
+/// Something for the edge to do, in the order in which it was polled.
+#[derive(Debug)]
+pub enum Effect {
+    /// Keep connections to these hosts, and to no others.
+    Dial(BTreeMap<HostId, SocketAddr>),
+    /// Send; no stream, or a full one: drop it.
+    Send {
+        /// To whom.
+        to: HostId,
+        /// What.
+        said: Said,
+    },
+    /// Accept and make streams of this cluster, or of none.
+    Cluster {
+        /// Which.
+        id: Option<ClusterId>,
+        /// Hosts whose streams are refused.
+        removed: BTreeSet<HostId>,
+    },
+    /// Call `Join` there and report with [`super::Node::handle_welcome`].
+    CallJoin {
+        /// Where.
+        to: SocketAddr,
+        /// With what.
+        request: Box<JoinRequest>,
+    },
+    /// Call `Invite` there; report with [`super::Node::handle_invited`].
+    CallInvite {
+        /// The call it is for.
+        call: Call,
+        /// Where.
+        to: SocketAddr,
+    },
+    /// One ICMP echo; report with [`super::Node::handle_probe`].
+    Probe {
+        /// Whose kernel.
+        host: HostId,
+        /// Its VTEP.
+        address: IpAddr,
+        /// Comes back.
+        number: u64,
+    },
+    /// This is what the kernel should have from now on; `None`: nothing of ours.
+    Desired(Option<Box<desired::Inputs>>),
+    /// Take these gateway addresses, or renew them; report with [`super::Node::handle_address`].
+    SetAddress {
+        /// The group.
+        group: election::GroupId,
+        /// By segment, with the subnet's prefix length.
+        addresses: BTreeMap<SegmentName, IpNet>,
+        /// The term.
+        term: Term,
+        /// `valid_lft`; `None`: for ever.
+        lifetime: Option<Duration>,
+    },
+    /// Give the gateway addresses of these segments up; report.
+    RemoveAddress {
+        /// The group.
+        group: election::GroupId,
+        /// Its segments.
+        segments: Vec<SegmentName>,
+    },
+    /// Listen for DHCP on these links, and on no others.
+    Listen(BTreeMap<SegmentId, IfName>),
+    /// Tell everybody on the segment who has the gateway address.
+    Announce {
+        /// The segment.
+        segment: SegmentId,
+        /// The link to send on.
+        link: IfName,
+        /// The virtual MAC.
+        mac: Mac,
+        /// The gateway address.
+        address: Ipv4Addr,
+    },
+    /// Stop telling.
+    Hush(SegmentId),
+    /// Send a DHCP reply.
+    Dhcp {
+        /// On the gateway's link of this segment.
+        segment: SegmentId,
+        /// The frame's destination.
+        destination_mac: Mac,
+        /// The gateway address.
+        source: Ipv4Addr,
+        /// The guest's address, or the limited broadcast.
+        destination: Ipv4Addr,
+        /// The UDP payload.
+        bytes: Vec<u8>,
+    },
+    /// Append and sync, then [`super::Node::handle_synced`].
+    Append {
+        /// Comes back.
+        sequence: u64,
+        /// What.
+        records: Vec<JournalRecord>,
+    },
+    /// Put this on disk: who this host is now.
+    SaveIdentity(super::Membership),
+    /// Put this on disk: what the cluster knows.
+    SaveCluster(Vec<Record>),
+    /// Put this on disk: whose kernel ever answered.
+    SaveAnswered(BTreeSet<HostId>),
+    /// A call has ended.
+    Answer {
+        /// Which.
+        call: Call,
+        /// How.
+        result: Result<Done, Refusal>,
+    },
+    /// Answer a host that asked to be let in.
+    AnswerJoin {
+        /// Its call.
+        call: Call,
+        /// How.
+        result: Result<Box<Welcome>, Refusal>,
+    },
+    /// For the log.
+    Note(Note),
+}
+
+/// A line for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// How loud.
+    pub level: Level,
+    /// One sentence.
+    pub text: String,
+}
+
+/// How loud a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// An operator should look.
+    Warn,
+    /// A change that a user notices.
+    Info,
+    /// A decision.
+    Debug,
+}

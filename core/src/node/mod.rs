@@ -1,0 +1,459 @@
+//! One host's whole mind: it holds the machines, feeds each with what the others found out, and says what is to be
+//! done.
+//!
+//! ```text
+//!            ┌──────────────────────── Formed ───────────────────────┐
+//!  Facts ───►│ gossip ─► derive ─► election ─► roles ─► desired      │─► Effect
+//!  Said ────►│ membership ──┘         │                   ▲          │
+//!  calls ───►│                        └─► leases ◄─► dhcp ┘          │
+//!            └───────────────────────────────────────────────────────┘
+//!  Unformed ── init │ welcome ──► Formed ── leave │ removed ──► Left
+//! ```
+//! Each `handle_*` ends in `settle`: the machines' effects are carried from one to the next until nothing moves.
+//! What is derived from everything (views, the desired state, whom to dial) is computed whole and handed out only when
+//! it differs from what was handed out before.
+
+mod calls;
+mod derive;
+mod effect;
+mod formed;
+mod leaving;
+mod segments;
+mod show;
+mod told;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{Rng, SeedableRng};
+
+pub use calls::Forming;
+pub use effect::{Call, Done, Effect, Ended, Facts, JoinRequest, Lasts, Level, Note, Refusal, Said, Welcome};
+use formed::Formed;
+pub use leaving::Force;
+pub use segments::{Applied, Change, FieldChange, Guests, Run};
+pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, Problem, SegmentLine, Severity};
+
+use crate::config::{HostConfig, Trust};
+use crate::election::{AddressEvent, GroupId, Outcome};
+use crate::gateway::lease::Recovered;
+use crate::gossip::Record;
+use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
+use crate::time::{Duration, Instant};
+
+/// How long a host that is to join waits before it asks the next address of its list.
+const JOIN_AGAIN: Duration = Duration::from_millis(500);
+/// How long an operator's `join` may take.
+const JOIN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Whether this host is in a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// It never was.
+    Unformed,
+    /// It is, and a restart changes nothing about that.
+    Formed(ClusterId),
+    /// It left or was removed; only an operator's word brings it back. Its next life has this id, because a removed one
+    /// counts for ever.
+    Left {
+        /// The id of the next life.
+        next: HostId,
+    },
+}
+
+/// A gateway address that was in the kernel when the agent started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The segment in the link's alias.
+    pub segment: SegmentName,
+    /// The term in the link's alias.
+    pub term: Term,
+    /// What is left of its lifetime; `None`: unlimited.
+    pub remaining: Option<Duration>,
+}
+
+/// Whether the journal is what this host wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// It is.
+    Whole,
+    /// It was damaged: this host owns and keeps nothing any more.
+    Lost,
+}
+
+/// What a host starts with.
+#[derive(Debug)]
+pub struct Start {
+    /// This host.
+    pub host: HostId,
+    /// Grows with each start, already on disk.
+    pub instance: u64,
+    /// Whether it is in a cluster.
+    pub membership: Membership,
+    /// Random.
+    pub seed: u64,
+    /// Its configuration.
+    pub config: HostConfig,
+    /// The agent's version.
+    pub version: String,
+    /// What gossip knew last.
+    pub records: Vec<Record>,
+    /// The journal.
+    pub leases: Recovered,
+    /// Whether the journal is whole.
+    pub disk: Disk,
+    /// The gateway addresses found in the kernel.
+    pub found: Vec<Found>,
+    /// Hosts whose kernel ever answered a probe.
+    pub answered: BTreeSet<HostId>,
+}
+
+/// One host.
+#[derive(Debug)]
+pub struct Node {
+    me: HostId,
+    instance: u64,
+    config: HostConfig,
+    version: String,
+    rng: Xoshiro256PlusPlus,
+    facts: Option<Facts>,
+    looked: Looked,
+    membership: Membership,
+    formed: Option<Box<Formed>>,
+    joining: Option<Joining>,
+    effects: VecDeque<Effect>,
+    /// What guests' ports are on which bridge, as last observed.
+    ports: BTreeMap<IfName, Vec<IfName>>,
+    /// Calls of other hosts, to tell them from the edge's own numbers.
+    dialled: BTreeMap<HostId, SocketAddr>,
+    announced_cluster: Option<(Option<ClusterId>, BTreeSet<HostId>)>,
+    leaving: Option<leaving::Leaving>,
+}
+
+/// Looking for a cluster to be let into.
+#[derive(Debug)]
+struct Joining {
+    /// Addresses to ask in turn.
+    at: Vec<SocketAddr>,
+    next: usize,
+    ask_at: Instant,
+    asked: Option<SocketAddr>,
+    /// The operator's call and when it fails; the configured list is tried for ever.
+    call: Option<(Call, Instant)>,
+    last: Option<Refusal>,
+}
+
+/// What a deadline of the node is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The next address of the join list.
+    Join,
+    /// An operator's call has waited long enough.
+    Call,
+    /// What is derived from everything.
+    Derive,
+    /// One of the machines.
+    Machine(&'static str),
+}
+
+/// Whether the edge has looked for the underlay since the start: before, what is missing is only not known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Looked {
+    NotYet,
+    Once,
+}
+
+impl Node {
+    /// A host that starts, with whatever survived.
+    pub fn new(start: Start, now: Instant) -> Self {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(start.seed);
+        let mut node = Self {
+            me: start.host,
+            instance: start.instance,
+            config: start.config,
+            version: start.version,
+            facts: None,
+            looked: Looked::NotYet,
+            membership: start.membership,
+            formed: None,
+            joining: None,
+            effects: VecDeque::new(),
+            ports: BTreeMap::new(),
+            dialled: BTreeMap::new(),
+            announced_cluster: None,
+            leaving: None,
+            rng: Xoshiro256PlusPlus::seed_from_u64(rng.next_u64()),
+        };
+        match start.membership {
+            Membership::Formed(cluster) => {
+                let survived = formed::Survived {
+                    records: start.records,
+                    leases: start.leases,
+                    disk: start.disk,
+                    found: start.found,
+                    answered: start.answered,
+                };
+                node.formed = Some(Box::new(Formed::new(
+                    &mut node.rng,
+                    start.host,
+                    start.instance,
+                    cluster,
+                    survived,
+                    now,
+                )));
+                if !node.config.cluster.join.is_empty() {
+                    node.look_for(node.config.cluster.join.clone(), None, now);
+                }
+            }
+            Membership::Unformed => match (node.config.cluster.trust, node.config.cluster.join.is_empty()) {
+                (Trust::Insecure, true) => node.form(now),
+                (Trust::Insecure | Trust::MutualTls, false) => {
+                    node.look_for(node.config.cluster.join.clone(), None, now);
+                }
+                (Trust::MutualTls, true) => {}
+            },
+            Membership::Left { .. } => {}
+        }
+        node.settle(now);
+        node
+    }
+
+    /// This host.
+    pub fn me(&self) -> HostId {
+        self.me
+    }
+
+    /// Whether it is in a cluster.
+    pub fn membership(&self) -> Membership {
+        self.membership
+    }
+
+    /// What the edge has found out about this host; `None`: its underlay is missing.
+    pub fn set_facts(&mut self, facts: Option<Facts>, now: Instant) {
+        if self.facts == facts && self.looked == Looked::Once {
+            return;
+        }
+        self.looked = Looked::Once;
+        self.facts = facts;
+        if let Some(formed) = &mut self.formed {
+            if let Some(facts) = &self.facts {
+                formed.election.set_uplink(facts.uplink_works, now);
+            }
+            formed.touch(now);
+        }
+        self.settle(now);
+    }
+
+    /// A new configuration after SIGHUP: labels, candidacy and the like; what cannot change while running stays.
+    pub fn set_config(&mut self, config: HostConfig, now: Instant) {
+        self.config = config;
+        if let Some(formed) = &mut self.formed {
+            formed.touch(now);
+        }
+        self.settle(now);
+    }
+
+    /// Streams to a host are there.
+    pub fn connected(&mut self, host: HostId, now: Instant) {
+        if let Some(formed) = &mut self.formed {
+            formed.connected(host, now);
+        }
+        self.settle(now);
+    }
+
+    /// Streams to a host are gone.
+    pub fn disconnected(&mut self, host: HostId, now: Instant) {
+        if let Some(formed) = &mut self.formed {
+            formed.disconnected(host);
+        }
+        self.settle(now);
+    }
+
+    /// Another host has said something. The edge has checked that it is of this cluster.
+    pub fn handle(&mut self, from: HostId, said: Said, now: Instant) {
+        if let Some(formed) = &mut self.formed {
+            formed.handle(from, said, now);
+        }
+        self.settle(now);
+    }
+
+    /// What became of a probe.
+    pub fn handle_probe(&mut self, host: HostId, number: u64, outcome: Outcome, now: Instant) {
+        if let Some(formed) = &mut self.formed {
+            formed.handle_probe(host, number, outcome, now);
+        }
+        self.settle(now);
+    }
+
+    /// What became of the gateway addresses of a group.
+    pub fn handle_address(&mut self, group: GroupId, event: AddressEvent, now: Instant) {
+        if let Some(formed) = &mut self.formed {
+            formed.handle_address(group, event, now);
+        }
+        self.settle(now);
+    }
+
+    /// All appends up to `sequence` are on disk.
+    pub fn handle_synced(&mut self, sequence: u64, now: Instant) {
+        if let Some(formed) = &mut self.formed {
+            formed.leases.handle_synced(sequence, now);
+        }
+        self.settle(now);
+    }
+
+    /// The journal cannot be written any more.
+    pub fn lost_disk(&mut self, now: Instant) {
+        if let Some(formed) = &mut self.formed {
+            formed.leases.lost_disk(now);
+        }
+        self.settle(now);
+    }
+
+    /// A guest's DHCP message came in on a gateway link.
+    pub fn handle_dhcp(&mut self, segment: SegmentId, source: Mac, bytes: Vec<u8>, now: Instant) {
+        if let Some(formed) = &mut self.formed {
+            formed.handle_dhcp(segment, source, bytes, now);
+        }
+        self.settle(now);
+    }
+
+    /// The guests that the bridges of this host have heard on their own ports, by bridge: MAC and port.
+    pub fn set_guests(&mut self, guests: &BTreeMap<IfName, BTreeMap<Mac, IfName>>, now: Instant) {
+        if let Some(formed) = &mut self.formed {
+            formed.set_guests(guests, now);
+        }
+        self.settle(now);
+    }
+
+    /// The guest ports of each bridge of this host, as last observed.
+    pub fn set_ports(&mut self, ports: BTreeMap<IfName, Vec<IfName>>) {
+        self.ports = ports;
+    }
+
+    /// All that is to be on disk of the leases, for a new journal.
+    pub fn snapshot(&self) -> Recovered {
+        self.formed
+            .as_ref()
+            .map(|formed| formed.leases.snapshot())
+            .unwrap_or_default()
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`Node::handle_timeout`] is due, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        let joining = self.joining.iter().flat_map(|joining| {
+            let ask = joining.asked.is_none().then_some((joining.ask_at, Reason::Join));
+            ask.into_iter()
+                .chain(joining.call.map(|(_, until)| (until, Reason::Call)))
+        });
+        let leaving = self.leaving.iter().map(|leaving| (leaving.look_at(), Reason::Call));
+        let formed = self.formed.iter().flat_map(|formed| formed.timeouts());
+        joining.chain(leaving).chain(formed).min_by_key(|(at, _)| *at)
+    }
+
+    /// To be called when the time of [`Node::poll_timeout`] has come; earlier calls do nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(formed) = &mut self.formed {
+            formed.handle_timeout(now);
+        }
+        self.join_timeout(now);
+        self.leave_timeout(now);
+        self.settle(now);
+    }
+
+    fn note(&mut self, level: Level, text: impl Into<String>) {
+        self.effects.push_back(Effect::Note(Note {
+            level,
+            text: text.into(),
+        }));
+    }
+
+    /// Carries the machines' effects from one to the next until nothing moves, then hands out what has changed.
+    fn settle(&mut self, now: Instant) {
+        // A role that changes asks for another round, and so may what that brings about; in the end nothing is due.
+        loop {
+            if self.formed.as_ref().is_some_and(|formed| formed.derive_due(now)) {
+                self.derive(now);
+            }
+            let Some(formed) = &mut self.formed else { break };
+            formed.pump(now);
+            self.effects.append(&mut formed.effects);
+            if !formed.derive_due(now) {
+                break;
+            }
+        }
+        self.tell_cluster();
+        if self.formed.as_ref().is_some_and(|formed| formed.was_removed()) && self.leaving.is_none() {
+            self.learn_of_removal(now);
+        }
+    }
+
+    /// Which cluster's streams the edge takes.
+    fn tell_cluster(&mut self) {
+        let now = match &self.formed {
+            Some(formed) => (
+                Some(formed.cluster),
+                formed.gossip.removed().map(|removed| removed.host).collect(),
+            ),
+            None => (None, BTreeSet::new()),
+        };
+        if self.announced_cluster.as_ref() != Some(&now) {
+            self.effects.push_back(Effect::Cluster {
+                id: now.0,
+                removed: now.1.clone(),
+            });
+            self.announced_cluster = Some(now);
+        }
+    }
+
+    fn look_for(&mut self, at: Vec<SocketAddr>, call: Option<(Call, Instant)>, now: Instant) {
+        self.joining = Some(Joining {
+            at,
+            next: 0,
+            ask_at: now,
+            asked: None,
+            call,
+            last: None,
+        });
+    }
+}
+
+/// What the kernel of a host alone in a new cluster would have: for showing, before anything is formed.
+pub fn rehearse(config: &HostConfig, facts: Facts) -> Option<crate::desired::Inputs> {
+    let alone = HostConfig {
+        cluster: crate::config::Cluster {
+            trust: Trust::Insecure,
+            join: Vec::new(),
+            ..config.cluster.clone()
+        },
+        ..config.clone()
+    };
+    let now = Instant::from_millis(0);
+    let start = Start {
+        host: HostId(0),
+        instance: 1,
+        membership: Membership::Unformed,
+        seed: 0,
+        config: alone,
+        version: String::new(),
+        records: Vec::new(),
+        leases: Recovered::default(),
+        disk: Disk::Whole,
+        found: Vec::new(),
+        answered: BTreeSet::new(),
+    };
+    let mut node = Node::new(start, now);
+    node.set_facts(Some(facts.clone()), now);
+    node.handle_timeout(now + Duration::from_secs(1));
+    node.formed.map(|formed| formed.inputs(&facts))
+}
+
+/// The id of a group made of one segment.
+fn group_of(segment: SegmentId) -> GroupId {
+    GroupId(segment)
+}

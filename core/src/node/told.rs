@@ -1,0 +1,105 @@
+//! Leases and shares between the machine that decides about them and the records that all hosts see.
+
+use crate::gateway::lease::{self, LeaseInfo, ShareInfo, SharedRange};
+use crate::gateway::pool::Range;
+use crate::gossip::{self, ShareRange};
+
+pub(super) fn lease_record(info: &LeaseInfo) -> gossip::Lease {
+    gossip::Lease {
+        version: gossip::LeaseVersion {
+            epoch: info.version.epoch.number,
+            epoch_host: info.version.epoch.host,
+            counter: info.version.counter,
+            told: info.told,
+        },
+        segment: info.segment,
+        address: info.address.ip(),
+        mac: info.client,
+        hostname: (!info.hostname.is_empty()).then(|| info.hostname.clone()),
+        owner: info.owner,
+        keeper: info.keeper,
+        copies: info.copies,
+        state: match info.state {
+            lease::LeaseState::Held => gossip::LeaseState::Held,
+            lease::LeaseState::Settled => gossip::LeaseState::Settled,
+            lease::LeaseState::Pending => gossip::LeaseState::Pending,
+            lease::LeaseState::Resting => gossip::LeaseState::Resting,
+            lease::LeaseState::SetAside => gossip::LeaseState::SetAside,
+            lease::LeaseState::Free => gossip::LeaseState::Free,
+        },
+        generation: info.generation,
+        left: gossip::Left(info.expires_in),
+    }
+}
+
+pub(super) fn lease_info(record: &gossip::Lease) -> LeaseInfo {
+    LeaseInfo {
+        segment: record.segment,
+        address: record.address.into(),
+        version: lease::Version {
+            epoch: lease::Epoch {
+                number: record.version.epoch,
+                host: record.version.epoch_host,
+            },
+            counter: record.version.counter,
+        },
+        told: record.version.told,
+        client: record.mac,
+        hostname: record.hostname.clone().unwrap_or_default(),
+        owner: record.owner,
+        keeper: record.keeper,
+        copies: record.copies,
+        state: match record.state {
+            gossip::LeaseState::Held => lease::LeaseState::Held,
+            gossip::LeaseState::Settled => lease::LeaseState::Settled,
+            gossip::LeaseState::Pending => lease::LeaseState::Pending,
+            gossip::LeaseState::Resting => lease::LeaseState::Resting,
+            gossip::LeaseState::SetAside => lease::LeaseState::SetAside,
+            gossip::LeaseState::Free => lease::LeaseState::Free,
+        },
+        generation: record.generation,
+        expires_in: record.left.0,
+    }
+}
+
+pub(super) fn share_record(info: &ShareInfo) -> gossip::Share {
+    let range = |shared: &SharedRange| ShareRange {
+        first: shared.range.first().ip(),
+        last: shared.range.last().ip(),
+        epoch: shared.epoch.number,
+        epoch_host: shared.epoch.host,
+        free: shared.free,
+        held: shared.held,
+        resting: shared.resting,
+        set_aside: shared.set_aside,
+    };
+    gossip::Share {
+        told: info.told,
+        segment: info.segment,
+        owner: info.owner,
+        ranges: info.ranges.iter().map(range).collect(),
+    }
+}
+
+/// `None`: a range is the wrong way round.
+pub(super) fn share_info(record: &gossip::Share) -> Option<ShareInfo> {
+    let range = |shared: &ShareRange| {
+        Some(SharedRange {
+            range: Range::new(shared.first, shared.last)?,
+            epoch: lease::Epoch {
+                number: shared.epoch,
+                host: shared.epoch_host,
+            },
+            free: shared.free,
+            held: shared.held,
+            resting: shared.resting,
+            set_aside: shared.set_aside,
+        })
+    };
+    Some(ShareInfo {
+        segment: record.segment,
+        owner: record.owner,
+        told: record.told,
+        ranges: record.ranges.iter().map(range).collect::<Option<_>>()?,
+    })
+}

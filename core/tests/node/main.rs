@@ -1,0 +1,397 @@
+//! Whole hosts told as stories: nodes on a network and a clock that are made up, with kernels that do as they are told.
+
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use overlayd_core::id::SegmentName;
+use overlayd_core::node::{Done, Ended, Force, Guests, Membership, Run};
+use overlayd_core::peers::PeerState;
+use world::{World, blue, segments};
+
+#[test]
+fn a_host_that_joins_through_any_member_is_known_to_all() {
+    let mut world = World::formed(3);
+    let newcomer = world.add("hv4");
+    world.join(newcomer, 2).unwrap();
+    world.run(2_000);
+    for host in 0..4 {
+        assert_eq!(world.states(host), [PeerState::Alive; 4], "as seen by host {host}");
+        assert_eq!(world.dials(host).len(), 3);
+    }
+}
+
+#[test]
+fn a_segment_applied_anywhere_is_everywhere_with_one_gateway_and_a_full_flood_list() {
+    let mut world = World::formed(3);
+    world.apply(1, &blue());
+    world.run(3_000);
+    let gateways = world.gateways("blue");
+    assert_eq!(gateways.len(), 1, "{gateways:?}");
+    for host in 0..3 {
+        let inputs = world.inputs(host).unwrap();
+        let it = inputs.segments.values().next().unwrap();
+        assert_eq!(it.peers.len(), 2);
+        assert_eq!(it.mtu.bytes(), 1450);
+        assert_eq!(
+            world.node(host).gateway_lines(world.now)[0].host.as_deref(),
+            Some(gateways[0].as_str())
+        );
+    }
+}
+
+#[test]
+fn a_dead_host_leaves_the_flood_lists_within_a_second_and_its_gateway_moves() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(3_000);
+    let holder = world.index(&world.gateways("blue")[0]);
+    world.kill_host(holder);
+    world.run(1_000);
+    let survivors: Vec<usize> = (0..3).filter(|host| *host != holder).collect();
+    assert_eq!(world.gateways("blue").len(), 1);
+    for host in survivors {
+        let inputs = world.inputs(host).unwrap();
+        assert_eq!(inputs.segments.values().next().unwrap().peers.len(), 1, "host {host}");
+    }
+}
+
+#[test]
+fn every_survivor_finds_a_dead_standby_failed_within_two_seconds() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(4_000);
+    let standby = (0..3)
+        .find(|host| world.gateways("blue")[0] != format!("hv{}", host + 1))
+        .unwrap();
+    world.kill_host(standby);
+    world.run(2_000);
+    for host in (0..3).filter(|host| *host != standby) {
+        assert_eq!(
+            world.state_of(host, standby),
+            PeerState::Failed,
+            "as seen by host {host}"
+        );
+    }
+}
+
+#[test]
+fn a_host_whose_agent_alone_died_keeps_its_traffic_and_is_suspect() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(3_000);
+    world.kill_agent(2);
+    world.run(20_000);
+    assert_eq!(world.state_of(0, 2), PeerState::Suspect);
+    assert_eq!(
+        world.inputs(0).unwrap().segments.values().next().unwrap().peers.len(),
+        2
+    );
+}
+
+#[test]
+fn a_host_that_was_cut_off_is_back_within_ten_seconds_of_the_heal() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(3_000);
+    world.cut(2);
+    world.run(30_000);
+    assert_eq!(world.gateways("blue").len(), 2, "one on each side");
+    assert_eq!(world.state_of(0, 2), PeerState::Failed);
+    world.heal(2);
+    world.run(10_000);
+    assert_eq!(world.gateways("blue").len(), 1);
+    for host in 0..3 {
+        assert_eq!(world.states(host), [PeerState::Alive; 3], "as seen by host {host}");
+    }
+}
+
+#[test]
+fn after_a_full_outage_everybody_finds_everybody_from_disk_alone() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(3_000);
+    for host in 0..3 {
+        world.kill_host(host);
+    }
+    world.run(5_000);
+    for host in 0..3 {
+        world.restart(host);
+    }
+    world.run(10_000);
+    for host in 0..3 {
+        assert_eq!(world.states(host), [PeerState::Alive; 3], "as seen by host {host}");
+        assert_eq!(world.node(host).segment_lines().len(), 1);
+    }
+    assert_eq!(world.gateways("blue").len(), 1);
+}
+
+#[test]
+fn a_taken_name_and_a_taken_vtep_are_refused_and_the_refusal_names_the_way_out() {
+    let mut world = World::formed(2);
+    let namesake = world.add("hv1");
+    let refusal = world.join(namesake, 1).unwrap_err();
+    assert!(refusal.what.contains("the name hv1 is taken"), "{refusal}");
+    assert!(refusal.hint.unwrap().contains("peer remove hv1"));
+    let twin = world.add_at("hv9", 1);
+    let refusal = world.join(twin, 0).unwrap_err();
+    assert!(refusal.what.contains("VTEP address 172.31.0.12 is taken"), "{refusal}");
+}
+
+#[test]
+fn two_formed_clusters_never_merge() {
+    let mut world = World::formed(2);
+    let other = world.add("other");
+    world.init(other);
+    let third = world.add("third");
+    world.join(third, other).unwrap();
+    world.run(1_000);
+    let refusal = world.join(other, 0).unwrap_err();
+    assert!(
+        refusal.what.contains("in a cluster that has other members"),
+        "{refusal}"
+    );
+    assert_eq!(world.states(0).len(), 2);
+}
+
+#[test]
+fn a_host_alone_in_its_cluster_adopts_the_other_and_says_what_gave_way() {
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    let loner = world.add("loner");
+    world.init(loner);
+    world.apply(loner, &blue().replace("vni: 10", "vni: 99"));
+    world.run(2_000);
+    let Done::Joined { gave_way, hosts, .. } = world.join(loner, 1).unwrap() else {
+        panic!()
+    };
+    assert_eq!(hosts, 3);
+    assert!(gave_way[0].contains("segment blue"), "{gave_way:?}");
+    world.run(8_000);
+    assert_eq!(world.node(loner).segment_lines()[0].vni().number(), 10);
+    assert_eq!(world.gateways("blue").len(), 1);
+}
+
+#[test]
+fn a_host_that_leaves_is_in_no_flood_list_and_comes_back_as_a_new_one() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(3_000);
+    let holder = world.index(&world.gateways("blue")[0]);
+    let Done::Left { cluster, notes } = world.leave(holder, Force::No).unwrap() else {
+        panic!()
+    };
+    assert_eq!((cluster, notes.len()), (Ended::LivesOn, 0));
+    world.run(2_000);
+    assert_eq!(world.gateways("blue").len(), 1);
+    let other = (holder + 1) % 3;
+    assert_eq!(
+        world
+            .inputs(other)
+            .unwrap()
+            .segments
+            .values()
+            .next()
+            .unwrap()
+            .peers
+            .len(),
+        1
+    );
+    assert!(matches!(world.node(holder).membership(), Membership::Left { .. }));
+    world.join(holder, other).unwrap();
+    world.run(3_000);
+    assert_eq!(
+        world
+            .states(other)
+            .iter()
+            .filter(|state| **state == PeerState::Alive)
+            .count(),
+        3
+    );
+}
+
+#[test]
+fn leaving_with_guests_attached_is_refused_with_their_ports() {
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    world.run(2_000);
+    world.plug(0, "br-blue", "vnet0");
+    let refusal = world.leave(0, Force::No).unwrap_err();
+    assert!(refusal.what.contains("br-blue: vnet0"), "{refusal}");
+    assert!(world.leave(0, Force::Yes).is_ok());
+}
+
+#[test]
+fn the_last_member_may_leave_and_its_cluster_ends() {
+    let mut world = World::formed(1);
+    let Done::Left { cluster, .. } = world.leave(0, Force::No).unwrap() else {
+        panic!()
+    };
+    assert_eq!(cluster, Ended::Over);
+}
+
+#[test]
+fn only_a_host_that_is_off_can_be_removed_and_one_that_was_not_stops_when_it_hears() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(3_000);
+    let refusal = world.remove(0, "hv3").unwrap_err();
+    assert!(refusal.what.contains("hv3 is there"), "{refusal}");
+    world.cut(2);
+    world.run(25_000);
+    world.remove(0, "hv3").unwrap();
+    world.run(2_000);
+    assert_eq!(world.states(0).len(), 2);
+    world.heal(2);
+    world.run(10_000);
+    assert!(
+        matches!(world.node(2).membership(), Membership::Left { .. }),
+        "{:?}",
+        world.node(2).membership()
+    );
+    assert!(!world.gateways("blue").contains(&"hv3".to_owned()));
+}
+
+#[test]
+fn a_host_that_lost_its_disk_is_let_in_again_once_its_former_life_is_removed() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(3_000);
+    world.kill_agent(2);
+    world.run(20_000);
+    let refusal = world.remove(0, "hv3").unwrap_err();
+    assert!(refusal.what.contains("its kernel answers"), "{refusal}");
+    world.lose_disk(2);
+    let refusal = world.join(2, 0).unwrap_err();
+    assert!(refusal.hint.unwrap().contains("peer remove hv3"));
+    world.remove(0, "hv3").unwrap();
+    world.join(2, 0).unwrap();
+    world.run(3_000);
+    for host in 0..3 {
+        assert_eq!(world.states(host), [PeerState::Alive; 3], "as seen by host {host}");
+    }
+}
+
+#[test]
+fn a_tombstone_stays_and_the_name_can_be_used_again_only_by_apply() {
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    world.run(2_000);
+    world.delete(1, "blue");
+    world.run(2_000);
+    assert!(world.node(0).segment_lines().is_empty());
+    assert!(world.inputs(0).unwrap().segments.is_empty());
+    world.restart_with(0, &blue());
+    world.run(3_000);
+    assert!(
+        world.node(0).segment_lines().is_empty(),
+        "a host's file brought a deleted segment back"
+    );
+    world.apply(0, &blue());
+    world.run(2_000);
+    assert_eq!(world.node(1).segment_lines().len(), 1);
+}
+
+#[test]
+fn segments_that_cannot_stand_together_are_refused_and_nothing_changes() {
+    let mut world = World::formed(1);
+    world.apply(0, &blue());
+    let green = blue().replace("blue", "green");
+    let now = world.now;
+    let refusal = world
+        .node_mut(0)
+        .apply(&segments(&green), Run::Real, Guests::Heed, now)
+        .unwrap_err();
+    assert!(refusal.what.contains("VNI 10"), "{refusal}");
+    assert_eq!(world.node(0).segment_lines().len(), 1);
+    let dry = world.node_mut(0).apply(
+        &segments(&blue().replace("mode: nat", "mode: routed")),
+        Run::Dry,
+        Guests::Heed,
+        now,
+    );
+    let applied = dry.unwrap();
+    let field = applied[0].fields.iter().find(|field| field.key == "mode").unwrap();
+    assert_eq!(
+        (field.old.as_deref(), field.new.as_deref()),
+        (Some("nat"), Some("routed"))
+    );
+    assert_eq!(world.node(0).segment_lines()[0].mode(), "nat");
+}
+
+#[test]
+fn a_smaller_underlay_anywhere_makes_the_segment_smaller_everywhere() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(2_000);
+    world.set_underlay_mtu(1, 1400);
+    world.run(500);
+    for host in 0..3 {
+        assert_eq!(
+            world
+                .inputs(host)
+                .unwrap()
+                .segments
+                .values()
+                .next()
+                .unwrap()
+                .mtu
+                .bytes(),
+            1350,
+            "host {host}"
+        );
+    }
+}
+
+#[test]
+fn a_planned_move_ends_where_it_was_meant_to() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(9_000);
+    let from = world.gateways("blue")[0].clone();
+    let to = ["hv1", "hv2", "hv3"].into_iter().find(|name| *name != from).unwrap();
+    let done = world.move_gateway(0, "blue", Some(to)).unwrap();
+    assert!(matches!(done, Done::Moved { .. }), "{done:?}");
+    assert_eq!(world.gateways("blue"), [to]);
+}
+
+#[test]
+fn guests_are_told_to_all_and_programmed_behind_their_host() {
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    world.run(2_000);
+    world.hear_guest(1, "br-blue", "52:54:00:00:00:01", "vnet0");
+    world.run(500);
+    let id = *world.inputs(0).unwrap().segments.keys().next().unwrap();
+    let endpoints = &world.inputs(0).unwrap().segments[&id].endpoints;
+    assert_eq!(
+        endpoints.get(&"52:54:00:00:00:01".parse().unwrap()),
+        Some(&"172.31.0.12".parse().unwrap())
+    );
+    let blue = SegmentName::new("blue").unwrap();
+    let line = &world.node(0).endpoint_lines(Some(&blue), world.now)[0];
+    assert_eq!((line.host.as_str(), line.interface.as_deref()), ("hv2", Some("vnet0")));
+}
+
+#[test]
+fn the_ranges_of_a_removed_host_are_inherited() {
+    let mut world = World::formed(3);
+    world.apply(1, &blue());
+    world.run(5_000);
+    world.kill_host(1);
+    world.run(25_000);
+    world.remove(0, "hv2").unwrap();
+    world.run(10_000);
+    for host in [0, 2] {
+        let owners: Vec<_> = world
+            .node(host)
+            .pool_lines(None)
+            .into_iter()
+            .map(|line| line.owner)
+            .collect();
+        let orphaned = owners
+            .iter()
+            .any(|owner| !matches!(owner.as_deref(), Some("hv1" | "hv3")));
+        assert!(!orphaned, "as seen by host {host}: {owners:?}");
+    }
+}

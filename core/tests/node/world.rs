@@ -1,0 +1,590 @@
+//! Hosts on a made-up network: messages take a millisecond, kernels obey, disks keep what they were told.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use overlayd_core::config::{self, HostConfig, Segment};
+use overlayd_core::desired::{BridgeNetfilter, Inputs};
+use overlayd_core::election::{AddressEvent, Outcome, Uplink};
+use overlayd_core::gateway::lease::{JournalRecord, Recovered};
+use overlayd_core::gossip::Record;
+use overlayd_core::id::{HostId, IfName, SegmentName, Term};
+use overlayd_core::mtu::UnderlayMtu;
+use overlayd_core::node::{
+    Call, Disk, Done, Effect, Facts, Force, Found, Guests, JoinRequest, Membership, Node, Refusal, Run, Said, Start,
+    Welcome,
+};
+use overlayd_core::peers::PeerState;
+use overlayd_core::time::{Duration, Instant};
+
+const LATENCY: Duration = Duration::from_millis(1);
+
+/// What is under way.
+enum Event {
+    Said(usize, usize, Said),
+    Connect(usize, HostId),
+    Join(usize, SocketAddr, Box<JoinRequest>),
+    Welcome(usize, SocketAddr, Result<Box<Welcome>, Refusal>),
+    Probe(usize, HostId, u64, Outcome),
+    Address(usize, overlayd_core::election::GroupId, AddressEvent),
+    Synced(usize, u64),
+    RemovedAll(usize),
+}
+
+struct Host {
+    name: String,
+    vtep: Ipv4Addr,
+    mtu: u32,
+    config: HostConfig,
+    node: Option<Node>,
+    /// Whether its kernel answers and forwards.
+    kernel: bool,
+    cut: bool,
+    identity: (HostId, Membership, u64),
+    records: Vec<Record>,
+    journal: Recovered,
+    answered: BTreeSet<HostId>,
+    /// Gateway addresses in the kernel, with the end of their life.
+    addresses: BTreeMap<SegmentName, (Term, Option<Instant>)>,
+    dial: BTreeMap<HostId, SocketAddr>,
+    connected: BTreeSet<HostId>,
+    /// Whose calls it refuses.
+    refused: BTreeSet<HostId>,
+    inputs: Option<Inputs>,
+    answers: BTreeMap<Call, Result<Done, Refusal>>,
+}
+
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    hosts: Vec<Host>,
+    queue: BTreeMap<(Instant, u64), Event>,
+    sequence: u64,
+    calls: u64,
+    joins: BTreeMap<Call, (usize, SocketAddr)>,
+}
+
+pub(crate) fn blue() -> String {
+    "segments:\n  - name: blue\n    vni: 10\n    mode: nat\n    ipv4:\n      subnet: 192.168.124.0/24\n      dhcp: { range: 192.168.124.16-192.168.124.254 }\n".to_owned()
+}
+
+pub(crate) fn segments(text: &str) -> Vec<Segment> {
+    config::segments(text, "test.yaml").unwrap()
+}
+
+impl World {
+    /// Hosts hv1, hv2, … in one cluster.
+    pub(crate) fn formed(count: usize) -> Self {
+        let mut world = Self {
+            now: Instant::from_millis(1_000_000),
+            hosts: Vec::new(),
+            queue: BTreeMap::new(),
+            sequence: 0,
+            calls: 0,
+            joins: BTreeMap::new(),
+        };
+        for index in 0..count {
+            let host = world.add(&format!("hv{}", index + 1));
+            match index {
+                0 => world.init(host),
+                _ => drop(world.join(host, index - 1).unwrap()),
+            }
+        }
+        world.run(1_000);
+        world
+    }
+
+    pub(crate) fn add(&mut self, name: &str) -> usize {
+        self.add_at(name, self.hosts.len())
+    }
+
+    /// A host with the address of host number `at`, counted from zero.
+    pub(crate) fn add_at(&mut self, name: &str, at: usize) -> usize {
+        let index = self.hosts.len();
+        let config = config::host(
+            &format!("host: {{ name: {name} }}\ncluster: {{ insecure: false }}\n"),
+            "host.yaml",
+        );
+        self.hosts.push(Host {
+            name: name.to_owned(),
+            vtep: Ipv4Addr::new(172, 31, 0, 11 + u8::try_from(at).unwrap()),
+            mtu: 1500,
+            config: config.unwrap(),
+            node: None,
+            kernel: true,
+            cut: false,
+            identity: (HostId(0x1000 + index as u64 * 7919), Membership::Unformed, 0),
+            records: Vec::new(),
+            journal: Recovered::default(),
+            answered: BTreeSet::new(),
+            addresses: BTreeMap::new(),
+            dial: BTreeMap::new(),
+            connected: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            inputs: None,
+            answers: BTreeMap::new(),
+        });
+        self.restart(index);
+        index
+    }
+
+    pub(crate) fn init(&mut self, host: usize) {
+        let now = self.now;
+        self.node_mut(host).init(now).unwrap();
+        self.carry(host);
+    }
+
+    pub(crate) fn join(&mut self, host: usize, through: usize) -> Result<Done, Refusal> {
+        let (now, to) = (self.now, self.listen(through));
+        self.call(host, |node, call| node.join(call, to, now))
+    }
+
+    pub(crate) fn leave(&mut self, host: usize, force: Force) -> Result<Done, Refusal> {
+        let now = self.now;
+        self.call(host, |node, call| node.leave(call, force, now))
+    }
+
+    pub(crate) fn move_gateway(&mut self, host: usize, segment: &str, to: Option<&str>) -> Result<Done, Refusal> {
+        let (now, segment) = (self.now, SegmentName::new(segment).unwrap());
+        self.call(host, |node, call| node.move_gateway(call, &segment, to, now))
+    }
+
+    fn call(&mut self, host: usize, begin: impl FnOnce(&mut Node, Call)) -> Result<Done, Refusal> {
+        self.calls += 1;
+        let call = Call(self.calls);
+        begin(self.node_mut(host), call);
+        self.carry(host);
+        for _ in 0..15_000 {
+            if let Some(answer) = self.hosts[host].answers.remove(&call) {
+                return answer;
+            }
+            self.run(1);
+        }
+        panic!("the call was never answered");
+    }
+
+    pub(crate) fn apply(&mut self, host: usize, text: &str) {
+        let now = self.now;
+        self.node_mut(host)
+            .apply(&segments(text), Run::Real, Guests::Heed, now)
+            .unwrap();
+        self.carry(host);
+    }
+
+    pub(crate) fn delete(&mut self, host: usize, name: &str) {
+        let now = self.now;
+        self.node_mut(host)
+            .delete_segment(&SegmentName::new(name).unwrap(), now)
+            .unwrap();
+        self.carry(host);
+    }
+
+    pub(crate) fn remove(&mut self, host: usize, name: &str) -> Result<Vec<SegmentName>, Refusal> {
+        let now = self.now;
+        let result = self.node_mut(host).remove_peer(name, now);
+        self.carry(host);
+        result
+    }
+
+    pub(crate) fn plug(&mut self, host: usize, bridge: &str, port: &str) {
+        let ports = BTreeMap::from([(IfName::new(bridge).unwrap(), vec![IfName::new(port).unwrap()])]);
+        self.node_mut(host).set_ports(ports);
+    }
+
+    pub(crate) fn hear_guest(&mut self, host: usize, bridge: &str, mac: &str, port: &str) {
+        let now = self.now;
+        let macs = BTreeMap::from([(mac.parse().unwrap(), IfName::new(port).unwrap())]);
+        self.node_mut(host)
+            .set_guests(&BTreeMap::from([(IfName::new(bridge).unwrap(), macs)]), now);
+        self.carry(host);
+    }
+
+    pub(crate) fn set_underlay_mtu(&mut self, host: usize, mtu: u32) {
+        self.hosts[host].mtu = mtu;
+        let (now, facts) = (self.now, self.facts(host));
+        self.node_mut(host).set_facts(Some(facts), now);
+        self.carry(host);
+    }
+
+    /// The process dies; the kernel goes on.
+    pub(crate) fn kill_agent(&mut self, host: usize) {
+        self.hosts[host].node = None;
+        self.hosts[host].connected.clear();
+        self.hang_up(host);
+    }
+
+    pub(crate) fn kill_host(&mut self, host: usize) {
+        self.hosts[host].kernel = false;
+        self.hosts[host].addresses.clear();
+        self.kill_agent(host);
+    }
+
+    /// Starts the agent, and the kernel if need be, from what is on disk.
+    pub(crate) fn restart(&mut self, host: usize) {
+        let now = self.now;
+        let it = &mut self.hosts[host];
+        it.kernel = true;
+        it.identity.2 += 1;
+        let found = it.addresses.iter().map(|(segment, (term, end))| Found {
+            segment: segment.clone(),
+            term: *term,
+            remaining: end.map(|end| end.since(now)),
+        });
+        let start = Start {
+            host: it.identity.0,
+            instance: it.identity.2,
+            membership: it.identity.1,
+            seed: it.identity.0.0 ^ it.identity.2,
+            config: it.config.clone(),
+            version: "test".to_owned(),
+            records: it.records.clone(),
+            leases: it.journal.clone(),
+            disk: Disk::Whole,
+            found: found.collect(),
+            answered: it.answered.clone(),
+        };
+        it.node = Some(Node::new(start, now));
+        let facts = self.facts(host);
+        self.node_mut(host).set_facts(Some(facts), now);
+        self.carry(host);
+    }
+
+    /// The agent dies and comes back with nothing on disk.
+    pub(crate) fn lose_disk(&mut self, host: usize) {
+        self.kill_agent(host);
+        let it = &mut self.hosts[host];
+        it.identity = (HostId(it.identity.0.0 + 1), Membership::Unformed, 0);
+        it.journal = Recovered::default();
+        it.records.clear();
+        it.answered.clear();
+        self.restart(host);
+    }
+
+    /// The same with segments in the host's own file.
+    pub(crate) fn restart_with(&mut self, host: usize, text: &str) {
+        self.kill_agent(host);
+        self.hosts[host].config.segments = segments(text);
+        self.restart(host);
+    }
+
+    pub(crate) fn cut(&mut self, host: usize) {
+        self.hosts[host].cut = true;
+        self.hosts[host].connected.clear();
+        self.hang_up(host);
+        let others: Vec<HostId> = self.hosts.iter().map(|it| it.identity.0).collect();
+        let now = self.now;
+        for other in others {
+            self.node_mut(host).disconnected(other, now);
+        }
+        self.carry(host);
+    }
+
+    pub(crate) fn heal(&mut self, host: usize) {
+        self.hosts[host].cut = false;
+    }
+
+    /// The others' streams to a host end.
+    fn hang_up(&mut self, host: usize) {
+        let (id, now) = (self.hosts[host].identity.0, self.now);
+        for other in 0..self.hosts.len() {
+            if self.hosts[other].connected.remove(&id)
+                && let Some(node) = &mut self.hosts[other].node
+            {
+                node.disconnected(id, now);
+                self.carry(other);
+            }
+        }
+    }
+
+    pub(crate) fn run(&mut self, millis: u64) {
+        let end = self.now + Duration::from_millis(millis);
+        while self.now < end {
+            self.now = self.now + Duration::from_millis(1);
+            let now = self.now;
+            while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= now) {
+                let event = entry.remove();
+                self.happen(event);
+            }
+            for host in 0..self.hosts.len() {
+                self.hosts[host]
+                    .addresses
+                    .retain(|_, (_, end)| end.is_none_or(|end| end > now));
+                let due = |node: &Node| node.poll_timeout().is_some_and(|(at, _)| at <= now);
+                if self.hosts[host].node.as_ref().is_some_and(due) {
+                    self.node_mut(host).handle_timeout(now);
+                    self.carry(host);
+                }
+                self.dial(host);
+            }
+        }
+    }
+
+    pub(crate) fn node(&self, host: usize) -> &Node {
+        self.hosts[host].node.as_ref().unwrap()
+    }
+
+    pub(crate) fn node_mut(&mut self, host: usize) -> &mut Node {
+        self.hosts[host].node.as_mut().unwrap()
+    }
+
+    pub(crate) fn inputs(&self, host: usize) -> Option<&Inputs> {
+        self.hosts[host].inputs.as_ref()
+    }
+
+    pub(crate) fn dials(&self, host: usize) -> &BTreeMap<HostId, SocketAddr> {
+        &self.hosts[host].dial
+    }
+
+    pub(crate) fn states(&self, host: usize) -> Vec<PeerState> {
+        self.node(host)
+            .peer_lines()
+            .iter()
+            .filter(|line| line.state != PeerState::Left)
+            .map(|line| line.state)
+            .collect()
+    }
+
+    pub(crate) fn state_of(&self, host: usize, other: usize) -> PeerState {
+        let id = self.hosts[other].identity.0;
+        self.node(host)
+            .peer_lines()
+            .iter()
+            .find(|line| line.id == Some(id))
+            .unwrap()
+            .state
+    }
+
+    /// The names of the hosts whose kernel has the gateway address of a segment.
+    pub(crate) fn gateways(&self, segment: &str) -> Vec<String> {
+        let segment = SegmentName::new(segment).unwrap();
+        self.hosts
+            .iter()
+            .filter(|host| host.addresses.contains_key(&segment))
+            .map(|host| host.name.clone())
+            .collect()
+    }
+
+    pub(crate) fn index(&self, name: &str) -> usize {
+        self.hosts.iter().position(|host| host.name == name).unwrap()
+    }
+
+    fn listen(&self, host: usize) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(self.hosts[host].vtep), 7480)
+    }
+
+    fn facts(&self, host: usize) -> Facts {
+        let it = &self.hosts[host];
+        Facts {
+            name: it.name.clone(),
+            vtep: IpAddr::V4(it.vtep),
+            listen: self.listen(host),
+            underlay: IfName::new("eth0").unwrap(),
+            underlay_mtu: UnderlayMtu::new(it.mtu),
+            uplink: Some(IfName::new("eth0").unwrap()),
+            uplink_works: Uplink::Works,
+            resolvers: Vec::new(),
+            bridge_netfilter: BridgeNetfilter::SwitchOff,
+        }
+    }
+
+    fn linked(&self, one: usize, other: usize) -> bool {
+        !self.hosts[one].cut && !self.hosts[other].cut && self.hosts[one].kernel && self.hosts[other].kernel
+    }
+
+    fn numbered(&self, id: HostId) -> Option<usize> {
+        self.hosts.iter().position(|host| host.identity.0 == id)
+    }
+
+    fn later(&mut self, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((self.now + LATENCY, self.sequence), event);
+    }
+
+    /// Connections come up where both agents are there and of one cluster.
+    fn dial(&mut self, host: usize) {
+        let wanted: Vec<HostId> = self.hosts[host].dial.keys().copied().collect();
+        for id in wanted {
+            let Some(other) = self.numbered(id) else { continue };
+            let alike = self.hosts[other].identity.1 == self.hosts[host].identity.1;
+            let refused = self.hosts[other].refused.contains(&self.hosts[host].identity.0);
+            if refused && self.hosts[host].node.is_some() && self.linked(host, other) {
+                let now = self.now;
+                self.node_mut(host).handle_removed(now);
+                self.carry(host);
+                return;
+            }
+            let there = self.hosts[other].node.is_some() && self.linked(host, other) && alike;
+            if there && self.hosts[host].connected.insert(id) {
+                self.later(Event::Connect(host, id));
+            }
+        }
+        let dial = &self.hosts[host].dial;
+        let gone: Vec<HostId> = self.hosts[host]
+            .connected
+            .iter()
+            .filter(|id| !dial.contains_key(id))
+            .copied()
+            .collect();
+        for id in gone {
+            self.hosts[host].connected.remove(&id);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        let now = self.now;
+        let host = match event {
+            Event::Said(from, to, said) => {
+                let id = self.hosts[from].identity.0;
+                if !self.linked(from, to) {
+                    return;
+                }
+                let Some(node) = &mut self.hosts[to].node else { return };
+                node.handle(id, said, now);
+                to
+            }
+            Event::Connect(host, id) => {
+                let Some(node) = &mut self.hosts[host].node else { return };
+                node.connected(id, now);
+                host
+            }
+            Event::Join(from, to, request) => {
+                let there = (0..self.hosts.len()).find(|host| *host != from && self.listen(*host) == to);
+                let Some(host) = there.filter(|host| self.linked(from, *host)) else {
+                    return;
+                };
+                self.calls += 1;
+                let call = Call(self.calls);
+                self.joins.insert(call, (from, to));
+                let Some(node) = &mut self.hosts[host].node else { return };
+                node.handle_join(call, *request, now);
+                host
+            }
+            Event::Welcome(host, from, result) => {
+                let node = self.node_mut(host);
+                match result {
+                    Ok(welcome) => node.handle_welcome(from, Ok(*welcome), now),
+                    Err(refusal) => node.handle_join_refused(from, refusal, now),
+                }
+                host
+            }
+            Event::Probe(host, other, number, outcome) => {
+                let Some(node) = &mut self.hosts[host].node else { return };
+                node.handle_probe(other, number, outcome, now);
+                host
+            }
+            Event::Address(host, group, event) => {
+                let Some(node) = &mut self.hosts[host].node else { return };
+                node.handle_address(group, event, now);
+                host
+            }
+            Event::Synced(host, sequence) => {
+                let Some(node) = &mut self.hosts[host].node else { return };
+                node.handle_synced(sequence, now);
+                host
+            }
+            Event::RemovedAll(host) => {
+                self.node_mut(host).handle_removed_all(Vec::new());
+                host
+            }
+        };
+        self.carry(host);
+    }
+
+    /// Does what a host's node says.
+    fn carry(&mut self, host: usize) {
+        let mut effects = VecDeque::new();
+        if let Some(node) = &mut self.hosts[host].node {
+            while let Some(effect) = node.poll_effect() {
+                effects.push_back(effect);
+            }
+        }
+        for effect in effects {
+            self.perform(host, effect);
+        }
+    }
+
+    fn perform(&mut self, host: usize, effect: Effect) {
+        let now = self.now;
+        match effect {
+            Effect::Dial(hosts) => self.hosts[host].dial = hosts,
+            Effect::Send { to, said } => {
+                let connected = self.hosts[host].connected.contains(&to);
+                if let Some(other) = self.numbered(to).filter(|other| connected && self.linked(host, *other)) {
+                    self.later(Event::Said(host, other, said));
+                }
+            }
+            Effect::CallJoin { to, request } => self.later(Event::Join(host, to, request)),
+            Effect::AnswerJoin { call, result } => {
+                if let Some((joiner, from)) = self.joins.remove(&call) {
+                    self.later(Event::Welcome(joiner, from, result));
+                }
+            }
+            Effect::Probe {
+                host: other,
+                address,
+                number,
+            } => {
+                let at = self.hosts.iter().position(|it| IpAddr::V4(it.vtep) == address);
+                let answers = at.is_some_and(|at| self.linked(host, at));
+                let outcome = if answers {
+                    Outcome::Answered
+                } else {
+                    Outcome::Unanswered
+                };
+                self.sequence += 1;
+                let wait = Duration::from_millis(if answers { 2 } else { 50 });
+                self.queue
+                    .insert((now + wait, self.sequence), Event::Probe(host, other, number, outcome));
+            }
+            Effect::SetAddress {
+                group,
+                addresses,
+                term,
+                lifetime,
+            } => {
+                for segment in addresses.into_keys() {
+                    self.hosts[host]
+                        .addresses
+                        .insert(segment, (term, lifetime.map(|life| now + life)));
+                }
+                self.later(Event::Address(host, group, AddressEvent::Set));
+            }
+            Effect::RemoveAddress { group, segments } => {
+                for segment in segments {
+                    self.hosts[host].addresses.remove(&segment);
+                }
+                self.later(Event::Address(host, group, AddressEvent::Removed));
+            }
+            Effect::Desired(Some(inputs)) => self.hosts[host].inputs = Some(*inputs),
+            Effect::Desired(None) => {
+                self.hosts[host].inputs = None;
+                self.later(Event::RemovedAll(host));
+            }
+            Effect::Append { sequence, records } => {
+                let journal = &mut self.hosts[host].journal;
+                journal.sequence = sequence;
+                journal.records.extend(records as Vec<JournalRecord>);
+                self.later(Event::Synced(host, sequence));
+            }
+            Effect::SaveIdentity(membership) => {
+                let it = &mut self.hosts[host];
+                it.identity.1 = membership;
+                if let Membership::Left { next } = membership {
+                    it.identity.0 = next;
+                    it.connected.clear();
+                }
+                it.journal = Recovered::default();
+                it.records.clear();
+            }
+            Effect::SaveCluster(records) => self.hosts[host].records = records,
+            Effect::SaveAnswered(hosts) => self.hosts[host].answered = hosts,
+            Effect::Answer { call, result } => drop(self.hosts[host].answers.insert(call, result)),
+            Effect::Cluster { removed, .. } => self.hosts[host].refused = removed,
+            Effect::CallInvite { .. }
+            | Effect::Listen(_)
+            | Effect::Announce { .. }
+            | Effect::Hush(_)
+            | Effect::Dhcp { .. }
+            | Effect::Note(_) => {}
+        }
+    }
+}

@@ -1,0 +1,534 @@
+//! Values survive the way to the wire and back; nonsense is refused by name.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::time::Duration;
+
+use overlayd_core::election::message as election;
+use overlayd_core::election::{Candidacy, GroupId, Uplink};
+use overlayd_core::gateway::lease;
+use overlayd_core::gateway::pool::Range;
+use overlayd_core::gossip;
+use overlayd_core::id::{HostId, Mac, SegmentId, SegmentName, Term};
+use overlayd_core::mtu::OverlayMtu;
+use prost::Message;
+
+use super::{Bulk, Malformed};
+use crate as wire;
+
+/// There and back, through bytes; and cut short at any byte it is refused or says something else, without a panic.
+fn check<C, W>(value: C)
+where
+    C: Clone + Debug + PartialEq + TryFrom<W, Error = Malformed>,
+    W: Message + Default + From<C>,
+{
+    let bytes = W::from(value.clone()).encode_to_vec();
+    assert_eq!(W::decode(&bytes[..]).map(C::try_from), Ok(Ok(value.clone())));
+    for length in 0..bytes.len() {
+        if let Ok(message) = W::decode(&bytes[..length]) {
+            assert_ne!(
+                C::try_from(message).as_ref(),
+                Ok(&value),
+                "{length} of {} bytes",
+                bytes.len()
+            );
+        }
+    }
+}
+
+fn v4() -> std::net::IpAddr {
+    [192, 0, 2, 7].into()
+}
+
+fn v6() -> std::net::IpAddr {
+    [0x2001, 0xdb8, 0, 0, 0, 0, 0, 7].into()
+}
+
+fn records() -> Vec<gossip::Record> {
+    let mac = Mac([2, 0, 0, 0, 0, 7]);
+    let host = gossip::Host {
+        instance: 3,
+        counter: 4,
+        id: HostId(0xfedc_ba98_7654_3210),
+        name: "hv1".to_owned(),
+        vtep: v6(),
+        listen: (v4(), 7480).into(),
+        labels: BTreeMap::from([("rack".to_owned(), "a".to_owned())]),
+        overlay_mtu: OverlayMtu::new(1430),
+        candidacy: gossip::Candidacy::Drained { priority: 100 },
+        uplink: gossip::Uplink::Works,
+        segments: BTreeMap::from([(SegmentId(5), 2)]),
+        journal: 77,
+        agent_version: "0.1.0".to_owned(),
+    };
+    let segment = |content| {
+        gossip::Record::Segment(gossip::Segment {
+            generation: 2,
+            introducer: HostId(3),
+            name: SegmentName::new("blue").unwrap(),
+            id: SegmentId(5),
+            content,
+        })
+    };
+    let lease = |address, mac: Option<Mac>, left: Option<u64>| {
+        gossip::Record::Lease(gossip::Lease {
+            version: gossip::LeaseVersion {
+                epoch: 1,
+                epoch_host: HostId(2),
+                counter: 3,
+                told: 4,
+            },
+            segment: SegmentId(5),
+            address,
+            mac,
+            hostname: mac.map(|_| "web".to_owned()),
+            owner: HostId(1),
+            keeper: mac.map(|_| HostId(2)),
+            copies: 2,
+            state: gossip::LeaseState::Held,
+            generation: 6,
+            left: gossip::Left(left.map(Duration::from_millis)),
+        })
+    };
+    vec![
+        gossip::Record::Host(host),
+        segment(gossip::Content::Definition(String::new())),
+        segment(gossip::Content::Tombstone),
+        gossip::Record::StaticPeer(gossip::StaticPeer {
+            generation: 1,
+            introducer: HostId(1),
+            address: v4(),
+            segment: Some(SegmentId(0)),
+            presence: gossip::Presence::Here,
+        }),
+        gossip::Record::Removed(gossip::Removed {
+            host: HostId(9),
+            why: gossip::Departure::Left,
+            name: "hv9".to_owned(),
+        }),
+        gossip::Record::Claim(gossip::GatewayClaim {
+            term: Term(8),
+            beat: 2,
+            presence: gossip::Presence::Gone,
+            group: SegmentId(5),
+            holder: HostId(1),
+            since: 1_700_000_000_000,
+            reason: "first of the order".to_owned(),
+        }),
+        gossip::Record::Endpoint(gossip::Endpoint {
+            sequence: 2,
+            host: HostId(1),
+            presence: gossip::Presence::Here,
+            segment: SegmentId(5),
+            mac,
+            addresses: BTreeSet::from([v4(), v6()]),
+            interface: "vnet0".to_owned(),
+        }),
+        lease(v4(), Some(mac), Some(5000)),
+        lease(v6(), None, None),
+        gossip::Record::Share(gossip::Share {
+            told: 1,
+            segment: SegmentId(5),
+            owner: HostId(1),
+            ranges: vec![gossip::ShareRange {
+                first: v4(),
+                last: v4(),
+                epoch: 1,
+                epoch_host: HostId(1),
+                free: 1,
+                held: 2,
+                resting: 3,
+                set_aside: 4,
+            }],
+        }),
+    ]
+}
+
+#[test]
+fn every_kind_of_record_and_of_bulk_survives() {
+    for record in records() {
+        check::<gossip::Record, wire::gossip::Record>(record);
+    }
+    let span = gossip::Span {
+        first: 1,
+        last: u64::MAX,
+    };
+    for message in [
+        gossip::Message::Records(records()),
+        gossip::Message::Digest(Box::new([9; gossip::RANGES])),
+        gossip::Message::Summary {
+            span,
+            entries: vec![(2, 3), (4, 5)],
+        },
+        gossip::Message::Want(vec![1, 2]),
+    ] {
+        check::<Bulk, wire::gossip::BulkMessage>(Bulk::Gossip(message));
+    }
+    check::<Bulk, wire::gossip::BulkMessage>(Bulk::Membership(vec![1, 2, 3]));
+    let snapshot = wire::state::Snapshot::from(records());
+    assert_eq!(Vec::<gossip::Record>::try_from(snapshot), Ok(records()));
+}
+
+#[test]
+fn what_is_left_of_a_lease_survives_to_the_millisecond() {
+    let left = |record: &gossip::Record| match record {
+        gossip::Record::Lease(lease) => lease.left.0,
+        _ => None,
+    };
+    for record in records() {
+        let back = gossip::Record::try_from(wire::gossip::Record::from(record.clone())).unwrap();
+        assert_eq!(left(&back), left(&record));
+    }
+}
+
+#[test]
+fn every_part_of_an_election_message_survives() {
+    let key = election::Key {
+        uplink: Uplink::Works,
+        rank: election::Rank {
+            candidacy: Candidacy::Candidate,
+            priority: Reverse(100),
+            weight: Reverse(7),
+            host: HostId(1),
+        },
+    };
+    let named = election::Named {
+        host: HostId(2),
+        term: Term(3),
+        standing: election::Established::Holder,
+    };
+    let lasting = election::Lasting::Endless;
+    let term = Term(4);
+    let says = [
+        election::Says::Renew {
+            term,
+            round: 5,
+            lasting,
+        },
+        election::Says::RenewGranted { term, round: 5 },
+        election::Says::Heard,
+        election::Says::Ask { term, sent: 6, key },
+        election::Says::ClaimGranted { term, sent: 6 },
+        election::Says::Refused {
+            term,
+            why: election::Refusal::Bound,
+            named: Some(named),
+            key: Some(key),
+        },
+        election::Says::Refused {
+            term,
+            why: election::Refusal::Quiet,
+            named: None,
+            key: None,
+        },
+        election::Says::Yield {
+            term,
+            successor: Some(HostId(2)),
+        },
+        election::Says::Prepare { term },
+        election::Says::Prepared { term },
+        election::Says::Move { to: None },
+    ];
+    let group = GroupId(SegmentId(5));
+    let parts = [
+        election::Part::Hello,
+        election::Part::HelloAnswer {
+            terms: vec![(group, term)],
+        },
+        election::Part::Ping,
+        election::Part::Pong {
+            turn: election::Turn::Last,
+        },
+    ];
+    for part in parts
+        .into_iter()
+        .chain(says.map(|says| election::Part::Group { group, says }))
+    {
+        let header = election::Header {
+            sender: HostId(1),
+            instance: 2,
+            sequence: 3,
+            sent: 4,
+            echo: Some(election::Echo { instance: 5, sent: 6 }),
+            held: vec![election::Held {
+                group,
+                term,
+                lasting: election::Lasting::Limited,
+            }],
+        };
+        check::<election::Message, wire::election::ElectionMessage>(election::Message {
+            header,
+            parts: vec![part],
+        });
+    }
+}
+
+fn epoch() -> lease::Epoch {
+    lease::Epoch {
+        number: 3,
+        host: HostId(2),
+    }
+}
+
+fn lease_record(holder: lease::Holder) -> lease::Record {
+    lease::Record {
+        version: lease::Version {
+            epoch: epoch(),
+            counter: 4,
+        },
+        holder,
+        lease_time: Duration::from_secs(3600),
+        keeper: Some(HostId(3)),
+        client_id: vec![1, 2],
+        hostname: "web".to_owned(),
+        strikes: 1,
+    }
+}
+
+#[test]
+fn every_lease_message_survives() {
+    let mac = Mac([2, 0, 0, 0, 0, 7]);
+    let segment = SegmentId(5);
+    let range = Range::new(v4(), [192, 0, 2, 9]).unwrap();
+    let address = range.first();
+    let version = lease::Version {
+        epoch: epoch(),
+        counter: 4,
+    };
+    let claim = lease::Claim {
+        client: mac,
+        basis: lease::Basis::Having,
+        guest_host: Some(HostId(1)),
+        lease_time: Duration::from_secs(60),
+        client_id: Vec::new(),
+        hostname: String::new(),
+    };
+    let asks = [
+        lease::Ask::Bind(claim),
+        lease::Ask::Nonce { client: mac },
+        lease::Ask::Release {
+            client: mac,
+            version,
+            nonce: 9,
+        },
+        lease::Ask::Decline {
+            client: mac,
+            version,
+            nonce: 10,
+        },
+        lease::Ask::SetAside,
+    ];
+    let replies = [
+        lease::Reply::Granted {
+            lease_time: Duration::from_secs(60),
+            copies: 2,
+        },
+        lease::Reply::Taken,
+        lease::Reply::CannotSay { owner: Some(HostId(2)) },
+        lease::Reply::Nonce { version, nonce: 9 },
+        lease::Reply::Done,
+    ];
+    let record = lease_record(lease::Holder::Client(mac));
+    let rest = lease::Rest::Resting;
+    let epoch = epoch();
+    let others = [
+        lease::Message::Put {
+            segment,
+            address,
+            epoch,
+            record: record.clone(),
+        },
+        lease::Message::Stored {
+            segment,
+            address,
+            version,
+        },
+        lease::Message::PutRefused {
+            segment,
+            address,
+            version,
+            why: lease::PutRefusal::Keeps,
+            promised: epoch,
+            left: Duration::from_millis(7),
+        },
+        lease::Message::Borrow { segment, count: 8 },
+        lease::Message::Give {
+            segment,
+            epoch,
+            runs: vec![lease::GivenRun {
+                range,
+                record: record.clone(),
+                may: vec![HostId(3)],
+                rest,
+            }],
+        },
+        lease::Message::Taken {
+            segment,
+            epoch,
+            ranges: vec![range],
+        },
+        lease::Message::Prepare {
+            segment,
+            epoch,
+            ranges: vec![range],
+            removed: vec![HostId(9)],
+        },
+        lease::Message::Report {
+            segment,
+            epoch,
+            ranges: vec![range],
+            runs: vec![lease::ReportedRun {
+                range,
+                epoch,
+                owner: None,
+                record,
+            }],
+            members: vec![HostId(1)],
+        },
+        lease::Message::PrepareRefused {
+            segment,
+            epoch,
+            highest: 12,
+        },
+        lease::Message::Birth {
+            segment,
+            epoch,
+            ranges: vec![range],
+        },
+        lease::Message::BirthKnown {
+            segment,
+            epoch,
+            ranges: Vec::new(),
+            others: vec![lease::OwnedRun {
+                range,
+                epoch,
+                owner: HostId(4),
+            }],
+        },
+        lease::Message::Acknowledge {
+            members: vec![HostId(1), HostId(2)],
+            removed: vec![HostId(9)],
+            part: lease::Part::Leaving,
+            generations: vec![lease::Generation {
+                segment,
+                generation: 3,
+                longest: Duration::from_secs(7),
+                agreed: Duration::from_secs(5),
+            }],
+            sequence: 5,
+            heard: 6,
+        },
+    ];
+    let asks = asks.map(|ask| lease::Message::Ask {
+        id: 1,
+        segment,
+        address,
+        ask,
+    });
+    let replies = replies.map(|reply| lease::Message::Reply { id: 1, reply });
+    for message in asks.into_iter().chain(replies).chain(others) {
+        check::<lease::Message, wire::lease::LeaseMessage>(message);
+    }
+}
+
+#[test]
+fn every_journal_record_survives() {
+    let mac = Mac([2, 0, 0, 0, 0, 7]);
+    let state = |holder, transfer| lease::AddressState {
+        epoch: epoch(),
+        owner: Some(HostId(1)),
+        transfer,
+        promised: epoch(),
+        record: lease_record(holder),
+        may: BTreeSet::from([HostId(2)]),
+        rest: lease::Rest::Awake,
+    };
+    let states = [
+        lease::AddressState::UNKNOWN,
+        state(lease::Holder::Free { last: Some(mac) }, lease::Transfer::Unborn),
+        state(lease::Holder::Client(mac), lease::Transfer::HandingOver),
+        state(lease::Holder::Reserved(mac), lease::Transfer::Settled),
+        state(lease::Holder::Aside, lease::Transfer::Settled),
+    ];
+    for state in states {
+        let range = Range::new(v6(), v6()).unwrap();
+        check::<_, wire::journal::JournalRecord>(lease::JournalRecord::Addresses {
+            segment: SegmentId(5),
+            range,
+            state,
+        });
+    }
+    check::<_, wire::journal::JournalRecord>(lease::JournalRecord::Membership(lease::Membership {
+        members: BTreeSet::from([HostId(1), HostId(2)]),
+        acknowledged: BTreeSet::from([HostId(2)]),
+        introduced: lease::Introduced::ByMember,
+        removed: BTreeSet::from([HostId(9)]),
+    }));
+    check::<_, wire::journal::JournalRecord>(lease::JournalRecord::Segment {
+        segment: SegmentId(5),
+        generation: 2,
+        longest: Duration::from_secs(60),
+        agreed: Duration::from_secs(30),
+    });
+}
+
+#[test]
+fn nonsense_is_refused_by_the_name_of_its_field() {
+    let bulk = |kind| {
+        Bulk::try_from(wire::gossip::BulkMessage { kind })
+            .unwrap_err()
+            .to_string()
+    };
+    use wire::gossip::bulk_message::Kind;
+    assert_eq!(bulk(None), "field bulk.kind is missing");
+    assert_eq!(
+        bulk(Some(Kind::Digest(wire::gossip::Digest { ranges: vec![1, 2] }))),
+        "field digest.ranges has 2 bytes or entries"
+    );
+    let summary = wire::gossip::Summary {
+        first: 5,
+        last: 4,
+        keys: Vec::new(),
+        contents: Vec::new(),
+    };
+    assert_eq!(bulk(Some(Kind::Summary(summary))), "field summary contradicts itself");
+
+    let record = |kind| {
+        gossip::Record::try_from(wire::gossip::Record { kind: Some(kind) })
+            .unwrap_err()
+            .to_string()
+    };
+    use wire::gossip::record;
+    let peer = wire::gossip::StaticPeer {
+        address: vec![1, 2, 3],
+        presence: 1,
+        ..Default::default()
+    };
+    assert_eq!(
+        record(record::Kind::StaticPeer(peer)),
+        "field static_peer.address has 3 bytes or entries"
+    );
+    let segment = wire::gossip::Segment {
+        name: "Blue".to_owned(),
+        ..Default::default()
+    };
+    assert!(record(record::Kind::Segment(segment)).starts_with("field segment.name: \"Blue\" is not"));
+    let removed = wire::gossip::Removed {
+        why: 0,
+        ..Default::default()
+    };
+    assert_eq!(
+        record(record::Kind::Removed(removed)),
+        "field removed.why has the unknown value 0"
+    );
+
+    let range = wire::lease::Range {
+        first: vec![9; 16],
+        last: vec![1; 16],
+    };
+    assert_eq!(
+        super::lease::range_in(Some(range)),
+        Err(Malformed::Contradiction("range"))
+    );
+}

@@ -1,0 +1,242 @@
+//! What is wrong with a host is said where, what and what to do; and nothing is half done.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use overlayd_tests::wait::{until, wait_for};
+use overlayd_tests::world::{BLUE, Underlay, tell};
+use overlayd_tests::{Host, Plan};
+use serde_json::json;
+
+const SOON: Duration = Duration::from_secs(10);
+
+const ONE: Plan = Plan {
+    hosts: 1,
+    underlay: Underlay::V4,
+};
+
+/// The agent ends by itself; its exit status.
+fn ends(host: &Host) -> Result<Option<i32>> {
+    let (status, _) = wait_for("the agent ends", SOON, || host.agent_ended().context("it runs"))?;
+    Ok(status.code())
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_bad_configuration_ends_with_2_and_names_every_fault() {
+    tell(&ONE, |world| {
+        let hv1 = world.host("hv1");
+        hv1.configure(&json!({ "host": { "name": "h v 1" }, "segments": [
+            { "name": "blue", "vni": 0, "ipv4": { "subnet": "192.168.124.0/24", "gateway": "10.0.0.1" } }
+        ] }))?;
+        hv1.launch_agent()?;
+        assert_eq!(ends(hv1)?, Some(2), "{}", hv1.log());
+        let log = hv1.log();
+        for key in [
+            "host.name",
+            "segments[0].vni",
+            "segments[0].ipv4.gateway",
+            "overlayd.yaml:",
+        ] {
+            assert!(log.contains(key), "{key} in {log}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn without_insecure_it_refuses_to_start_and_says_why() {
+    tell(&ONE, |world| {
+        let hv1 = world.host("hv1");
+        hv1.configure(&json!({ "cluster": { "insecure": false } }))?;
+        hv1.launch_agent()?;
+        assert_ne!(ends(hv1)?, Some(0));
+        assert!(hv1.log().contains("insecure"), "{}", hv1.log());
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_taken_port_is_named_and_the_agent_may_be_started_again() {
+    tell(&ONE, |world| {
+        let hv1 = world.host("hv1");
+        let listener = hv1
+            .namespace()
+            .within(|| Ok(std::net::TcpListener::bind(("0.0.0.0", 7480))?))?;
+        hv1.configure(&json!({}))?;
+        hv1.launch_agent()?;
+        until("it names the port", SOON, || Ok(hv1.log().contains("7480")))?;
+        drop(listener);
+        // It has ended, and is started again as its unit would.
+        assert_eq!(ends(hv1)?, Some(1));
+        hv1.launch_agent()?;
+        until("it listens", SOON, || {
+            Ok(hv1.namespace().sh("ss -Hltn")?.contains(":7480"))
+        })?;
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_state_directory_that_cannot_be_written_is_named() {
+    tell(&ONE, |world| {
+        let hv1 = world.host("hv1");
+        // Root may write anything; a file in the way stops even root, as a read-only disk does.
+        std::fs::write(hv1.folder().join("file"), "")?;
+        hv1.configure(&json!({ "state_dir": hv1.folder().join("file/state") }))?;
+        hv1.launch_agent()?;
+        assert_eq!(ends(hv1)?, Some(1));
+        assert!(hv1.log().contains("file/state"), "{}", hv1.log());
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_read_only_disk_is_named() {
+    tell(&ONE, |world| {
+        let hv1 = world.host("hv1");
+        hv1.configure(&json!({}))?;
+        let state = hv1.state();
+        std::fs::create_dir_all(&state)?;
+        // `ip netns exec` gives each command mounts of its own.
+        let agent = &world.programs().agent;
+        let script = format!(
+            "mount -t tmpfs -o ro none {}; exec {} --config {}",
+            state.display(),
+            agent.display(),
+            hv1.file().display()
+        );
+        let output = hv1
+            .namespace()
+            .command("timeout")
+            .args(["10", "sh", "-ec", &script])
+            .output()?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(&state.display().to_string()), "{stderr}");
+        assert!(stderr.to_lowercase().contains("read-only"), "{stderr}");
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn without_cap_net_admin_it_says_so() {
+    tell(&ONE, |world| {
+        let hv1 = world.host("hv1");
+        hv1.configure(&json!({}))?;
+        let output = hv1
+            .namespace()
+            .command("timeout")
+            .args(["3", "setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"])
+            .arg(&world.programs().agent)
+            .arg("--config")
+            .arg(hv1.file())
+            .output()?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("ERROR") && stderr.contains("CAP_NET_ADMIN"), "{stderr}");
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_second_agent_on_the_same_state_is_refused() {
+    tell(&ONE, |world| {
+        let hv1 = world.host("hv1");
+        hv1.start_agent(&json!({}))?;
+        let second = hv1
+            .namespace()
+            .command("timeout")
+            .arg("10")
+            .arg(&world.programs().agent)
+            .arg("--config")
+            .arg(hv1.file())
+            .output()?;
+        let stderr = String::from_utf8_lossy(&second.stderr);
+        assert_eq!(second.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(&hv1.state().display().to_string()), "{stderr}");
+        hv1.ctl(&["status"])?;
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_state_file_that_was_cut_short_loses_nothing_that_others_keep() {
+    let two = Plan { hosts: 2, ..ONE };
+    tell(&two, |world| {
+        world.form()?;
+        world.apply("hv1", BLUE)?;
+        let hv2 = world.host("hv2");
+        let cluster = hv2.json(&["status"])?["cluster"]["id"].clone();
+        let state = hv2.state();
+        let mut files: Vec<_> = std::fs::read_dir(&state)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()?;
+        files.retain(|file| file.is_file() && !file.ends_with("lock"));
+        assert!(files.len() >= 2, "{files:?}");
+        for file in files {
+            hv2.kill_agent();
+            let whole = std::fs::read(&file)?;
+            std::fs::write(&file, &whole[..whole.len() / 2])?;
+            hv2.restart_agent()?;
+            if file.ends_with("identity") {
+                // It is a new host, with a name that is taken until the operator says that the old one is off; that word
+                // is taken only when nothing answers there. Then its file leads it in again.
+                world.switch.unplug("hv2")?;
+                until("the old one is removed", Duration::from_secs(30), || {
+                    Ok(world.host("hv1").ctl(&["peer", "remove", "hv2"]).is_ok())
+                })?;
+                world.switch.replug("hv2")?;
+            }
+            world.all_know_each_other(Duration::from_secs(30))?;
+            assert_eq!(hv2.json(&["status"])?["cluster"]["id"], cluster, "{}", file.display());
+            until("it knows blue", SOON, || Ok(hv2.list(&["segment", "list"])?.len() == 1))?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn the_units_capabilities_are_enough_for_the_main_job() {
+    let unit = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/overlayd.service")).unwrap();
+    let given = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("CapabilityBoundingSet="))
+        .unwrap();
+    let set: Vec<String> = given
+        .split(' ')
+        .map(|name| name.to_lowercase().replace("cap_", "+"))
+        .collect();
+    let bounded = format!("--bounding-set=-all,{}", set.join(","));
+    let two = Plan { hosts: 2, ..ONE };
+    tell(&two, |world| {
+        let [hv1, hv2] = ["hv1", "hv2"].map(|name| world.host(name));
+        hv1.configure(&json!({}))?;
+        hv2.configure(&json!({ "cluster": { "join": [hv1.listen()] } }))?;
+        for host in [hv1, hv2] {
+            host.launch_agent_by(&["setpriv", "--no-new-privs", "--inh-caps=-all", &bounded])?;
+        }
+        world.all_know_each_other(SOON)?;
+        world.apply("hv1", BLUE)?;
+        world.gateway("blue", SOON)?;
+        let guest = world.guest("hv2", "br-blue")?;
+        guest.dhcp()?;
+        guest.ping(overlayd_tests::wiring::SERVER)?;
+        for host in [hv1, hv2] {
+            assert!(!host.log().contains("ERROR"), "{}", host.log());
+            assert_eq!(host.json(&["status"])?["problems"], json!([]));
+        }
+        // Forwarding, a sysctl that was changed, is put back.
+        guest.unplug()?;
+        hv2.ctl(&["leave"])?;
+        assert_eq!(hv2.link("br-blue"), None);
+        Ok(())
+    });
+}

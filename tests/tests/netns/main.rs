@@ -1,0 +1,14 @@
+//! Suites against the real kernel, each test in a network namespace of its own. They need root: `cargo netns`.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+mod dhcp;
+mod drift;
+mod faults;
+mod forming;
+mod gateway;
+mod guests;
+mod laboratory;
+mod netlink;
+mod peers;
+mod underlay;

@@ -1,0 +1,170 @@
+//! The underlay: IPv4, IPv6, multicast; its MTU and addresses change, and it may come late.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use overlayd_tests::wait::until;
+use overlayd_tests::wiring::SERVER;
+use overlayd_tests::world::{BLUE, BLUE_MULTICAST, Underlay, tell};
+use overlayd_tests::{Plan, World};
+use serde_json::json;
+
+const SOON: Duration = Duration::from_secs(10);
+
+const TWO: Plan = Plan {
+    hosts: 2,
+    underlay: Underlay::V4,
+};
+
+fn two_guests_meet(world: &World, bridge: &str, mtu: u64) -> Result<()> {
+    let [one, other] = [world.guest("hv1", bridge)?, world.guest("hv2", bridge)?];
+    assert_eq!(one.dhcp()?.mtu, mtu);
+    let has = other.dhcp()?;
+    assert_eq!(has.mtu, mtu);
+    one.ping(has.address)?;
+    one.ping_whole(has.address, mtu as usize)?;
+    one.ping(SERVER)
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn over_ipv6_the_overhead_is_70() {
+    let v6 = Plan {
+        underlay: Underlay::V6,
+        ..TWO
+    };
+    tell(&v6, |world| {
+        world.form()?;
+        world.apply("hv1", BLUE)?;
+        world.gateway("blue", SOON)?;
+        assert_eq!(world.host("hv1").flood_list("vx-blue")?, ["fd31::12"]);
+        two_guests_meet(world, "br-blue", 1430)
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn two_segments_by_multicast_on_the_second_nic() {
+    tell(&TWO, |world| {
+        world.form()?;
+        let green = BLUE_MULTICAST
+            .replace("segments:\n", "")
+            .replace("blue", "green")
+            .replace("vni: 10", "vni: 11")
+            .replace("239.0.0.10", "239.0.0.11")
+            .replace("192.168.124", "192.168.125");
+        world.apply("hv1", &format!("{BLUE_MULTICAST}{green}"))?;
+        for segment in ["blue", "green"] {
+            world.gateway(segment, SOON)?;
+            two_guests_meet(world, &format!("br-{segment}"), 1450)?;
+        }
+        // What the guests broadcast went to the groups, on the second NIC.
+        for host in world.hosts() {
+            let groups = host.namespace().sh("ip maddr show dev eth1")?;
+            assert!(
+                groups.contains("239.0.0.10") && groups.contains("239.0.0.11"),
+                "{groups}"
+            );
+            assert!(!host.namespace().sh("ip maddr show dev eth0")?.contains("239.0.0."));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_changed_underlay_mtu_is_followed() {
+    tell(&TWO, |world| {
+        world.form()?;
+        world.apply("hv1", BLUE)?;
+        world.gateway("blue", SOON)?;
+        // One second is promised, on a machine that does nothing else.
+        let mtu_is = |mtu: u64| {
+            for host in world.hosts() {
+                until(&format!("{} tells {mtu}", host.name()), Duration::from_secs(4), || {
+                    Ok(host.list(&["segment", "list"])?[0]["mtu"] == mtu)
+                })?;
+            }
+            anyhow::Ok(())
+        };
+        mtu_is(1450)?;
+        // One host's link carries less: the segment's guests everywhere are told.
+        world.host("hv2").namespace().ip("link set eth0 mtu 1400")?;
+        mtu_is(1350)?;
+        let guest = world.guest("hv1", "br-blue")?;
+        assert_eq!(guest.dhcp()?.mtu, 1350);
+        world.host("hv2").namespace().ip("link set eth0 mtu 1500")?;
+        mtu_is(1450)?;
+        assert_eq!(guest.renew()?["mtu"], "1450");
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn an_underlay_that_is_missing_at_the_start_may_come_later() {
+    tell(&TWO, |world| {
+        world.form()?;
+        world.apply("hv1", BLUE)?;
+        let hv2 = world.host("hv2");
+        hv2.kill_agent();
+        hv2.namespace()
+            .ip_batch("link set eth0 name late0\nlink set late0 down\n")
+            .or_else(|_| {
+                // A kernel that renames no interface that is up.
+                hv2.namespace()
+                    .ip_batch("link set eth0 down\nlink set eth0 name late0\n")
+            })?;
+        hv2.namespace().ip("link del br-blue")?;
+        hv2.namespace().ip("link del vx-blue")?;
+        hv2.restart_agent()?;
+        until("the bridge comes up without it", SOON, || {
+            Ok(hv2.link("br-blue").is_some())
+        })?;
+        let status = hv2.json(&["status"])?;
+        assert!(status["problems"].to_string().contains("eth0"), "{status}");
+        hv2.namespace().ip_batch(
+            "link set late0 name eth0
+             link set eth0 up
+             addr replace 172.31.0.12/24 dev eth0
+             route replace default via 172.31.0.1\n",
+        )?;
+        world.all_know_each_other(SOON)?;
+        until("the VXLAN is there", SOON, || {
+            Ok(hv2.flood_list("vx-blue")? == ["172.31.0.11"])
+        })?;
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_changed_underlay_address_is_followed() {
+    tell(&Plan::default(), |world| {
+        // As an operator has it who names no address.
+        for host in world.hosts() {
+            let join = match host.name() {
+                "hv1" => json!([]),
+                _ => json!([world.host("hv1").listen()]),
+            };
+            host.configure(&json!({ "host": { "address": null }, "cluster": { "listen": null, "join": join } }))?;
+            let file = std::fs::read_to_string(host.file())?;
+            let kept: Vec<&str> = file.lines().filter(|line| !line.ends_with("null")).collect();
+            std::fs::write(host.file(), kept.join("\n"))?;
+            host.restart_agent()?;
+        }
+        world.all_know_each_other(SOON)?;
+        world.apply("hv1", BLUE)?;
+        let hv3 = world.host("hv3").namespace();
+        hv3.ip_batch(
+            "addr del 172.31.0.13/24 dev eth0
+             addr add 172.31.0.33/24 dev eth0
+             route replace default via 172.31.0.1\n",
+        )?;
+        until("the others flood to the new address", Duration::from_secs(20), || {
+            Ok(world.host("hv1").flood_list("vx-blue")? == ["172.31.0.12", "172.31.0.33"])
+        })?;
+        // Each side gave the other up meanwhile, and membership takes its time to take that back.
+        world.all_know_each_other(Duration::from_secs(60)).map(|_| ())
+    });
+}

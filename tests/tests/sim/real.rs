@@ -1,0 +1,6 @@
+//! The simulation over the core as it is.
+
+pub(crate) use overlayd_core as core;
+
+#[path = "election_world/mod.rs"]
+pub(crate) mod election_world;
