@@ -11,10 +11,10 @@ use overlayd_tests::{Plan, World};
 const SOON: Duration = Duration::from_secs(10);
 
 /// The hosts whose kernel has the gateway address.
-fn serving(world: &World) -> Vec<String> {
+pub(crate) fn serving(world: &World) -> Vec<String> {
     let has = |host: &&overlayd_tests::Host| {
         let addresses = host.namespace().ip("-4 addr show dev gw-blue").unwrap_or_default();
-        addresses.contains("192.168.124.1/24")
+        addresses.contains("192.168.124.1/")
     };
     world
         .hosts()
@@ -24,7 +24,7 @@ fn serving(world: &World) -> Vec<String> {
         .collect()
 }
 
-fn with_blue(story: impl FnOnce(&World, &str) -> Result<()>) {
+pub(crate) fn with_blue(story: impl FnOnce(&World, &str) -> Result<()>) {
     tell(&Plan::default(), |world| {
         world.form()?;
         world.apply("hv1", BLUE)?;

@@ -10,5 +10,6 @@ mod gateway;
 mod guests;
 mod laboratory;
 mod netlink;
+mod outage;
 mod peers;
 mod underlay;
