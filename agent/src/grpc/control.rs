@@ -27,6 +27,8 @@ use crate::workers::kernel;
 
 /// How long drain waits for what can be handed over.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+/// How often it looks whether they were.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The service on the control socket.
 #[derive(Clone)]
@@ -324,13 +326,16 @@ impl Control for Service {
         let had: Vec<String> = mine(self.gateways(None).await?).collect();
         self.node(|node, now| node.drain(now)).await?.map_err(refused)?;
         let until = tokio::time::Instant::now() + DRAIN_WITHIN;
+        // Done when another host serves: an agent that ends before would take the word of it along.
+        let served = |line: &wire::Gateway| !line.self_ && line.host.is_some();
         let kept = loop {
-            let kept: Vec<String> = mine(self.gateways(None).await?).collect();
+            let lines = self.gateways(None).await?;
+            let open = lines.iter().any(|line| had.contains(&line.segment) && !served(line));
             let others = self.node(|node, _| node.has_other_candidates()).await?;
-            if kept.is_empty() || !others || tokio::time::Instant::now() >= until {
-                break kept;
+            if !open || !others || tokio::time::Instant::now() >= until {
+                break mine(lines).collect::<Vec<String>>();
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         };
         let gone = |line: &wire::Gateway| had.contains(&line.segment) && !kept.contains(&line.segment);
         let gateways = self.gateways(None).await?.into_iter().filter(gone).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use overlayd_tests::wait::{throughout, until, wait_for};
 use overlayd_tests::wiring::SERVER;
 use overlayd_tests::world::{BLUE, tell};
@@ -174,5 +174,69 @@ fn a_dead_agent_on_a_live_kernel_is_replaced_when_its_address_has_run_out() {
             Ok(serving.len() == 1 && serving[0] != gateway)
         })?;
         guest.ping(SERVER)
+    });
+}
+
+/// Stops a host's service as systemd does, by the line of the unit, with a manager in this state.
+fn exec_stop(world: &World, host: &str, manager: &str) -> Result<String> {
+    let unit = include_str!("../../../agent/overlayd.service");
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStop=-"));
+    let line = line.context("the unit says what is done before a stop")?;
+    let host = world.host(host);
+    let path = |program: &std::path::Path| program.parent().map(|folder| folder.display().to_string());
+    let operator = path(&world.programs().operator).context("overlayctl is in a folder")?;
+    host.namespace().sh(&format!(
+        "mkdir -p {folder}/bin; printf '#!/bin/sh\necho {manager}\n' > {folder}/bin/systemctl
+         chmod +x {folder}/bin/systemctl
+         export PATH={folder}/bin:{operator}:$PATH OVERLAYD_SOCKET={folder}/control.sock
+         {line}",
+        folder = host.folder().display(),
+    ))
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_host_that_shuts_down_hands_over_and_a_restarted_service_does_not() {
+    with_blue(|world, gateway| {
+        let standby = world.hosts().iter().find(|host| host.name() != gateway).unwrap();
+        let guest = world.guest(standby.name(), "br-blue")?;
+        guest.dhcp()?;
+        guest.ping(SERVER)?;
+        let ping = guest.keep_pinging(SERVER)?;
+        until("it is answered", SOON, || Ok(ping.answers() > 20))?;
+
+        exec_stop(world, gateway, "running")?;
+        world.host(gateway).stop_agent()?;
+        world.host(gateway).restart_agent()?;
+        world.all_know_each_other(SOON)?;
+        assert_eq!(serving(world), [gateway]);
+        assert_eq!(world.gateway("blue", SOON)?, gateway);
+
+        exec_stop(world, gateway, "stopping")?;
+        let heir = world.gateway("blue", SOON)?;
+        ensure!(heir != gateway, "{heir} serves on");
+        world.host(gateway).stop_agent()?;
+        world.switch.unplug(gateway)?;
+        let before = ping.answers();
+        until("it is answered on and on", SOON, || Ok(ping.answers() > before + 100))?;
+        let told = ping.finish()?;
+        assert!(told.pause < Duration::from_millis(300), "{told:?}");
+        assert_eq!(serving(world), heirs);
+
+        // Two are left, then one: nobody else can take it, and the shutdown does not wait for that.
+        let heir = heirs[0].as_str();
+        let last = world
+            .hosts()
+            .iter()
+            .find(|host| ![gateway, heir].contains(&host.name()));
+        let last = last.unwrap().name();
+        exec_stop(world, heir, "stopping")?;
+        assert_eq!(serving(world), [last]);
+        world.host(heir).stop_agent()?;
+        world.switch.unplug(heir)?;
+        let begun = std::time::Instant::now();
+        exec_stop(world, last, "stopping")?;
+        assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+        Ok(())
     });
 }
