@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 use crate::install::Programs;
 use crate::ledger::{self, Ledger};
 use crate::namespace::{self, Namespace};
+use crate::process::Running;
 use crate::wait::{until, wait_for};
 use crate::wiring::{Internet, Switch, underlay, underlay6};
 use crate::{Guest, Host};
@@ -269,6 +272,19 @@ impl World {
         self.ledger.namespace(&namespace)?;
         namespace::make(&[&namespace])?;
         Guest::plug(&name, index, namespace, self.host(host), bridge, &self.ledger)
+    }
+
+    /// Starts a program that is neither agent nor client, and that ends with the laboratory.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn launch(&self, command: &mut Command, what: &str) -> Result<Running> {
+        Running::start(command, what, &self.folder().join(format!("{what}.log")), &self.ledger)
+    }
+
+    /// The folder for what its programs write; it goes with the laboratory.
+    pub fn folder(&self) -> &Path {
+        self.ledger.folder()
     }
 
     /// Lets the laboratory outlive this process.

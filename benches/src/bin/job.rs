@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use overlayd_benches::{LIMIT, PingCheck, dnsmasq, lay_by_hand, median, ms, timed};
 use overlayd_tests::wait::{until, wait_for};
 use overlayd_tests::world::{BLUE, Plan, World};
 use serde_json::json;
@@ -20,26 +21,24 @@ struct Args {
     rounds: usize,
 }
 
-const LIMIT: Duration = Duration::from_secs(20);
-
 #[allow(clippy::print_stdout)]
 fn main() -> Result<()> {
     let args = Args::parse();
-    let mut hand = Vec::new();
+    let (mut hand, mut hand_leases) = (Vec::new(), Vec::new());
     let mut ours = Vec::new();
     let mut leases = Vec::new();
     let mut memory = Vec::new();
     let mut lost = Vec::new();
     for _ in 0..args.rounds {
-        hand.push(by_hand()?);
+        let (ping, lease) = by_hand()?;
+        hand.push(ping);
+        hand_leases.push(lease);
         let world = World::new(&Plan::default())?;
         ours.push(first_ping(&world)?);
         world.gateway("blue", LIMIT)?;
         for host in world.hosts() {
             let guest = world.guest(host.name(), "br-blue")?;
-            let begun = Instant::now();
-            guest.dhcp()?;
-            leases.push(begun.elapsed());
+            leases.push(timed(|| guest.dhcp())?.1);
         }
         for host in world.hosts() {
             memory.push(resident(host.agent_pid().context("the agent runs")?)?);
@@ -58,10 +57,14 @@ fn main() -> Result<()> {
     }
     println!(
         "start to first guest-to-guest ping   by hand {}   overlayd {}",
-        median(hand),
-        median(ours)
+        ms(median(hand)),
+        ms(median(ours))
     );
-    println!("a guest's lease by udhcpc            {}", median(leases));
+    println!(
+        "a guest's lease by udhcpc            dnsmasq --no-ping {}   overlayd {}",
+        ms(median(hand_leases)),
+        ms(median(leases))
+    );
     memory.sort_unstable();
     println!(
         "resident memory of an idle agent     {} kB (largest {} kB)",
@@ -101,31 +104,23 @@ fn first_ping(world: &World) -> Result<Duration> {
     Ok(begun.elapsed())
 }
 
-/// The same with `ip` and `bridge` on each host.
-fn by_hand() -> Result<Duration> {
+/// The same with `ip` and `bridge` on each host; then a lease from dnsmasq without its ping check.
+fn by_hand() -> Result<(Duration, Duration)> {
     let world = World::new(&Plan::default())?;
     let begun = Instant::now();
-    for host in world.hosts() {
-        let mut lines = format!(
-            "ip link add br-blue type bridge mcast_snooping 0\nip link set br-blue up\n\
-             ip link add vx-blue type vxlan id 10 dstport 4789 local {}\nip link set vx-blue master br-blue up\n",
-            host.address()
-        );
-        for peer in world.hosts().iter().filter(|peer| peer.name() != host.name()) {
-            lines += &format!(
-                "bridge fdb append 00:00:00:00:00:00 dev vx-blue dst {}\n",
-                peer.address()
-            );
-        }
-        host.namespace().sh(&lines)?;
-    }
+    lay_by_hand(&world)?;
     let (one, other) = (world.guest("hv1", "br-blue")?, world.guest("hv3", "br-blue")?);
     one.by_hand(201)?;
     let target = other.by_hand(203)?.to_string();
     until("the first ping is answered", LIMIT, || {
         Ok(one.ping_once(&target)?.status.success())
     })?;
-    Ok(begun.elapsed())
+    let ping = begun.elapsed();
+    let mut server = dnsmasq(&world, "10.64", PingCheck::Off)?;
+    let guest = world.guest("hv2", "br-blue")?;
+    let (_, lease) = timed(|| guest.dhcp())?;
+    server.kill();
+    Ok((ping, lease))
 }
 
 fn serde_yaml_value(text: &str) -> Result<serde_json::Value> {
@@ -144,12 +139,4 @@ fn resident(pid: i32) -> Result<u64> {
         .trim()
         .parse()
         .context("VmRSS is a number")
-}
-
-fn median(mut times: Vec<Duration>) -> String {
-    times.sort_unstable();
-    match times.as_slice() {
-        [] => "-".to_owned(),
-        sorted => format!("{:.3} s", sorted[sorted.len() / 2].as_secs_f64()),
-    }
 }

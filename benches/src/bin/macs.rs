@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use nix::sched::{CloneFlags, unshare};
 use overlayd::netlink::{GatewayAddress, Netlink};
+use overlayd_benches::median;
 use overlayd_core::id::{IfName, Mac, SegmentName, Term};
 use overlayd_core::plan::Op;
 
@@ -58,11 +59,6 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
 /// Runs one measurement on a thread of its own, in a network namespace with `br-blue`, `vx-blue` and `gw-blue`.
 fn in_namespace<T: Send + 'static>(measure: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let thread = std::thread::spawn(move || {
@@ -71,7 +67,8 @@ fn in_namespace<T: Send + 'static>(measure: impl FnOnce() -> Result<T> + Send + 
                      link add vx-blue type vxlan id 10 dstport 4789 local 127.0.0.1\n\
                      link set vx-blue master br-blue up\n\
                      link set br-blue up\n\
-                     link add gw-blue link br-blue type macvlan mode bridge\n";
+                     link add gw-blue link br-blue type macvlan mode bridge\n\
+                     link set gw-blue alias overlayd:blue\n";
         batch("ip", links)?;
         measure()
     });

@@ -17,6 +17,7 @@ mod write;
 pub use write::Written;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
 
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -26,10 +27,10 @@ pub use record::{
     Candidacy, Content, Departure, Endpoint, GatewayClaim, Host, Key, Lease, LeaseState, LeaseVersion, Left, Presence,
     Record, Removed, Segment, Share, ShareRange, StaticPeer, Uplink,
 };
-use store::Store;
 pub use store::{RANGES, Span};
+use store::{Store, aged};
 
-use crate::id::{HostId, SegmentId, SegmentName};
+use crate::id::{HostId, Mac, SegmentId, SegmentName};
 use crate::time::{Duration, Instant};
 
 /// How often digests are compared: with convergence promised within 2 s, one lost exchange may be made good.
@@ -181,7 +182,7 @@ impl Gossip {
 
     /// All hosts that have said something of themselves and were not removed, this one included.
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
-        self.records().filter_map(|record| match record {
+        self.few().filter_map(|record| match record {
             Record::Host(host) => Some(host),
             _ => None,
         })
@@ -197,7 +198,7 @@ impl Gossip {
 
     /// All segments, tombstones included.
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.records().filter_map(|record| match record {
+        self.few().filter_map(|record| match record {
             Record::Segment(segment) => Some(segment),
             _ => None,
         })
@@ -213,7 +214,7 @@ impl Gossip {
 
     /// All VTEPs without an agent that are there.
     pub fn static_peers(&self) -> impl Iterator<Item = &StaticPeer> {
-        self.records().filter_map(|record| match record {
+        self.few().filter_map(|record| match record {
             Record::StaticPeer(peer) if peer.presence == Presence::Here => Some(peer),
             _ => None,
         })
@@ -221,7 +222,7 @@ impl Gossip {
 
     /// All hosts that are out for good.
     pub fn removed(&self) -> impl Iterator<Item = &Removed> {
-        self.records().filter_map(|record| match record {
+        self.few().filter_map(|record| match record {
             Record::Removed(removed) => Some(removed),
             _ => None,
         })
@@ -235,7 +236,7 @@ impl Gossip {
     /// All claims to a group, the withdrawn ones included, lowest (term, holder) first.
     pub fn claims(&self, group: SegmentId) -> Vec<&GatewayClaim> {
         let mut claims: Vec<_> = self
-            .records()
+            .few()
             .filter_map(|record| match record {
                 Record::Claim(claim) if claim.group == group => Some(claim),
                 _ => None,
@@ -247,15 +248,18 @@ impl Gossip {
 
     /// All network cards, the vanished ones included.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        self.records().filter_map(|record| match record {
-            Record::Endpoint(endpoint) => Some(endpoint),
-            _ => None,
-        })
+        self.store
+            .range(first_endpoint()..first_lease())
+            .filter_map(|(record, _)| match record {
+                Record::Endpoint(endpoint) => Some(endpoint),
+                _ => None,
+            })
     }
 
     /// All addresses that somebody has told of, with the time that is left of each.
     pub fn leases(&self, now: Instant) -> impl Iterator<Item = Lease> {
-        self.store.iter_at(now).filter_map(|record| match record {
+        let leases = self.store.range(first_lease()..first_share());
+        leases.filter_map(move |(record, at)| match aged(record, at, now) {
             Record::Lease(lease) => Some(lease),
             _ => None,
         })
@@ -263,10 +267,18 @@ impl Gossip {
 
     /// All that hosts have told of what they own.
     pub fn shares(&self) -> impl Iterator<Item = &Share> {
-        self.records().filter_map(|record| match record {
-            Record::Share(share) => Some(share),
-            _ => None,
-        })
+        self.store
+            .range(first_share()..)
+            .filter_map(|(record, _)| match record {
+                Record::Share(share) => Some(share),
+                _ => None,
+            })
+    }
+
+    /// What there is little of: all but network cards, leases and shares, of which there may be a hundred thousand. Asked
+    /// for at every turn.
+    fn few(&self) -> impl Iterator<Item = &Record> {
+        self.store.range(..first_endpoint()).map(|(record, _)| record)
     }
 
     /// A peer can be sent to from now on.
@@ -422,6 +434,18 @@ impl Gossip {
             self.send(to, Message::Records(batch));
         }
     }
+}
+
+fn first_endpoint() -> Key {
+    Key::Endpoint(SegmentId(0), Mac([0; 6]))
+}
+
+fn first_lease() -> Key {
+    Key::Lease(SegmentId(0), Ipv4Addr::UNSPECIFIED.into())
+}
+
+fn first_share() -> Key {
+    Key::Share(SegmentId(0), HostId(0))
 }
 
 #[cfg(test)]

@@ -315,7 +315,7 @@ pub enum Record {
     Share(Share),
 }
 
-/// What a record is about.
+/// What a record is about. The order counts: what there is little of comes first, see `Gossip::hosts` and its like.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// A host.

@@ -4,6 +4,7 @@
 //! fingerprints of the records whose key falls into it; two hosts whose digests are equal know the same.
 
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 
 use super::fingerprint;
 use super::record::{Key, Left, Record};
@@ -77,6 +78,11 @@ impl Store {
         self.entries.iter().map(|(key, entry)| (key, &entry.record))
     }
 
+    /// The records whose keys lie in `keys`.
+    pub(super) fn range(&self, keys: impl RangeBounds<Key>) -> impl Iterator<Item = (&Record, Instant)> {
+        self.entries.range(keys).map(|(_, entry)| (&entry.record, entry.at))
+    }
+
     pub(super) fn iter_at(&self, now: Instant) -> impl Iterator<Item = Record> {
         self.entries
             .values()
@@ -133,7 +139,7 @@ impl Store {
     }
 }
 
-fn aged(record: &Record, at: Instant, now: Instant) -> Record {
+pub(super) fn aged(record: &Record, at: Instant, now: Instant) -> Record {
     let mut record = record.clone();
     if let Record::Lease(lease) = &mut record {
         lease.left = Left(lease.left.0.map(|left| left.saturating_sub(now.since(at))));
