@@ -6,7 +6,7 @@ use rand::Rng;
 
 use super::derive::host_record;
 use super::effect::{Call, Company, Done, Effect, JoinRequest, Level, Refusal, Welcome};
-use super::formed::{Formed, MOVE_AGAIN, Move, Survived};
+use super::formed::{Formed, MOVE_AGAIN, Move, Survived, is_lasting};
 use super::{JOIN_AGAIN, JOIN_WITHIN, Joining, Membership, Node};
 use crate::config::Trust;
 use crate::election::Moving;
@@ -218,6 +218,7 @@ impl Node {
             return;
         };
         let mut gave_way = Vec::new();
+        let mut brought = Vec::new();
         if let Some(own) = self.formed.take() {
             if own.cluster == welcome.cluster {
                 // A restart that had forgotten the others: nothing to give up.
@@ -233,6 +234,7 @@ impl Node {
                 return;
             }
             gave_way = own.what_gives_way(&welcome.records);
+            brought = own.own_leases(now);
             for (id, names) in own
                 .derived
                 .mine()
@@ -249,12 +251,17 @@ impl Node {
             self.effects
                 .push_back(Effect::Listen(std::collections::BTreeMap::new()));
         }
+        // What does not last is heard like any other word: claims bind, leases and guests are learnt.
+        let (records, passing) = welcome.records.into_iter().partition(is_lasting);
         let survived = Survived {
-            records: welcome.records,
+            records,
             ..Survived::nothing()
         };
         let mut formed = Formed::new(&mut self.rng, self.me, self.instance, welcome.cluster, survived, now);
         formed.leases.join(welcome.roster, now);
+        let passing = crate::gossip::Message::Records(passing);
+        formed.handle(welcome.via, super::Said::Gossip(passing), now);
+        formed.bring(brought, now);
         self.dialled.clear();
         self.enter(formed, now);
         self.introduce(now);

@@ -125,6 +125,7 @@ impl Node {
         formed.feed_leases(now);
         formed.feed_dhcp(facts);
         formed.announce(now);
+        formed.look_whether_settled(now);
         formed.hand_out_inputs(facts);
         let dial = formed.dial();
         if self.dialled != dial {
@@ -423,6 +424,7 @@ impl Formed {
             .collect();
         let hosts: Vec<&Host> = self.gossip.hosts().collect();
         let statics = self.gossip.static_peers().map(|peer| peer.address);
+        let others = hosts.iter().map(|host| host.vtep).chain(statics);
         Inputs {
             host: ThisHost {
                 id: self.me,
@@ -432,10 +434,8 @@ impl Formed {
                 uplink: facts.uplink.clone(),
             },
             segments,
-            members: hosts
-                .iter()
-                .map(|host| host.vtep)
-                .chain(statics)
+            members: others
+                .filter(|_| self.apart_until.is_none())
                 .chain([facts.vtep])
                 .collect(),
             cluster_ports: hosts
@@ -450,7 +450,8 @@ impl Formed {
     fn segment_inputs(&self, id: SegmentId, mine: &Mine) -> SegmentInputs {
         let mut peers = BTreeSet::new();
         let mut static_peers = BTreeSet::new();
-        for peer in self.derived.peers.iter().filter(|peer| peer.state.is_flooded()) {
+        let connected = |peer: &&Peer| peer.state.is_flooded() && self.apart_until.is_none();
+        for peer in self.derived.peers.iter().filter(connected) {
             let Some(address) = peer.address else { continue };
             match peer.who {
                 Who::Host(host) if mine.hosts.contains(&host) => {

@@ -113,6 +113,8 @@ pub(super) struct Formed {
     next_probe: u64,
     /// What this host's guests were said to be last.
     guests: BTreeMap<(SegmentId, Mac), IfName>,
+    /// Leases that were brought along are being settled: until then at most, the bridges are not connected.
+    pub(super) apart_until: Option<Instant>,
     pub(super) left: bool,
     removed: bool,
     /// Hosts at whose VTEP an agent with another id has asked to be let in, and when: their disk is lost.
@@ -183,6 +185,7 @@ impl Formed {
             next_token: OWN_TOKENS,
             next_probe: OWN_PROBES,
             guests: BTreeMap::new(),
+            apart_until: None,
             left: false,
             removed: gossip.is_removed(me),
             superseded: BTreeMap::new(),
@@ -737,7 +740,8 @@ impl Formed {
                 address,
                 client,
             } => format!(
-                "segment {}: the lease of {client} on {} is taken by another guest: it will hear NAK",
+                "segment {}: {client} brought a lease on {}, which is another guest's here or not in the pool: it will \
+                 get another address",
                 name(segment),
                 address
             ),
@@ -876,7 +880,7 @@ impl Formed {
 }
 
 /// What is worth a place on disk: the rest is told again by whoever knows it.
-fn is_lasting(record: &Record) -> bool {
+pub(super) fn is_lasting(record: &Record) -> bool {
     match record {
         Record::Host(_) | Record::Segment(_) | Record::StaticPeer(_) | Record::Removed(_) => true,
         Record::Claim(_) | Record::Endpoint(_) | Record::Lease(_) | Record::Share(_) => false,

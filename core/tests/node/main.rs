@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod joining;
 mod world;
 
 use overlayd_core::id::SegmentName;

@@ -8,7 +8,7 @@ use overlayd_core::desired::{BridgeNetfilter, Inputs};
 use overlayd_core::election::{AddressEvent, Outcome, Uplink};
 use overlayd_core::gateway::lease::{JournalRecord, Recovered};
 use overlayd_core::gossip::Record;
-use overlayd_core::id::{HostId, IfName, SegmentName, Term};
+use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::{
     Call, Disk, Done, Effect, Facts, Force, Found, Guests, JoinRequest, Membership, Node, Refusal, Run, Said, Start,
@@ -52,7 +52,15 @@ struct Host {
     refused: BTreeSet<HostId>,
     inputs: Option<Inputs>,
     answers: BTreeMap<Call, Result<Done, Refusal>>,
+    /// What its DHCP server said last: kind (option 53) and address, by client.
+    replies: BTreeMap<Mac, (u8, Ipv4Addr)>,
+    /// What it logged.
+    notes: Vec<String>,
 }
+
+/// DHCPACK and DHCPNAK (RFC 2132, option 53).
+pub(crate) const ACK: u8 = 5;
+pub(crate) const NAK: u8 = 6;
 
 pub(crate) struct World {
     pub(crate) now: Instant,
@@ -122,6 +130,8 @@ impl World {
             refused: BTreeSet::new(),
             inputs: None,
             answers: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            notes: Vec::new(),
         });
         self.restart(index);
         index
@@ -196,6 +206,50 @@ impl World {
         self.node_mut(host)
             .set_guests(&BTreeMap::from([(IfName::new(bridge).unwrap(), macs)]), now);
         self.carry(host);
+    }
+
+    /// A rebooting guest of `host` asks the gateway of blue for an address; the kind of the answer, and the address in it.
+    pub(crate) fn ask(&mut self, host: usize, mac: &str, address: Ipv4Addr) -> Option<(u8, Ipv4Addr)> {
+        let gateway = self.index(&self.gateways("blue")[0]);
+        self.ask_at(gateway, host, mac, address)
+    }
+
+    /// The same, where several serve.
+    pub(crate) fn ask_at(
+        &mut self,
+        gateway: usize,
+        host: usize,
+        mac: &str,
+        address: Ipv4Addr,
+    ) -> Option<(u8, Ipv4Addr)> {
+        let client: Mac = mac.parse().unwrap();
+        self.hear_guest(host, "br-blue", mac, "vnet0");
+        self.run(100);
+        let mut bytes = vec![0; 236];
+        bytes[..3].copy_from_slice(&[1, 1, 6]);
+        bytes[28..34].copy_from_slice(&client.0);
+        bytes.extend([99, 130, 83, 99, 53, 1, 3, 50, 4]);
+        bytes.extend(address.octets());
+        bytes.push(255);
+        let blue = self.inputs(gateway).unwrap().segments.iter();
+        let (id, _) = blue.clone().find(|(_, it)| it.segment.name.as_str() == "blue").unwrap();
+        let (id, now) = (*id, self.now);
+        self.hosts[gateway].replies.remove(&client);
+        self.node_mut(gateway).handle_dhcp(id, client, bytes, now);
+        self.carry(gateway);
+        self.run(1_000);
+        self.hosts[gateway].replies.get(&client).copied()
+    }
+
+    /// Who holds an address of blue, and its owner, as a host knows it.
+    pub(crate) fn holder_of(&self, host: usize, address: Ipv4Addr) -> Option<(String, String)> {
+        let lines = self.node(host).lease_lines(None, self.now);
+        let line = lines.into_iter().find(|line| line.lease.address.ip() == address)?;
+        Some((line.lease.client?.to_string(), line.owner))
+    }
+
+    pub(crate) fn notes(&self, host: usize) -> String {
+        self.hosts[host].notes.join("\n")
     }
 
     pub(crate) fn set_underlay_mtu(&mut self, host: usize, mtu: u32) {
@@ -579,12 +633,19 @@ impl World {
             Effect::SaveAnswered(hosts) => self.hosts[host].answered = hosts,
             Effect::Answer { call, result } => drop(self.hosts[host].answers.insert(call, result)),
             Effect::Cluster { removed, .. } => self.hosts[host].refused = removed,
-            Effect::CallInvite { .. }
-            | Effect::Listen(_)
-            | Effect::Announce { .. }
-            | Effect::Hush(_)
-            | Effect::Dhcp { .. }
-            | Effect::Note(_) => {}
+            Effect::CallInvite { .. } | Effect::Listen(_) | Effect::Announce { .. } | Effect::Hush(_) => {}
+            Effect::Note(note) => self.hosts[host].notes.push(note.text),
+            Effect::Dhcp { bytes, .. } => {
+                let client = Mac(bytes[28..34].try_into().unwrap());
+                let address = <[u8; 4]>::try_from(&bytes[16..20]).unwrap().into();
+                let mut options = &bytes[240..];
+                while let [code, length, rest @ ..] = options {
+                    if *code == 53 {
+                        self.hosts[host].replies.insert(client, (rest[0], address));
+                    }
+                    options = rest.get(usize::from(*length)..).unwrap_or_default();
+                }
+            }
         }
     }
 }

@@ -234,3 +234,35 @@ fn segments_reach_all_hosts_and_a_deleted_one_is_gone() {
         Ok(())
     });
 }
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_loner_that_joins_brings_its_guests_leases() {
+    tell(&hosts(2), |world| {
+        let [hv1, loner] = ["hv1", "hv2"].map(|name| world.host(name));
+        for host in [hv1, loner] {
+            host.start_agent(&json!({}))?;
+            host.apply(BLUE)?;
+            until("it serves", SOON, || Ok(host.gateway_of("blue").is_ok()))?;
+            until("its bridge is there", SOON, || Ok(host.link("br-blue").is_some()))?;
+        }
+        let guest = world.guest("hv2", "br-blue")?;
+        let had = guest.dhcp()?;
+        loner.ctl(&["join", &hv1.address().to_string()])?;
+        world.all_know_each_other(SOON)?;
+        until("hv1 knows the lease", SOON, || {
+            let leases = hv1.list(&["lease", "list", "blue"])?;
+            Ok(leases
+                .iter()
+                .any(|lease| lease["address"] == had.address.to_string() && lease["mac"] == guest.mac()))
+        })?;
+        // The first address of the pool is the first that each alone gives: nobody else gets it here.
+        let other = world.guest("hv1", "br-blue")?;
+        assert_ne!(other.dhcp()?.address, had.address);
+        assert_eq!(guest.renew()?["address"], had.address.to_string());
+        until("the bridges are connected", SOON, || {
+            Ok(guest.ping(other.configured()?.address).is_ok())
+        })?;
+        guest.ping(overlayd_tests::wiring::SERVER)
+    });
+}

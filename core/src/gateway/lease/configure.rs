@@ -234,6 +234,11 @@ impl Segment {
             .map(|(&address, claim)| (address, claim.clone()))
             .collect();
         for (address, claim) in open {
+            if self.is_current() && !self.allows(address, claim.client) {
+                // Not in the pool, or kept for somebody else: no owner will ever bind it.
+                self.bring_in_vain(host, address, claim.client);
+                continue;
+            }
             self.ask(host, For::Brought, address, (Ask::Bind(claim), Then::Nothing), now);
         }
     }
@@ -245,16 +250,17 @@ impl Segment {
             Answer::Ack { .. } => {
                 self.brought.remove(&address);
             }
-            Answer::Nak => {
-                self.brought.remove(&address);
-                let client = claim.client;
-                host.disk.effect(Effect::Finding(Finding::BroughtTaken {
-                    segment: self.id,
-                    address,
-                    client,
-                }));
-            }
+            Answer::Nak => self.bring_in_vain(host, address, claim.client),
             Answer::Silence(_) | Answer::Offer { .. } | Answer::Done => {}
         }
+    }
+
+    fn bring_in_vain(&mut self, host: &mut Host, address: Address, client: Mac) {
+        self.brought.remove(&address);
+        host.disk.effect(Effect::Finding(Finding::BroughtTaken {
+            segment: self.id,
+            address,
+            client,
+        }));
     }
 }

@@ -169,7 +169,7 @@ pub enum Finding {
         /// The owner that stays.
         owner: HostId,
     },
-    /// A lease that this host brought along is taken by another client: the guest will hear NAK.
+    /// A lease that this host brought along is taken by another client, or not in the pool: it does not come along.
     BroughtTaken {
         /// Where.
         segment: SegmentId,

@@ -1,0 +1,103 @@
+//! What a host brings along, and learns, when it joins.
+
+use std::net::Ipv4Addr;
+
+use crate::world::{ACK, NAK, World, blue};
+
+const ONE: &str = "52:54:00:00:00:01";
+const OTHER: &str = "52:54:00:00:00:02";
+
+fn address(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, 124, last)
+}
+
+/// Three hosts: two in a cluster with blue, and a loner with a blue of its own.
+fn two_and_a_loner() -> (World, usize) {
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    let loner = world.add("loner");
+    world.init(loner);
+    world.apply(loner, &blue());
+    world.run(3_000);
+    (world, loner)
+}
+
+#[test]
+fn a_newcomer_learns_the_leases_that_were_given_before_it_came() {
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    world.run(3_000);
+    assert_eq!(world.ask(0, ONE, address(50)), Some((ACK, address(50))));
+    let newcomer = world.add("hv3");
+    world.join(newcomer, 1).unwrap();
+    world.run(3_000);
+    let (client, _) = world.holder_of(newcomer, address(50)).unwrap();
+    assert_eq!(client, ONE);
+}
+
+#[test]
+fn a_loner_that_joins_brings_its_leases() {
+    let (mut world, loner) = two_and_a_loner();
+    assert_eq!(world.ask_at(loner, loner, ONE, address(50)), Some((ACK, address(50))));
+    world.join(loner, 0).unwrap();
+    world.run(5_000);
+    for host in 0..3 {
+        let (client, owner) = world.holder_of(host, address(50)).unwrap();
+        assert_eq!(client, ONE, "as seen by host {host}");
+        assert_ne!(owner, "");
+    }
+    // Somebody else asks for it in vain, its guest goes on.
+    assert_eq!(world.ask(1, OTHER, address(50)).map(|(kind, _)| kind), Some(NAK));
+    assert_eq!(world.ask(loner, ONE, address(50)), Some((ACK, address(50))));
+}
+
+#[test]
+fn a_lease_that_is_taken_where_a_loner_joins_is_named_and_its_guest_hears_nak() {
+    let (mut world, loner) = two_and_a_loner();
+    let gateway = (0..2)
+        .find(|host| world.gateways("blue").contains(&format!("hv{}", host + 1)))
+        .unwrap();
+    assert_eq!(world.ask_at(gateway, 0, OTHER, address(50)), Some((ACK, address(50))));
+    assert_eq!(world.ask_at(loner, loner, ONE, address(50)), Some((ACK, address(50))));
+    world.join(loner, 0).unwrap();
+    world.run(5_000);
+    let notes = world.notes(loner);
+    assert!(notes.contains(ONE) && notes.contains("192.168.124.50"), "{notes}");
+    assert_eq!(world.ask(loner, ONE, address(50)).map(|(kind, _)| kind), Some(NAK));
+    assert_eq!(world.ask(0, OTHER, address(50)), Some((ACK, address(50))));
+}
+
+#[test]
+fn a_loners_bridges_are_connected_when_its_leases_are_settled() {
+    let (mut world, loner) = two_and_a_loner();
+    assert_eq!(world.ask_at(loner, loner, ONE, address(50)), Some((ACK, address(50))));
+    world.join(loner, 0).unwrap();
+    let mut settled = false;
+    for _ in 0..6_000 {
+        world.run(1);
+        let inputs = world.inputs(loner).unwrap();
+        let connected = inputs.members.len() > 1 || inputs.segments.values().any(|it| !it.peers.is_empty());
+        let told = world.holder_of(0, address(50)).is_some() || world.holder_of(1, address(50)).is_some();
+        settled |= told;
+        assert!(settled || !connected, "connected before its lease was bound");
+        if connected {
+            return;
+        }
+    }
+    panic!("it was never connected");
+}
+
+#[test]
+fn a_loner_whose_leases_cannot_be_settled_is_connected_all_the_same() {
+    let (mut world, loner) = two_and_a_loner();
+    assert_eq!(world.ask_at(loner, loner, ONE, address(50)), Some((ACK, address(50))));
+    // The cluster's pool has no such address.
+    world.apply(0, &blue().replace("124.16-", "124.100-"));
+    world.run(1_000);
+    world.join(loner, 0).unwrap();
+    world.run(6_000);
+    let inputs = world.inputs(loner).unwrap();
+    assert_eq!(inputs.segments.values().next().unwrap().peers.len(), 2);
+    let notes = world.notes(loner);
+    assert!(notes.contains(ONE) && notes.contains("192.168.124.50"), "{notes}");
+}
