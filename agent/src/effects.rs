@@ -176,6 +176,7 @@ impl Edge {
             Said::Election(message) => self.transport.send_election(to, message),
             Said::Membership(packet) => self.transport.send_bulk(to, Bulk::Membership(packet)),
             Said::Gossip(message) => self.transport.send_bulk(to, Bulk::Gossip(message)),
+            Said::Hearing(hearing) => self.transport.send_bulk(to, Bulk::Hearing(hearing)),
             Said::Lease(message) => self.transport.send_leases(to, message),
         };
     }

@@ -256,6 +256,12 @@ impl Agent {
             } => {
                 self.node.handle(from, Said::Gossip(message), now);
             }
+            grpc::Event::Bulk {
+                from,
+                message: Bulk::Hearing(hearing),
+            } => {
+                self.node.handle(from, Said::Hearing(hearing), now);
+            }
             grpc::Event::Leases { from, message } => self.node.handle(from, Said::Lease(message), now),
             grpc::Event::Join { request, reply } => {
                 let call = self.edge.next_call();

@@ -211,14 +211,17 @@ impl Control for Service {
 
     async fn peer_remove(&self, request: Request<wire::PeerRemoveRequest>) -> Answer<wire::PeerRemoveResponse> {
         let name = request.into_inner().name;
-        let (found, inheriting) = self
-            .node(move |node, now| {
-                let found = node.peer_lines().into_iter().find(|line| line.name == name);
-                (found, node.remove_peer(&name, now))
-            })
+        let lines = self.node(|node, _| node.peer_lines()).await?;
+        let found = lines.into_iter().find(|line| line.name == name);
+        let done = self
+            .call(move |agent, now| agent.call(|node, call| node.remove_peer(call, &name, now)))
             .await?;
+        let inheriting = match done {
+            Done::PeerRemoved { inheriting } => inheriting,
+            other => return Err(unexpected(&other)),
+        };
         Ok(Response::new(wire::PeerRemoveResponse {
-            inheriting: inheriting.map_err(refused)?.iter().map(ToString::to_string).collect(),
+            inheriting: inheriting.iter().map(ToString::to_string).collect(),
             peer: found.map(peer),
         }))
     }

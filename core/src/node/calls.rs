@@ -11,16 +11,12 @@ use super::{JOIN_AGAIN, JOIN_WITHIN, Joining, Membership, Node};
 use crate::config::Trust;
 use crate::election::Moving;
 use crate::gateway::lease;
-use crate::gossip::{Departure, Host, Presence, Record, Written};
+use crate::gossip::{Host, Presence, Record};
 use crate::id::{ClusterId, HostId, SegmentId, SegmentName};
-use crate::peers::{PeerState, Who};
 use crate::time::{Duration, Instant};
 
 /// How long a planned hand-over may take before the operator hears that it did not happen.
 const MOVE_WITHIN: Duration = Duration::from_secs(10);
-
-/// How long it counts that an agent with another id has asked for entry from a host's VTEP.
-const SUPERSEDED_FOR: Duration = Duration::from_secs(600);
 
 /// Whether `init` made a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -428,72 +424,6 @@ impl Node {
             .collect();
         self.settle(now);
         Ok(names)
-    }
-
-    /// Forgets a dead host, or a static peer, by name or address.
-    ///
-    /// # Errors
-    /// Nobody has that name, or the host still answers; nothing was changed.
-    pub fn remove_peer(&mut self, name: &str, now: Instant) -> Result<Vec<SegmentName>, Refusal> {
-        let me = self.me;
-        let formed = self.formed()?;
-        let named = |peer: &&crate::peers::Peer| {
-            peer.name == name
-                || peer.address.is_some_and(|address| address.to_string() == name)
-                || matches!(peer.who, Who::Host(id) if id.to_string() == name)
-        };
-        let matching: Vec<_> = formed.derived.peers.iter().filter(named).cloned().collect();
-        if matching.is_empty() {
-            return Err(Refusal::new(format!("no peer is called {name}")).hint("see `overlayctl peer list`"));
-        }
-        let mut inheriting = Vec::new();
-        for peer in matching {
-            match peer.who {
-                Who::Me(_) => {
-                    return Err(Refusal::new("this host cannot remove itself").hint("use `overlayctl leave`"));
-                }
-                Who::Static(segment) => {
-                    let Some(address) = peer.address else { continue };
-                    formed.gossip.put_static_peer(address, segment, Presence::Gone, now);
-                }
-                Who::Host(host) => {
-                    if peer.state == PeerState::Left {
-                        return Err(Refusal::new(format!(
-                            "{name} has left by itself: nothing is left to remove"
-                        )));
-                    }
-                    // A kernel that answers is that of a live host, unless another agent runs on it by now.
-                    let superseded = formed
-                        .superseded
-                        .get(&host)
-                        .is_some_and(|at| now.since(*at) <= SUPERSEDED_FOR);
-                    let kernel = formed.kernels(now).contains(&host) && !superseded;
-                    if peer.state == PeerState::Alive || kernel {
-                        return Err(
-                            Refusal::new(format!("{name} is there: its agent or its kernel answers"))
-                                .hint("run `overlayctl leave` on it; `peer remove` is for a host that is off for good"),
-                        );
-                    }
-                    let owned = formed.derived.mine().iter().filter(|(id, _)| {
-                        formed
-                            .leases
-                            .pool_show(**id)
-                            .iter()
-                            .any(|line| line.owner == Some(host))
-                    });
-                    inheriting.extend(owned.map(|(_, mine)| mine.segment.name.clone()));
-                    if formed.gossip.remove(host, Departure::Removed, now) == Written::Refused {
-                        return Err(Refusal::new(format!("{name} could not be removed")));
-                    }
-                }
-            }
-        }
-        debug_assert!(!self.formed.as_ref().is_some_and(|formed| formed.gossip.is_removed(me)));
-        if let Some(formed) = &mut self.formed {
-            formed.touch_now(now);
-        }
-        self.settle(now);
-        Ok(inheriting)
     }
 
     /// Hands a segment's gateway to another host; answered when that serves.

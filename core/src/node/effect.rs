@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::removing::Hearing;
 use crate::desired::{self, BridgeNetfilter};
 use crate::election;
 use crate::gateway::lease::{self, JournalRecord};
@@ -47,6 +48,8 @@ pub enum Said {
     Gossip(gossip::Message),
     /// About addresses.
     Lease(lease::Message),
+    /// About a host that is to be removed.
+    Hearing(Hearing),
 }
 
 /// A host asks to be let in.
@@ -171,6 +174,11 @@ pub enum Done {
     },
     /// The lease has ended.
     Released,
+    /// The peer is forgotten.
+    PeerRemoved {
+        /// Segments in which others inherit its ranges.
+        inheriting: Vec<SegmentName>,
+    },
 }
 
 /// Whether a cluster lives on.

@@ -8,6 +8,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 use super::derive::Derived;
 use super::effect::{Call, Done, Effect, Level, Note, Refusal, Said};
+use super::removing::Removal;
 use super::told::{lease_info, lease_record, share_info, share_record};
 use super::{Disk, Found, Reason, group_of};
 use crate::config::Segment;
@@ -105,6 +106,7 @@ pub(super) struct Formed {
     save_at: Option<Instant>,
     claim_at: Instant,
     pub(super) moves: BTreeMap<GroupId, Move>,
+    pub(super) removals: BTreeMap<HostId, Removal>,
     pub(super) drained: bool,
     /// The groups whose gateway addresses are on this host's links: only there guests are listened to.
     pub(super) addressed: BTreeSet<GroupId>,
@@ -179,6 +181,7 @@ impl Formed {
             save_at: None,
             claim_at: now,
             moves: BTreeMap::new(),
+            removals: BTreeMap::new(),
             drained: false,
             addressed: BTreeSet::new(),
             releases: BTreeMap::new(),
@@ -241,6 +244,8 @@ impl Formed {
             Said::Membership(packet) => self.membership.handle_packet(from, &packet, now),
             Said::Gossip(message) => self.gossip.handle(from, message, now),
             Said::Lease(message) => self.leases.handle_message(from, message, now),
+            Said::Hearing(hearing) if !self.gossip.is_removed(from) => self.handle_hearing(from, hearing, now),
+            Said::Hearing(_) => {}
         }
     }
 
@@ -384,6 +389,7 @@ impl Formed {
                 .values()
                 .map(|waits| (waits.until.min(waits.again), Reason::Call)),
         );
+        all.extend(self.removals.values().map(|removal| (removal.timeout(), Reason::Call)));
         all
     }
 
@@ -409,6 +415,7 @@ impl Formed {
             self.effects.push_back(Effect::SaveCluster(lasting.collect()));
         }
         self.press_moves(now);
+        self.press_removals(now);
         let late: Vec<_> = self
             .moves
             .iter()
@@ -847,7 +854,7 @@ impl Formed {
         self.touch(now);
     }
 
-    fn send(&mut self, to: HostId, said: Said) {
+    pub(super) fn send(&mut self, to: HostId, said: Said) {
         self.effects.push_back(Effect::Send { to, said });
     }
 

@@ -19,6 +19,7 @@ mod derive;
 mod effect;
 mod formed;
 mod leaving;
+mod removing;
 mod segments;
 mod show;
 mod told;
@@ -33,6 +34,7 @@ pub use calls::Forming;
 pub use effect::{Call, Done, Effect, Ended, Facts, JoinRequest, Lasts, Level, Note, Refusal, Said, Welcome};
 use formed::Formed;
 pub use leaving::Force;
+pub use removing::{Hearing, Sign};
 pub use segments::{Applied, Change, FieldChange, Guests, Run};
 pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, Problem, SegmentLine, Severity};
 

@@ -254,6 +254,48 @@ fn only_a_host_that_is_off_can_be_removed_and_one_that_was_not_stops_when_it_hea
 }
 
 #[test]
+fn a_host_that_another_member_hears_is_not_removed() {
+    let mut world = World::formed(4);
+    world.apply(0, &blue());
+    world.run(3_000);
+    world.part(0, 2);
+    world.run(10_000);
+    assert_eq!(world.state_of(0, 2), PeerState::Failed, "as far as hv1 itself can tell");
+    let refusal = world.remove(0, "hv3").unwrap_err();
+    assert!(
+        refusal.what.contains("hv2") && refusal.what.contains("hv4"),
+        "{refusal}"
+    );
+    assert_eq!(world.states(0).len(), 4);
+    // Its agent dead and its kernel alive: still there.
+    world.kill_agent(2);
+    world.run(10_000);
+    assert!(world.remove(0, "hv3").is_err());
+    world.kill_host(2);
+    world.run(1_000);
+    world.remove(0, "hv3").unwrap();
+    world.run(2_000);
+    for host in [0, 1, 3] {
+        assert_eq!(world.states(host), [PeerState::Alive; 3], "as seen by host {host}");
+    }
+}
+
+#[test]
+fn a_member_that_does_not_answer_stands_against_a_removal_until_it_is_known_to_be_dead() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(3_000);
+    world.kill_host(2);
+    world.run(2_000);
+    world.kill_agent(1);
+    let refusal = world.remove(0, "hv3").unwrap_err();
+    assert!(refusal.what.contains("hv2 did not say"), "{refusal}");
+    world.kill_host(1);
+    world.run(2_000);
+    world.remove(0, "hv3").unwrap();
+}
+
+#[test]
 fn a_host_that_lost_its_disk_is_let_in_again_once_its_former_life_is_removed() {
     let mut world = World::formed(3);
     world.apply(0, &blue());

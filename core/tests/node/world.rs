@@ -69,6 +69,8 @@ pub(crate) struct World {
     sequence: u64,
     calls: u64,
     joins: BTreeMap<Call, (usize, SocketAddr)>,
+    /// Pairs of hosts between which nothing passes.
+    parted: BTreeSet<(usize, usize)>,
 }
 
 pub(crate) fn blue() -> String {
@@ -89,6 +91,7 @@ impl World {
             sequence: 0,
             calls: 0,
             joins: BTreeMap::new(),
+            parted: BTreeSet::new(),
         };
         for index in 0..count {
             let host = world.add(&format!("hv{}", index + 1));
@@ -190,9 +193,10 @@ impl World {
 
     pub(crate) fn remove(&mut self, host: usize, name: &str) -> Result<Vec<SegmentName>, Refusal> {
         let now = self.now;
-        let result = self.node_mut(host).remove_peer(name, now);
-        self.carry(host);
-        result
+        match self.call(host, |node, call| node.remove_peer(call, name, now))? {
+            Done::PeerRemoved { inheriting } => Ok(inheriting),
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(crate) fn plug(&mut self, host: usize, bridge: &str, port: &str) {
@@ -332,6 +336,17 @@ impl World {
         self.carry(host);
     }
 
+    /// Nothing passes between two hosts any more; others reach both.
+    pub(crate) fn part(&mut self, one: usize, other: usize) {
+        self.parted.insert((one.min(other), one.max(other)));
+        for (host, from) in [(one, other), (other, one)] {
+            let (id, now) = (self.hosts[from].identity.0, self.now);
+            self.hosts[host].connected.remove(&id);
+            self.node_mut(host).disconnected(id, now);
+            self.carry(host);
+        }
+    }
+
     pub(crate) fn heal(&mut self, host: usize) {
         self.hosts[host].cut = false;
     }
@@ -441,7 +456,8 @@ impl World {
     }
 
     fn linked(&self, one: usize, other: usize) -> bool {
-        !self.hosts[one].cut && !self.hosts[other].cut && self.hosts[one].kernel && self.hosts[other].kernel
+        let parted = self.parted.contains(&(one.min(other), one.max(other)));
+        !parted && !self.hosts[one].cut && !self.hosts[other].cut && self.hosts[one].kernel && self.hosts[other].kernel
     }
 
     fn numbered(&self, id: HostId) -> Option<usize> {

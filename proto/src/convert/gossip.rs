@@ -6,6 +6,7 @@ use std::time::Duration;
 use overlayd_core::gossip as core;
 use overlayd_core::id::{HostId, SegmentId, SegmentName, Term};
 use overlayd_core::mtu::OverlayMtu;
+use overlayd_core::node::{Hearing, Sign};
 
 use super::{Malformed, address, address_bytes, mac, named, required, unknown};
 use crate::gossip as wire;
@@ -19,6 +20,8 @@ pub enum Bulk {
     Membership(Vec<u8>),
     /// A message of `gossip::Gossip`.
     Gossip(core::Message),
+    /// About a host that is to be removed.
+    Hearing(Hearing),
 }
 
 impl From<Bulk> for wire::BulkMessage {
@@ -41,6 +44,18 @@ impl From<Bulk> for wire::BulkMessage {
                 })
             }
             Bulk::Gossip(core::Message::Want(keys)) => BulkKind::Want(wire::Want { keys }),
+            Bulk::Hearing(Hearing::Asked(host)) => BulkKind::HearsAsked(wire::HearsAsked { host: host.0 }),
+            Bulk::Hearing(Hearing::Told(host, sign)) => {
+                let sign = match sign {
+                    Sign::Agent => wire::hears_told::Sign::Agent,
+                    Sign::Kernel => wire::hears_told::Sign::Kernel,
+                    Sign::Nothing => wire::hears_told::Sign::Nothing,
+                };
+                BulkKind::HearsTold(wire::HearsTold {
+                    host: host.0,
+                    sign: sign.into(),
+                })
+            }
         };
         Self { kind: Some(kind) }
     }
@@ -82,6 +97,16 @@ impl TryFrom<wire::BulkMessage> for Bulk {
                 }
             }
             BulkKind::Want(want) => core::Message::Want(want.keys),
+            BulkKind::HearsAsked(asked) => return Ok(Bulk::Hearing(Hearing::Asked(HostId(asked.host)))),
+            BulkKind::HearsTold(told) => {
+                let sign = match told.sign() {
+                    wire::hears_told::Sign::Agent => Sign::Agent,
+                    wire::hears_told::Sign::Kernel => Sign::Kernel,
+                    wire::hears_told::Sign::Nothing => Sign::Nothing,
+                    wire::hears_told::Sign::Unspecified => return Err(unknown(told.sign, "hears_told.sign")),
+                };
+                return Ok(Bulk::Hearing(Hearing::Told(HostId(told.host), sign)));
+            }
         };
         Ok(Bulk::Gossip(message))
     }

@@ -12,6 +12,7 @@ use overlayd_core::gateway::pool::Range;
 use overlayd_core::gossip;
 use overlayd_core::id::{HostId, Mac, SegmentId, SegmentName, Term};
 use overlayd_core::mtu::OverlayMtu;
+use overlayd_core::node::{Hearing, Sign};
 use prost::Message;
 
 use super::{Bulk, Malformed};
@@ -166,6 +167,10 @@ fn every_kind_of_record_and_of_bulk_survives() {
         check::<Bulk, wire::gossip::BulkMessage>(Bulk::Gossip(message));
     }
     check::<Bulk, wire::gossip::BulkMessage>(Bulk::Membership(vec![1, 2, 3]));
+    for sign in [Sign::Agent, Sign::Kernel, Sign::Nothing] {
+        check::<Bulk, wire::gossip::BulkMessage>(Bulk::Hearing(Hearing::Told(HostId(7), sign)));
+    }
+    check::<Bulk, wire::gossip::BulkMessage>(Bulk::Hearing(Hearing::Asked(HostId(7))));
     let snapshot = wire::state::Snapshot::from(records());
     assert_eq!(Vec::<gossip::Record>::try_from(snapshot), Ok(records()));
 }

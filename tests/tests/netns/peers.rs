@@ -179,10 +179,20 @@ fn a_static_peer_is_flooded_to_and_may_be_removed() {
 fn only_a_dead_host_may_be_removed() {
     tell(&Plan::default(), |world| {
         world.form()?;
+        world.apply("hv1", BLUE)?;
+        world.gateway("blue", SOON)?;
         let hv1 = world.host("hv1");
         let said = hv1.refused(&["peer", "remove", "hv3"])?;
         assert!(said.contains("hv3") && said.contains("leave"), "{said}");
+        // Cut off from this host alone: another one hears it.
+        world.switch.cut("hv1", "hv3")?;
+        until("hv3 is failed", Duration::from_secs(20), || {
+            Ok(state_of(hv1, "hv3")?.as_deref() == Some("failed"))
+        })?;
+        let said = hv1.refused(&["peer", "remove", "hv3"])?;
+        assert!(said.contains("hv2 hears"), "{said}");
         world.switch.unplug("hv3")?;
+        world.switch.heal()?;
         until("hv3 is failed", Duration::from_secs(20), || {
             Ok(state_of(hv1, "hv3")?.as_deref() == Some("failed"))
         })?;
