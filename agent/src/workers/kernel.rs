@@ -34,6 +34,9 @@ use crate::{journal, sysctl};
 const LOOK_EVERY: Duration = Duration::from_millis(1500);
 /// Events come in bursts: after the first one the rest is waited for so long.
 const SETTLE: Duration = Duration::from_millis(3);
+/// After a look that guests alone gave reason for, so many times its length goes by before the next such one: among many
+/// guests a look takes long.
+const REST: u32 = 4;
 /// A failed op that may succeed later is tried again after so long.
 const RETRY: Duration = Duration::from_millis(500);
 /// A plan that leaves another plan behind is followed at most so often without a pause.
@@ -155,6 +158,7 @@ struct Worker<R> {
 impl<R: Fn(Report)> Worker<R> {
     async fn run(&mut self, mut inbox: mpsc::UnboundedReceiver<Order>, mut watch: Watch) {
         let mut look_at = Instant::now();
+        let mut rested = look_at;
         loop {
             tokio::select! {
                 biased;
@@ -165,10 +169,15 @@ impl<R: Fn(Report)> Worker<R> {
                     }
                     None => return,
                 },
-                () = sleep_until(look_at) => look_at = Instant::now() + self.look(&mut inbox).await,
+                () = sleep_until(look_at) => {
+                    let begun = Instant::now();
+                    look_at = begun + self.look(&mut inbox).await;
+                    rested = Instant::now() + (begun.elapsed() * REST).min(LOOK_EVERY);
+                }
                 news = watch.next() => match news {
-                    Ok(news) if news.asks_for_a_look() || !news.guests.is_empty() => {
-                        look_at = look_at.min(Instant::now() + SETTLE);
+                    Ok(news) if news.asks_for_a_look() => look_at = look_at.min(Instant::now() + SETTLE),
+                    Ok(news) if !news.guests.is_empty() => {
+                        look_at = look_at.min((Instant::now() + SETTLE).max(rested));
                     }
                     Ok(_) => {}
                     Err(problem) => {

@@ -330,13 +330,7 @@ impl Formed {
     }
 
     fn tell_endpoint(&mut self, segment: SegmentId, mac: Mac, port: Option<&IfName>, now: Instant) {
-        let addresses = self
-            .leases
-            .lease_list(segment, now)
-            .into_iter()
-            .filter(|lease| lease.client == Some(mac) && lease.state == lease::LeaseState::Held)
-            .map(|lease| lease.address.ip())
-            .collect();
+        let addresses = self.leases.held_by(segment, mac);
         self.gossip.put_endpoint(
             Endpoint {
                 sequence: 0,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::gateway::pool::{Address, Range};
-use crate::id::HostId;
+use crate::id::{HostId, Mac};
 use crate::time::{Duration, Instant};
 
 use super::host::Host;
@@ -94,6 +94,16 @@ impl Segment {
             ..info.clone()
         };
         self.known.values().map(aged).collect()
+    }
+
+    /// The addresses that a client holds, as somebody told.
+    pub(super) fn held_by(&self, client: Mac) -> impl Iterator<Item = Address> {
+        let all = (client, Address::from_bits(0))..=(client, Address::from_bits(u128::MAX));
+        let told = self.known_clients.range(all).map(|&(_, address)| address);
+        told.filter(|address| {
+            let state = self.known.get(address).map(|(info, _)| info.state);
+            state == Some(LeaseState::Held)
+        })
     }
 
     /// All ranges, as their owners told.

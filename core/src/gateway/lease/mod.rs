@@ -264,6 +264,14 @@ impl Leases {
             .unwrap_or_default()
     }
 
+    /// The addresses of a segment that a client holds, as far as this host knows.
+    pub fn held_by(&self, segment: SegmentId, client: Mac) -> BTreeSet<IpAddr> {
+        let segment = self.segments.get(&segment).into_iter();
+        segment
+            .flat_map(|segment| segment.held_by(client).map(|address| address.ip()))
+            .collect()
+    }
+
     /// All ranges of a segment.
     pub fn pool_show(&self, segment: SegmentId) -> Vec<PoolLine> {
         self.segments.get(&segment).map(Segment::pool_show).unwrap_or_default()
