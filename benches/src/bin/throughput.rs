@@ -1,8 +1,7 @@
 //! Guest to guest over two hosts: our segment beside one laid by hand, TCP, small packets and request/response.
 //!
-//! Three laboratories of the same wiring stand side by side and are measured in turns: ours (with NAT rules, as every
-//! gateway host has them), by hand, and by hand on hosts with NAT rules. Bridge netfilter is a switch of the network
-//! namespace: as the kernel ships it (on) by hand, and as the agent leaves it in ours.
+//! Laboratories of the same wiring stand side by side and are measured in turns: by hand, by hand on hosts with NAT rules,
+//! the same with bridge netfilter (a switch of the network namespace) off, and ours, which has such rules and the switch off.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
@@ -50,6 +49,7 @@ fn main() -> Result<()> {
     let mut lanes = [
         lane("by hand", laid("")?)?,
         lane("by hand, NAT rules", laid(NAT)?)?,
+        lane("the same, netfilter off", laid(&format!("{NAT}{NETFILTER_OFF}"))?)?,
         lane("overlayd", formed("blue", BLUE)?)?,
     ];
     for _ in 0..args.rounds {
@@ -67,7 +67,7 @@ fn main() -> Result<()> {
             .namespace()
             .sh("cat /proc/sys/net/bridge/bridge-nf-call-iptables")?;
         println!(
-            "{:20} TCP {:.2} Gbit/s   64-byte UDP {:.0} k/s   round trip {:.1} us   bridge netfilter {}",
+            "{:24} TCP {:.2} Gbit/s   64-byte UDP {:.0} k/s   round trip {:.1} us   bridge netfilter {}",
             lane.name,
             median(lane.tcp.clone()) / 1e9,
             median(lane.packets.clone()) / 1e3,
@@ -83,6 +83,11 @@ const NAT: &str = "\
 sysctl -qw net.ipv4.ip_forward=1
 nft 'table ip nat { chain postrouting { type nat hook postrouting priority srcnat; \
      ip saddr 192.168.124.0/24 oifname \"eth0\" masquerade; }; }'
+";
+
+/// Bridged frames pass the IP firewall no more.
+const NETFILTER_OFF: &str = "\
+for family in ip ip6 arp; do sysctl -qw net.bridge.bridge-nf-call-${family}tables=0; done
 ";
 
 fn laid(script: &str) -> Result<World> {
