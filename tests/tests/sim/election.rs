@@ -4,7 +4,7 @@ use crate::real::election_world::{history, stories};
 
 #[test]
 fn every_connected_part_has_one_gateway_in_every_history() {
-    crate::seeds::run("election", 500, history::run);
+    crate::seeds::run("election", 2000, history::run);
 }
 
 #[test]

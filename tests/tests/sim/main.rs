@@ -1,7 +1,7 @@
 //! Histories on virtual time, one per seed: `SIM_SEEDS=10000 SIM_FROM=1 cargo test --release --test sim`.
 //!
-//! `SIM_SEEDS` (how many histories), `SIM_FROM` (the first seed) and `SIM_FAILURES` (after how many failures to stop) are
-//! optional.
+//! Optional: `SIM_SEEDS` (how many histories), `SIM_FROM` (the first seed), `SIM_FAILURES` (after how many failures to
+//! stop), `SIM_ONLY` (weaker rules to try, as `M1,M4`).
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(clippy::print_stdout, reason = "what was covered is for whoever runs it")]
@@ -12,6 +12,7 @@
 
 mod chance;
 mod election;
+mod leases;
 mod mutants;
 mod real;
 mod report;

@@ -8,3 +8,6 @@ pub(crate) mod core {
 
 #[path = "election_world/mod.rs"]
 pub(crate) mod election_world;
+
+#[path = "lease_world/mod.rs"]
+pub(crate) mod lease_world;

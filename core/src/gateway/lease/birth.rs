@@ -180,6 +180,13 @@ impl Segment {
                 }
                 None
             }
+            // Only the receiver, or whoever has it from the receiver, can own it under a later epoch: it was taken.
+            (Some(_), Transfer::HandingOver) if epoch > state.epoch => {
+                if host.departure == Departure::None {
+                    self.yield_to(host, part, epoch, from);
+                }
+                None
+            }
             (Some(owner), Transfer::HandingOver) => other(owner, state.epoch),
             (Some(owner), Transfer::Settled | Transfer::Unborn) if epoch < state.epoch => other(owner, state.epoch),
             (Some(_) | None, Transfer::Settled | Transfer::Unborn) | (None, Transfer::HandingOver) => {
@@ -230,6 +237,10 @@ impl Segment {
         (epoch, ranges, others): (Epoch, Vec<Range>, Vec<OwnedRun>),
         now: Instant,
     ) {
+        // The rest is told at once; what was answered with another owner, a tick later.
+        if !ranges.is_empty() {
+            self.births.told.remove(&from);
+        }
         let known = self.births.known_by.entry(from).or_default();
         for range in ranges {
             known.set(range, epoch);
@@ -250,7 +261,6 @@ impl Segment {
                 }
             }
         }
-        self.births.told.remove(&from);
         self.tell_owned(host, now);
         self.bear(host, now);
     }

@@ -20,7 +20,7 @@ use super::host::Host;
 use super::message::{Message, ReportedRun};
 use super::record::{AddressState, Epoch, Record, Rest, Transfer};
 use super::segment::{Segment, Timer};
-use super::timing::{BALLOT_REPEAT, HEIR_WAITS, RUNS_PER_MESSAGE};
+use super::timing::{BALLOT_REPEAT, HEIR_WAITS, RUNS_PER_MESSAGE, UNCLAIMED};
 
 /// An inheritance under way.
 #[derive(Debug)]
@@ -67,9 +67,7 @@ impl Segment {
             }
         }
         if orphans.is_empty() {
-            self.orphans_due = false;
-            self.orphans_since = None;
-            return;
+            return self.inherit_unclaimed(host, now);
         }
         let since = *self.orphans_since.get_or_insert(now);
         let lowest = host
@@ -78,6 +76,28 @@ impl Segment {
             .all(|other| host.me < other);
         if lowest || now.since(since) >= HEIR_WAITS {
             self.begin_ballot(host, orphans, 0, now);
+        }
+    }
+
+    /// Addresses whose owner is only presumed, and can be asked: if none ever said that it owns them, they are anyone's.
+    fn inherit_unclaimed(&mut self, host: &mut Host, now: Instant) {
+        let presumed = |state: &AddressState| state.epoch == Epoch::NONE && state.owner.is_some();
+        let unclaimed: Vec<(Range, HostId)> = self
+            .state
+            .iter()
+            .filter(|(_, state)| presumed(state))
+            .filter_map(|(range, state)| Some((range, state.owner?)))
+            .take(RUNS_PER_MESSAGE)
+            .collect();
+        if unclaimed.is_empty() {
+            self.orphans_due = false;
+            self.orphans_since = None;
+            return;
+        }
+        let since = *self.orphans_since.get_or_insert(now);
+        if now.since(since) >= UNCLAIMED && unclaimed.iter().all(|(_, owner)| host.hears(*owner)) {
+            let ranges = unclaimed.into_iter().map(|(range, _)| range).collect();
+            self.begin_ballot(host, ranges, 0, now);
         }
     }
 
@@ -326,12 +346,13 @@ impl Segment {
             .filter_map(|(_, said)| Some((said.epoch, said.owner?)))
             .filter(|&(epoch, owner)| epoch > Epoch::NONE || owner != me && !denied(owner))
             .max();
-        let introducer = self.configured.pool.as_ref().map(|pool| pool.introducer);
-        let Some((epoch, owner)) = best.or_else(|| Some((Epoch::NONE, introducer?))) else {
-            return;
-        };
+        let (epoch, owner) = best.unwrap_or((Epoch::NONE, me));
         let forgotten = owner == me && epoch == Epoch::NONE;
         if !ballot.removed.contains(&owner) && !forgotten {
+            // Where it is this host, the giver's records are on their way: only its `Give` makes this host the owner.
+            if owner == me {
+                return;
+            }
             self.update(host, piece, |_, state| {
                 if state.owner != Some(me) && (epoch, Some(owner)) != (state.epoch, state.owner) {
                     state.owner = Some(owner);

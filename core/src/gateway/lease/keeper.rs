@@ -87,7 +87,7 @@ impl Segment {
     }
 
     /// How long a guest may still rely on what this keeper said.
-    fn relied_here(&self, host: &Host, address: Address, now: Instant) -> Duration {
+    pub(super) fn relied_here(&self, host: &Host, address: Address, now: Instant) -> Duration {
         let record = &self.at(address).record;
         if !record.is_bound() || record.keeper != Some(host.me) {
             return Duration::ZERO;

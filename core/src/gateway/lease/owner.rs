@@ -172,7 +172,7 @@ impl Segment {
 
     /// Names the client again that the record named last, while a host may still extend its lease: nobody but that client
     /// can rely on the address.
-    fn revive(&mut self, host: &mut Host, address: Address, for_time: Duration, now: Instant) {
+    pub(super) fn revive(&mut self, host: &mut Host, address: Address, for_time: Duration, now: Instant) {
         let home = |client| self.guests.get(&client).and_then(|(guest, _)| guest.host);
         let Holder::Free { last: Some(client) } = self.at(address).record.holder else {
             return;

@@ -29,6 +29,8 @@ pub(super) const ACKNOWLEDGE_SOON: Duration = Duration::from_millis(500);
 pub(super) const ACKNOWLEDGE_LATE: Duration = Duration::from_secs(5);
 /// How long the hosts behind the lowest one leave an inheritance to it.
 pub(super) const HEIR_WAITS: Duration = Duration::from_secs(2);
+/// How long an owner that is only presumed has to say that it is one.
+pub(super) const UNCLAIMED: Duration = Duration::from_secs(10);
 /// How long an heir waits before it asks again.
 pub(super) const BALLOT_REPEAT: Duration = Duration::from_millis(500);
 /// At most so often a host with too small a share asks for more.

@@ -8,12 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::gateway::pool::{Address, Range};
-use crate::id::HostId;
+use crate::id::{HostId, Mac};
 use crate::time::{Duration, Instant};
 
 use super::host::Host;
 use super::message::{GivenRun, Message};
-use super::record::{AddressState, Epoch, Record, Rest, Transfer, Version};
+use super::record::{AddressState, Epoch, Holder, Record, Rest, Transfer, Version};
 use super::segment::{Segment, Timer};
 use super::timing::{REPEAT_FIRST, REPEAT_LAST, RUNS_PER_MESSAGE};
 
@@ -187,6 +187,12 @@ impl Segment {
             .filter(|&other| other != me && !host.is_removed(other))
             .collect();
         let unasked = run.may.iter().any(|&other| other == me || host.is_removed(other));
+        let extended: Vec<(Address, Mac)> = self
+            .live
+            .range(part.first()..=part.last())
+            .filter(|(address, _)| self.relied_here(host, **address, now) > Duration::ZERO)
+            .filter_map(|(&address, _)| Some((address, self.at(address).record.client()?)))
+            .collect();
         self.update(host, part, |_, state| {
             let kept = state.record.is_bound() && state.record.keeper == Some(me);
             if state.record.version < run.record.version {
@@ -206,6 +212,13 @@ impl Segment {
             state.transfer = Transfer::Settled;
         });
         self.take_over(host, part, now);
+        // The giver had ended what this host, as keeper, went on extending: two copies of it again.
+        for (address, client) in extended {
+            if self.at(address).record.holder == (Holder::Free { last: Some(client) }) {
+                let full = self.full_time(&self.at(address).record);
+                self.revive(host, address, full, now);
+            }
+        }
     }
 
     /// What a new owner does: nothing that it took counts as over before a full time has passed.

@@ -2,6 +2,8 @@
 
 #[path = "election.rs"]
 mod election;
+#[path = "leases.rs"]
+mod leases;
 
 /// A weaker rule.
 pub(crate) struct Weaker {
@@ -18,4 +20,4 @@ pub(crate) struct Weaker {
 }
 
 /// All tables.
-pub(crate) const ALL: &[&[Weaker]] = &[election::WEAKER];
+pub(crate) const ALL: &[&[Weaker]] = &[election::WEAKER, leases::WEAKER];

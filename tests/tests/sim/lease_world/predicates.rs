@@ -1,0 +1,151 @@
+//! What must hold after every step, and at the end.
+
+use std::net::IpAddr;
+
+use super::World;
+use super::core;
+use super::host::Status;
+use crate::report::Violation;
+use core::gateway::lease::{Holder, Transfer};
+
+impl World {
+    pub(crate) fn broken(&mut self, predicate: &'static str, detail: String) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { predicate, detail });
+        }
+    }
+
+    /// G2: called when a guest begins to rely on an address.
+    pub(crate) fn nobody_else_relies(&mut self, guest: usize, address: IpAddr) {
+        let other = (0..self.guests.len())
+            .find(|&other| other != guest && self.relies(other).is_some_and(|held| held.address == address));
+        if let Some(other) = other {
+            let now = self.now;
+            self.broken(
+                "no two guests rely on one address",
+                format!("guests {other} and {guest} rely on {address} at {now}"),
+            );
+        }
+    }
+
+    /// What must hold at all times.
+    pub(crate) fn check(&mut self) {
+        self.every_lease_survives_a_disk();
+        self.every_address_has_one_owner();
+    }
+
+    /// G3: as many disks know a lease as one may lose, and one more.
+    fn every_lease_survives_a_disk(&mut self) {
+        let needed = 2u32.saturating_sub(self.disks_lost);
+        for guest in 0..self.guests.len() {
+            let Some(held) = self.relies(guest).filter(|held| held.copies >= 2) else {
+                continue;
+            };
+            let mac = self.guests[guest].mac;
+            let knows = |host: &&super::Host| {
+                host.disk.state.get(&held.address).is_some_and(|state| {
+                    let last = state.record.holder == (Holder::Free { last: Some(mac) });
+                    state.record.client() == Some(mac) || last && !state.is_free()
+                })
+            };
+            // Its owner found no keeper, and says so.
+            let flagged = |host: &super::Host| {
+                let state = host.machine.state(self.segment, held.address);
+                let record = &state.record;
+                state.owner == Some(host.id) && record.client() == Some(mac) && record.keeper.is_none()
+            };
+            if self.hosts.iter().any(flagged) {
+                self.guests[guest].held = Some(super::guest::Held { copies: 1, ..held });
+                continue;
+            }
+            let on_disk = self
+                .hosts
+                .iter()
+                .filter(|host| host.status != Status::Left)
+                .filter(knows)
+                .count();
+            if (on_disk as u32) < needed {
+                self.broken(
+                    "a lease survives the loss of one disk",
+                    format!("guest {guest} relies on {}, which {on_disk} disks know", held.address),
+                );
+            }
+        }
+    }
+
+    /// Nobody but the removed ever believes to own what another owns.
+    fn every_address_has_one_owner(&mut self) {
+        for last in 10..=30 {
+            let address = Self::address(last);
+            let owners = self.owners(address);
+            if owners.len() > 1 {
+                self.broken(
+                    "an address has one owner",
+                    format!("{address} is owned by hosts {owners:?}"),
+                );
+            }
+        }
+    }
+
+    /// What each running host has of an address.
+    fn views(&self, address: IpAddr) -> String {
+        let running = (0..self.hosts.len()).filter(|&host| self.hosts[host].runs());
+        let view = |host: usize| {
+            let state = self.hosts[host].machine.state(self.segment, address);
+            let part = self.hosts[host].machine.part();
+            format!(
+                "\n  {host} ({part:?}): {} of {:?}, {:?}, {:?}",
+                state.epoch, state.owner, state.transfer, state.record
+            )
+        };
+        running.map(view).collect()
+    }
+
+    fn owners(&self, address: IpAddr) -> Vec<usize> {
+        let owns = |host: &super::Host| {
+            let state = host.machine.state(self.segment, address);
+            state.owner == Some(host.id) && state.transfer == Transfer::Settled
+        };
+        (0..self.hosts.len())
+            .filter(|&host| self.hosts[host].runs() && owns(&self.hosts[host]))
+            .collect()
+    }
+
+    /// With the network whole, the guests gone and the dead removed, every address is free.
+    pub(crate) fn check_end(&mut self) {
+        // What only the lost knew is lost.
+        let known = self
+            .hosts
+            .iter()
+            .filter(|host| host.runs())
+            .filter_map(|host| host.pool.clone());
+        let Some(pool) = known.max_by_key(|pool| pool.generation) else {
+            return;
+        };
+        for address in pool.ranges.iter().flat_map(|range| range.addresses()) {
+            let address = address.ip();
+            let owners = self.owners(address);
+            let [owner] = owners[..] else {
+                let detail = format!("{address} is owned by hosts {owners:?}:{}", self.views(address));
+                return self.broken("every address has an owner in the end", detail);
+            };
+            let state = self.hosts[owner].machine.state(self.segment, address);
+            let accounted = state.is_free() || matches!(state.record.holder, Holder::Aside | Holder::Reserved(_));
+            if !accounted {
+                return self.broken("every address is free in the end", format!("{address}: {state:?}"));
+            }
+            let reserved = pool
+                .reservations
+                .iter()
+                .find(|reservation| reservation.address == address);
+            if let Holder::Reserved(mac) = state.record.holder
+                && reserved.is_none_or(|reserved| reserved.client != mac)
+            {
+                return self.broken(
+                    "a reservation that ended is over in the end",
+                    format!("{address}: {state:?}"),
+                );
+            }
+        }
+    }
+}

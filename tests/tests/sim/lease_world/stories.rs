@@ -1,0 +1,205 @@
+//! Directed histories: what random ones meet too rarely.
+
+use std::net::IpAddr;
+
+use super::core;
+use super::{Weather, World};
+use crate::report::Violation;
+use core::gateway::lease::{Ask, Basis, Message};
+
+/// A story: fails with what was violated.
+pub(crate) struct Story {
+    pub(crate) about: &'static str,
+    pub(crate) tell: fn() -> Result<(), Violation>,
+}
+
+/// Says that a story did not come to its point.
+pub(crate) const BEGINS: &str = "the story begins";
+
+/// All stories.
+pub(crate) const ALL: &[Story] = &[
+    Story {
+        about: "a release lingers in the network while its client takes the address again",
+        tell: a_release_lingers,
+    },
+    Story {
+        about: "a keeper extends with its last breath, and is removed",
+        tell: a_keeper_extends_with_its_last_breath,
+    },
+    Story {
+        about: "an owner that nobody hears binds an address, dies, and is inherited from",
+        tell: an_owner_that_nobody_hears_binds,
+    },
+    Story {
+        about: "a dead giver's word arrives after its heir took over",
+        tell: a_dead_givers_word_arrives_late,
+    },
+    Story {
+        about: "a keeper is given what it extended after its owner had ended it",
+        tell: a_keeper_is_given_what_it_extended,
+    },
+];
+
+/// Hosts on a network without faults that all take part, and a pool that begins with 10.0.0.10; what `hold` picks does
+/// not arrive.
+fn calm(hosts: usize, last: u8, hold: Option<fn(&Message) -> bool>) -> World {
+    let mut world = World::new(
+        1,
+        Weather {
+            loss_per_mille: 0,
+            delay: (1, 5),
+            duplicates_per_mille: 0,
+            lingering_per_mille: 0,
+        },
+    );
+    world.last = last;
+    world.hold = hold;
+    world.begin(hosts, 0);
+    world.wait(15_000);
+    world
+}
+
+impl World {
+    fn wait(&mut self, millis: u64) {
+        let until = self.now + millis;
+        self.run(until);
+    }
+
+    /// A guest asks a host until it has a lease, for some seconds at most.
+    fn asks(&mut self, guest: usize, server: usize, seconds: u64) -> Option<IpAddr> {
+        for _ in 0..seconds * 2 {
+            if let Some(held) = self.relies(guest) {
+                return Some(held.address);
+            }
+            self.discover(guest, server);
+            self.wait(500);
+        }
+        None
+    }
+
+    /// A guest gets what the story is about.
+    fn gets(&mut self, guest: usize, server: usize) -> IpAddr {
+        let address = self.asks(guest, server, 10);
+        if address.is_none() {
+            self.broken(BEGINS, format!("guest {guest} gets no lease at {server}"));
+        }
+        address.unwrap_or(Self::address(10))
+    }
+
+    fn extends(&mut self, guest: usize, server: usize, address: IpAddr) {
+        self.request(guest, server, address, Basis::Having);
+        self.wait(500);
+    }
+
+    fn end(self) -> Result<(), Violation> {
+        self.violation.map_or(Ok(()), Err)
+    }
+}
+
+fn a_release_lingers() -> Result<(), Violation> {
+    let mut world = calm(
+        2,
+        10,
+        Some(|message| {
+            matches!(
+                message,
+                Message::Ask {
+                    ask: Ask::Release { .. },
+                    ..
+                }
+            )
+        }),
+    );
+    let [guest, other] = [1, 1].map(|home| world.guest(home));
+    let address = world.gets(guest, 0);
+    // What was granted a moment ago may be newer than the release.
+    world.wait(6_000);
+    world.release(guest, 1);
+    world.wait(500);
+    let Some((from, to, release)) = world.held_back.pop() else {
+        world.broken(BEGINS, "no release is on its way".to_owned());
+        return world.end();
+    };
+    // It extends what it was about to give back: the version stays the same.
+    world.extends(guest, 0, address);
+    world.deliver(from, to, release.clone());
+    world.asks(other, 0, 5);
+    // Given back at last, and taken again: another version.
+    world.hold = None;
+    world.wait(6_000);
+    world.release(guest, 1);
+    world.wait(2_000);
+    world.gets(guest, 0);
+    world.deliver(from, to, release);
+    world.asks(other, 0, 5);
+    world.end()
+}
+
+fn a_keeper_extends_with_its_last_breath() -> Result<(), Violation> {
+    let mut world = calm(3, 10, None);
+    let [guest, other] = [1, 2].map(|home| world.guest(home));
+    let address = world.gets(guest, 0);
+    world.cut(&[0], true);
+    world.wait(18_000);
+    world.extends(guest, 1, address);
+    // Its owner's own time is over.
+    world.wait(13_000);
+    world.destroy(1);
+    world.heal();
+    world.wait(1_500);
+    world.remove(1, 0);
+    world.asks(other, 0, 4);
+    world.end()
+}
+
+fn an_owner_that_nobody_hears_binds() -> Result<(), Violation> {
+    let mut world = calm(3, 10, None);
+    let [guest, other] = [0, 2].map(|home| world.guest(home));
+    world.cut(&[0], true);
+    world.wait(4_000);
+    world.gets(guest, 0);
+    world.destroy(0);
+    world.heal();
+    world.remove(0, 1);
+    world.wait(3_000);
+    world.crash(1, 0);
+    world.restart(1);
+    world.wait(1_500);
+    world.asks(other, 1, 8);
+    world.end()
+}
+
+fn a_dead_givers_word_arrives_late() -> Result<(), Violation> {
+    let mut world = calm(3, 15, Some(|message| matches!(message, Message::Give { .. })));
+    world.destroy(0);
+    let gives = std::mem::take(&mut world.held_back);
+    world.hold = Some(|message| matches!(message, Message::Birth { .. } | Message::Acknowledge { .. }));
+    world.remove(0, 1);
+    world.wait(1_500);
+    let late: Vec<_> = gives.into_iter().filter(|(_, to, _)| *to == 2).collect();
+    if late.is_empty() {
+        world.broken(BEGINS, "host 2 was given nothing".to_owned());
+    }
+    for (from, to, give) in late {
+        world.deliver(from, to, give);
+    }
+    world.wait(1_000);
+    world.end()
+}
+
+fn a_keeper_is_given_what_it_extended() -> Result<(), Violation> {
+    let mut world = calm(2, 10, None);
+    let [guest, other] = [1, 1].map(|home| world.guest(home));
+    let address = world.gets(guest, 0);
+    world.cut(&[0], true);
+    world.wait(18_000);
+    world.extends(guest, 1, address);
+    world.wait(13_000);
+    world.hold = Some(|message| matches!(message, Message::Put { .. }));
+    world.hosts[0].leaving = true;
+    world.with(0, |machine, now| machine.leave(now));
+    world.heal();
+    world.wait(2_000);
+    world.asks(other, 1, 4);
+    world.end()
+}

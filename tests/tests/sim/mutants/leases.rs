@@ -1,0 +1,303 @@
+//! The weaker rules of the leases, M1 to M36 (`docs/protocol.md`, B5).
+
+use super::Weaker;
+
+pub(crate) const WEAKER: &[Weaker] = &[
+    Weaker {
+        id: "M1",
+        rule: "reuse when the owner's own time is over, without asking `may`",
+        file: "gateway/lease/record.rs",
+        from: r#"!self.record.is_bound() && self.may.is_empty() && self.rest"#,
+        to: r#"!self.record.is_bound() && (crate::mutants::weak("M1") || self.may.is_empty()) && self.rest"#,
+    },
+    Weaker {
+        id: "M2",
+        rule: "the keeper answers before its fsync",
+        file: "gateway/lease/keeper.rs",
+        from: r#"        host.disk.send(from, stored, self.after(address), now);"#,
+        to: r#"        let after = if crate::mutants::weak("M2") { 0 } else { self.after(address) };
+        host.disk.send(from, stored, after, now);"#,
+    },
+    Weaker {
+        id: "M3",
+        rule: "`Put` before the owner's fsync",
+        file: "gateway/lease/owner.rs",
+        from: r#"        let after = self.after(address);
+        let confirmed"#,
+        to: r#"        let after = if crate::mutants::weak("M3") { 0 } else { self.after(address) };
+        let confirmed"#,
+    },
+    Weaker {
+        id: "M4",
+        rule: "a restart does not presume leases extended",
+        file: "gateway/lease/start.rs",
+        from: r#"now + self.full_time(record));"#,
+        to: r#"if crate::mutants::weak("M4") { now } else { now + self.full_time(record) });"#,
+    },
+    Weaker {
+        id: "M5",
+        rule: "a keeper gives way while its time runs",
+        file: "gateway/lease/keeper.rs",
+        from: r#"(left > Duration::ZERO && !stays)"#,
+        to: r#"(left > Duration::ZERO && !stays && !crate::mutants::weak("M5"))"#,
+    },
+    Weaker {
+        id: "M6",
+        rule: "any `Stored` counts",
+        file: "gateway/lease/owner.rs",
+        from: r#"|| state.record.version != version || !state.may.contains(&from) {
+            return;
+        }
+        let keeper"#,
+        to: r#"|| state.record.version != version && !crate::mutants::weak("M6") || !state.may.contains(&from) {
+            return;
+        }
+        let keeper"#,
+    },
+    Weaker {
+        id: "M7",
+        rule: "the giver sends before it is on disk",
+        file: "gateway/lease/transfer.rs",
+        from: r#"            let after = ranges.iter().map(|&range| self.after_all(range)).max().unwrap_or(0);
+            let waits"#,
+        to: r#"            let after = ranges.iter().map(|&range| self.after_all(range)).max().unwrap_or(0);
+            let after = if crate::mutants::weak("M7") { 0 } else { after };
+            let waits"#,
+    },
+    Weaker {
+        id: "M8",
+        rule: "the receiver does not presume leases extended",
+        file: "gateway/lease/transfer.rs",
+        from: r#"live.relied_until = Some(now + full);"#,
+        to: r#"live.relied_until = Some(if crate::mutants::weak("M8") { now } else { now + full });"#,
+    },
+    Weaker {
+        id: "M10",
+        rule: "inheritance without one member's report",
+        file: "gateway/lease/heir.rs",
+        from: r#"if missing.is_empty() {"#,
+        to: r#"if missing.len() <= usize::from(crate::mutants::weak("M10")) {"#,
+    },
+    Weaker {
+        id: "M11",
+        rule: "a removed keeper is dropped without resting",
+        file: "gateway/lease/owner.rs",
+        from: r#"                state.may.remove(&gone);
+                state.rest = Rest::Resting;"#,
+        to: r#"                state.may.remove(&gone);
+                if !crate::mutants::weak("M11") {
+                    state.rest = Rest::Resting;
+                }"#,
+    },
+    Weaker {
+        id: "M11",
+        rule: "",
+        file: "gateway/lease/owner.rs",
+        from: r#"                let full = self.full_time(&self.at(address).record);
+                if"#,
+        to: r#"                let full = self.full_time(&self.at(address).record);
+                let full = if crate::mutants::weak("M11") { Duration::ZERO } else { full };
+                if"#,
+    },
+    Weaker {
+        id: "M12",
+        rule: "messages of a removed host still count",
+        file: "gateway/lease/turn.rs",
+        from: r#"if self.host.is_removed(from) {"#,
+        to: r#"if self.host.is_removed(from) && !crate::mutants::weak("M12") {"#,
+    },
+    Weaker {
+        id: "M13",
+        rule: "the heir's addresses do not rest",
+        file: "gateway/lease/heir.rs",
+        from: r#"            state.rest = Rest::Resting;"#,
+        to: r#"            state.rest = if crate::mutants::weak("M13") { Rest::Awake } else { Rest::Resting };"#,
+    },
+    Weaker {
+        id: "M14",
+        rule: "a release without version",
+        file: "gateway/lease/owner.rs",
+        from: r#"&& record.version == version"#,
+        to: r#"&& (record.version == version || crate::mutants::weak("M14"))"#,
+    },
+    Weaker {
+        id: "M35",
+        rule: "a release needs only client and version",
+        file: "gateway/lease/owner.rs",
+        from: r#"live.nonce == nonce)"#,
+        to: r#"live.nonce == nonce || crate::mutants::weak("M14") || crate::mutants::weak("M35"))"#,
+    },
+    Weaker {
+        id: "M15",
+        rule: "`may` is replaced instead of added to",
+        file: "gateway/lease/owner.rs",
+        from: r#"            state.record.lease_time = state.record.lease_time.max(lease_time);
+            state.may"#,
+        to: r#"            state.record.lease_time = state.record.lease_time.max(lease_time);
+            if crate::mutants::weak("M15") {
+                state.may.clear();
+            }
+            state.may"#,
+    },
+    Weaker {
+        id: "M16",
+        rule: "an extension raises the version",
+        file: "gateway/lease/owner.rs",
+        from: r#"        let record = &self.at(address).record;
+        let lease_time = wish"#,
+        to: r#"        if crate::mutants::weak("M16") && !self.owns(host, address) {
+            self.update(host, Range::one(address), |_, state| state.record.version = fresh_version(state));
+        }
+        let record = &self.at(address).record;
+        let lease_time = wish"#,
+    },
+    Weaker {
+        id: "M17",
+        rule: "`Give` without `may`",
+        file: "gateway/lease/transfer.rs",
+        from: r#"may: state.may.iter().copied().collect(),"#,
+        to: r#"may: state.may.iter().copied().filter(|_| !crate::mutants::weak("M17")).collect(),"#,
+    },
+    Weaker {
+        id: "M19",
+        rule: "any copy may extend",
+        file: "gateway/lease/segment.rs",
+        from: r#"            && state.record.is_bound()
+            && state.record.keeper == Some(host.me)"#,
+        to: r#"            && state.record.is_bound()
+            && (state.record.keeper == Some(host.me) || crate::mutants::weak("M19"))"#,
+    },
+    Weaker {
+        id: "M19",
+        rule: "",
+        file: "gateway/lease/segment.rs",
+        from: r#"let keeps = bound && state.record.keeper == Some(me);"#,
+        to: r#"let keeps = bound && (state.record.keeper == Some(me) || crate::mutants::weak("M19"));"#,
+    },
+    Weaker {
+        id: "M20",
+        rule: "the first ACK goes out before the keeper has stored",
+        file: "gateway/lease/owner.rs",
+        from: r#"            Some(keeper) => live.confirmed.contains(&keeper),
+            None => host.disk"#,
+        to: r#"            Some(keeper) => live.confirmed.contains(&keeper) || crate::mutants::weak("M20"),
+            None => host.disk"#,
+    },
+    Weaker {
+        id: "M21",
+        rule: "the taker of a range stays keeper of its records",
+        file: "gateway/lease/transfer.rs",
+        from: r#"            if state.record.keeper == Some(me) {"#,
+        to: r#"            if state.record.keeper == Some(me) && !crate::mutants::weak("M21") {"#,
+    },
+    Weaker {
+        id: "M22",
+        rule: "the report of an older ballot counts",
+        file: "gateway/lease/heir.rs",
+        from: r#"if ballot.epoch != epoch || !ballot.asked"#,
+        to: r#"if ballot.epoch != epoch && !crate::mutants::weak("M22") || !ballot.asked"#,
+    },
+    Weaker {
+        id: "M23",
+        rule: "members report without promising",
+        file: "gateway/lease/heir.rs",
+        from: r#"            self.update(host, range, |_, state| state.promised = epoch);
+        }
+        let after = ranges"#,
+        to: r#"            self.update(host, range, |_, state| {
+                if !crate::mutants::weak("M23") {
+                    state.promised = epoch;
+                }
+            });
+        }
+        let after = ranges"#,
+    },
+    Weaker {
+        id: "M24",
+        rule: "the heir finishes although it promised a higher ballot",
+        file: "gateway/lease/heir.rs",
+        from: r#".any(|&range| self.parts(range).iter().any(|(_, state)| outbid(state)))"#,
+        to: r#".any(|&range| self.parts(range).iter().any(|(_, state)| outbid(state) && !crate::mutants::weak("M24")))"#,
+    },
+    Weaker {
+        id: "M25",
+        rule: "`removed` grows during a ballot and the heir goes on",
+        file: "gateway/lease/heir.rs",
+        from: r#"if ballot.removed != *host.removed() {"#,
+        to: r#"if ballot.removed != *host.removed() && !crate::mutants::weak("M25") {"#,
+    },
+    Weaker {
+        id: "M27",
+        rule: "a `Put` below the promise is accepted",
+        file: "gateway/lease/keeper.rs",
+        from: r#"if epoch < state.promised {"#,
+        to: r#"if epoch < state.promised && !crate::mutants::weak("M27") {"#,
+    },
+    Weaker {
+        id: "M28",
+        rule: "a member reports without taking over `removed` first",
+        file: "gateway/lease/turn.rs",
+        from: r#"self.learn_removed(&removed.into_iter().collect(), now);"#,
+        to: r#"if !crate::mutants::weak("M28") {
+                    self.learn_removed(&removed.into_iter().collect(), now);
+                }"#,
+    },
+    Weaker {
+        id: "M29",
+        rule: "epochs without host id",
+        file: "gateway/lease/segment.rs",
+        from: r#"            number: highest + 1,
+            host: me,"#,
+        to: r#"            number: highest + 1,
+            host: if crate::mutants::weak("M29") { HostId(0) } else { me },"#,
+    },
+    Weaker {
+        id: "M31",
+        rule: "a joiner takes part before every member knows it",
+        file: "gateway/lease/host.rs",
+        from: r#"if all && self.membership.introduced == Introduced::ByMember {"#,
+        to: r#"if (all || crate::mutants::weak("M31")) && self.membership.introduced == Introduced::ByMember {"#,
+    },
+    Weaker {
+        id: "M32",
+        rule: "a taker that kept the record itself does not rest",
+        file: "gateway/lease/transfer.rs",
+        from: r#"run.rest == Rest::Resting || kept || unasked"#,
+        to: r#"run.rest == Rest::Resting && !crate::mutants::weak("M33") || kept && !crate::mutants::weak("M32") || unasked"#,
+    },
+    Weaker {
+        id: "M32",
+        rule: "",
+        file: "gateway/lease/transfer.rs",
+        from: r#".any(|&other| other == me || host.is_removed(other));"#,
+        to: r#".any(|&other| other == me && !crate::mutants::weak("M32") || host.is_removed(other));"#,
+    },
+    Weaker {
+        id: "M32",
+        rule: "",
+        file: "gateway/lease/transfer.rs",
+        from: r#"            if self.at(address).record.holder == (Holder::Free { last: Some(client) }) {"#,
+        to: r#"            let ended = self.at(address).record.holder == (Holder::Free { last: Some(client) });
+            if ended && !crate::mutants::weak("M32") {"#,
+    },
+    Weaker {
+        id: "M33",
+        rule: "resting is not handed over, or ended by a restart",
+        file: "gateway/lease/start.rs",
+        from: r#"            self.rest(range, now);"#,
+        to: r#"            if crate::mutants::weak("M33") {
+                self.update(host, range, |_, state| state.rest = super::record::Rest::Awake);
+            }
+            self.rest(range, now);"#,
+    },
+    Weaker {
+        id: "M34",
+        rule: "`lease_time` is not in the record",
+        file: "gateway/lease/segment.rs",
+        from: r#"        timing::relied(record.lease_time.max(self.configured.longest))"#,
+        to: r#"        if crate::mutants::weak("M34") {
+            return timing::relied(self.lease_time());
+        }
+        timing::relied(record.lease_time.max(self.configured.longest))"#,
+    },
+];
