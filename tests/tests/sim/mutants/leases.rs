@@ -159,6 +159,20 @@ pub(crate) const WEAKER: &[Weaker] = &[
         to: r#"may: state.may.iter().copied().filter(|_| !crate::mutants::weak("M17")).collect(),"#,
     },
     Weaker {
+        id: "M18",
+        rule: "older versions are accepted",
+        file: "gateway/lease/keeper.rs",
+        from: r#"if record.version < state.record.version {"#,
+        to: r#"if record.version < state.record.version && !crate::mutants::weak("M18") {"#,
+    },
+    Weaker {
+        id: "M18",
+        rule: "",
+        file: "gateway/lease/keeper.rs",
+        from: r#"if state.record.version < version {"#,
+        to: r#"if state.record.version < version || crate::mutants::weak("M18") {"#,
+    },
+    Weaker {
         id: "M19",
         rule: "any copy may extend",
         file: "gateway/lease/segment.rs",

@@ -36,7 +36,7 @@ fn rules(prefix: char) -> BTreeMap<&'static str, &'static str> {
 }
 
 /// So many random histories are tried for each mutation.
-const HISTORIES: u64 = 800;
+const HISTORIES: u64 = 1_500;
 
 /// How a weaker rule was caught: by the stories of its world first.
 fn caught(id: &'static str) -> Option<String> {
