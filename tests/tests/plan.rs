@@ -757,9 +757,9 @@ fn the_firewall_says_what_the_design_says() {
         "chain ov_prerouting",
         &[
             "type filter hook prerouting priority filter; policy accept;",
-            "iifname @guests udp sport 67 drop",
-            "iifname @guests udp sport 547 drop",
-            "iifname @guests icmpv6 type nd-router-advert drop",
+            "udp sport 67 iifname @guests drop",
+            "udp sport 547 iifname @guests drop",
+            "icmpv6 type nd-router-advert iifname @guests drop",
         ],
     );
 }

@@ -415,10 +415,11 @@ fn bridge(inputs: &Inputs) -> Table {
         kind: "type ifname",
         elements: guests.into_iter().map(quoted).collect(),
     }];
+    // Each frame of each guest passes these: the port is looked up only for the few that it matters for.
     let rules = [
-        "iifname @guests udp sport 67 drop",
-        "iifname @guests udp sport 547 drop",
-        "iifname @guests icmpv6 type nd-router-advert drop",
+        "udp sport 67 iifname @guests drop",
+        "udp sport 547 iifname @guests drop",
+        "icmpv6 type nd-router-advert iifname @guests drop",
     ];
     let rules = rules.map(str::to_owned).to_vec();
     let chain = Chain::base("ov_prerouting", "filter hook prerouting priority filter", rules);
