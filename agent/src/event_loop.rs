@@ -132,8 +132,16 @@ impl Agent {
     fn happened(&mut self, event: Event) {
         let now = clock::now();
         match event {
-            Event::Ask(question) => question(self, now),
-            Event::Kernel(report) => self.kernel(report, now),
+            Event::Ask(question) => match &mut self.early {
+                Some(early) => early.push(question),
+                None => question(self, now),
+            },
+            Event::Kernel(report) => {
+                self.kernel(report, now);
+                for question in self.early.take().into_iter().flatten() {
+                    question(self, now);
+                }
+            }
             Event::Address(group, event) => self.node.handle_address(group, event, now),
             Event::Disk(life, report) if life == self.edge.journal_life => self.disk(report, now),
             Event::Disk(..) => {}

@@ -149,6 +149,7 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
         node,
         edge,
         fatal: None,
+        early: Some(Vec::new()),
     };
     let inboxes = Inboxes {
         election: inbox_election,
