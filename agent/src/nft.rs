@@ -3,10 +3,12 @@
 //! After a table was loaded it gets a seal (an empty chain, see [`Seal`]) that names what was loaded and what the
 //! kernel made of it, so that later any change by another hand is seen.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
 use overlayd_core::desired::Table;
 use overlayd_core::observed::{Seal, TableName};
 use serde_json::Value;
@@ -83,13 +85,75 @@ pub async fn delete(table: TableName) -> Result<(), Error> {
     load(&format!("add table {table}\ndelete table {table}\n")).await
 }
 
+/// Reads our tables, again only when the kernel has taken any change of any table since.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// What was read last, and the generation of the rules that it is of.
+    known: Option<(u32, BTreeMap<TableName, Option<Seal>>)>,
+}
+
+impl Reader {
+    /// Our tables that are there, each with its seal if that still fits.
+    ///
+    /// A host without the program `nft` has none of our tables.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn observe(&mut self) -> Result<BTreeMap<TableName, Option<Seal>>, Error> {
+        // Before reading: what changes meanwhile has another generation.
+        let generation = generation();
+        if let (Some(now), Some((then, tables))) = (generation, &self.known)
+            && now == *then
+        {
+            return Ok(tables.clone());
+        }
+        let (inet, bridge) = tokio::join!(observe(TableName::Inet), observe(TableName::Bridge));
+        let found = [(TableName::Inet, inet?), (TableName::Bridge, bridge?)];
+        let tables: BTreeMap<_, _> = found
+            .into_iter()
+            .filter_map(|(table, found)| Some((table, found?)))
+            .collect();
+        self.known = generation.map(|generation| (generation, tables.clone()));
+        Ok(tables)
+    }
+}
+
+/// The kernel's number of the rules as they are now: another after each transaction, whoever made it. None where the
+/// kernel does not tell, as to a process without `CAP_NET_ADMIN`.
+fn generation() -> Option<u32> {
+    // linux/netfilter/nfnetlink.h and nf_tables.h.
+    const NFNL_SUBSYS_NFTABLES: u16 = 10;
+    const NFT_MSG_NEWGEN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 15;
+    const NFT_MSG_GETGEN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 16;
+    const NFTA_GEN_ID: u16 = 1;
+    const NLM_F_REQUEST: u16 = 1;
+    /// Of `nlmsghdr` and `nfgenmsg`.
+    const HEADERS: usize = 16 + 4;
+    let mut question = [0; HEADERS];
+    question[0..4].copy_from_slice(&(HEADERS as u32).to_ne_bytes());
+    question[4..6].copy_from_slice(&NFT_MSG_GETGEN.to_ne_bytes());
+    question[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
+    let socket = Socket::new(NETLINK_NETFILTER).ok()?;
+    socket.send(&question, 0).ok()?;
+    let mut answer = Vec::with_capacity(512);
+    // The kernel has answered before `send` returned: there is nothing to wait for.
+    socket.recv(&mut answer, libc::MSG_DONTWAIT).ok()?;
+    let number = |at: usize| answer.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes);
+    if number(4)? != NFT_MSG_NEWGEN {
+        return None;
+    }
+    let mut at = HEADERS;
+    loop {
+        let (length, kind) = (usize::from(number(at)?), number(at + 2)?);
+        if kind == NFTA_GEN_ID {
+            return answer.get(at + 4..at + 8)?.try_into().ok().map(u32::from_be_bytes);
+        }
+        at += length.max(4).next_multiple_of(4);
+    }
+}
+
 /// A table that is there, with its seal if that still fits; nothing where there is none.
-///
-/// A host without the program `nft` has none of our tables.
-///
-/// # Errors
-/// See [`Error`].
-pub async fn observe(table: TableName) -> Result<Option<Option<Seal>>, Error> {
+async fn observe(table: TableName) -> Result<Option<Option<Seal>>, Error> {
     match read(table).await {
         Ok(found) => Ok(found.map(|(listing, seal)| seal.filter(|seal| seal.listing == listing))),
         Err(Error::Missing) => Ok(None),

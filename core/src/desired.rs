@@ -113,6 +113,28 @@ pub struct Inputs {
     pub bridge_netfilter: BridgeNetfilter,
 }
 
+impl Inputs {
+    /// Whether all that is new are guests on other hosts, none of whom was known elsewhere. A gateway is no guest.
+    pub fn adds_only_guests(&self, before: &Self) -> bool {
+        let Self {
+            host,
+            segments,
+            members,
+            cluster_ports,
+            bridge_netfilter,
+        } = self;
+        *host == before.host
+            && *members == before.members
+            && *cluster_ports == before.cluster_ports
+            && *bridge_netfilter == before.bridge_netfilter
+            && segments.keys().eq(before.segments.keys())
+            && segments
+                .values()
+                .zip(before.segments.values())
+                .all(|(now, before)| now.adds_only_guests(before))
+    }
+}
+
 /// This host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThisHost {
@@ -173,6 +195,33 @@ pub enum Role {
 }
 
 impl SegmentInputs {
+    fn adds_only_guests(&self, before: &Self) -> bool {
+        let Self {
+            segment,
+            mtu,
+            peers,
+            static_peers,
+            endpoints,
+            role,
+            guest_ports,
+            host_address,
+        } = self;
+        *segment == before.segment
+            && *mtu == before.mtu
+            && *peers == before.peers
+            && *static_peers == before.static_peers
+            && *role == before.role
+            && *guest_ports == before.guest_ports
+            && *host_address == before.host_address
+            && before
+                .endpoints
+                .iter()
+                .all(|(mac, vtep)| endpoints.get(mac) == Some(vtep))
+            && endpoints
+                .keys()
+                .all(|mac| mac.0[0] != GATEWAY_MAC || before.endpoints.contains_key(mac))
+    }
+
     /// Whether this host has the gateway's link, up or prepared: it must be (about to be) gateway, for something that
     /// is routed.
     pub fn has_gateway_link(&self) -> bool {

@@ -22,6 +22,8 @@ pub struct Host {
     pub addresses: BTreeMap<(IfName, IpNet), Address>,
     /// Forwarding entries by device, for our VXLAN devices and our bridges (the device itself, not its ports).
     pub fdb: BTreeMap<IfName, Fdb>,
+    /// The guests that bridges have heard on their ports: MAC and port, by bridge.
+    pub guests: BTreeMap<IfName, BTreeMap<Mac, IfName>>,
     /// The sysctls that the desired state names, as far as the kernel has them; one that is not here does not exist.
     pub sysctls: BTreeMap<Sysctl, u32>,
     /// Our nftables tables that are there, sealed or not.

@@ -161,6 +161,55 @@ fn settled(inputs: &Inputs) -> Host {
 }
 
 #[test]
+fn new_guests_on_other_hosts_can_wait_and_nothing_else_can() {
+    let here = ip("172.31.0.122");
+    let with = |endpoints: &[(&str, IpAddr)]| {
+        let mut it = blue();
+        it.peers.insert(ip("172.31.0.123"));
+        it.endpoints = endpoints.iter().map(|(guest, vtep)| (mac(guest), *vtep)).collect();
+        inputs([it])
+    };
+    let one = with(&[("52:54:00:00:00:01", here)]);
+    let cases = [
+        (
+            "another guest",
+            with(&[("52:54:00:00:00:01", here), ("52:54:00:00:00:02", here)]),
+            true,
+        ),
+        ("nothing", one.clone(), true),
+        ("a guest is gone", with(&[]), false),
+        (
+            "a guest has moved",
+            with(&[("52:54:00:00:00:01", ip("172.31.0.123"))]),
+            false,
+        ),
+        (
+            "the gateway has moved",
+            {
+                let mut now = one.clone();
+                let (id, it) = now.segments.iter_mut().next().unwrap();
+                it.endpoints.insert(gateway_mac(*id), here);
+                now
+            },
+            false,
+        ),
+        (
+            "another guest, and this host serves",
+            {
+                let mut now = with(&[("52:54:00:00:00:01", here), ("52:54:00:00:00:02", here)]);
+                now.segments.values_mut().for_each(|it| it.role = serving());
+                now
+            },
+            false,
+        ),
+        ("a segment is gone", inputs([]), false),
+    ];
+    for (what, now, can_wait) in cases {
+        assert_eq!(now.adds_only_guests(&one), can_wait, "{what}");
+    }
+}
+
+#[test]
 fn a_bare_host_gets_bridge_and_vxlan() {
     check(
         "standby",

@@ -75,11 +75,10 @@ pub(super) fn set_neighbour(device: u32, address: IpAddr, mac: Mac) -> Request {
     (RouteNetlinkMessage::NewNeighbour(message), CREATE | REPLACE)
 }
 
-/// The question for all forwarding entries of one device: of a bridge port, both layers'.
-pub(super) fn list_fdb(device: u32) -> RouteNetlinkMessage {
+/// The question for all forwarding entries of all devices: of a bridge port, both layers'.
+pub(super) fn list_fdb() -> RouteNetlinkMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = AddressFamily::Bridge;
-    message.header.ifindex = device;
     RouteNetlinkMessage::GetNeighbour(message)
 }
 

@@ -4,8 +4,9 @@
 //!   observe ─► Host ─► plan ─► [Op] ─► encode ─► connection ─► kernel ─► watch ─► "look again"
 //!                                 └──► sysctl · nft                └───► sightings of guests
 //! ```
-//! Nothing here decides, and nothing is remembered from one call to the next but an open socket. A socket belongs to
-//! the network namespace of the thread that opened it.
+//! Nothing here decides, and nothing is remembered from one call to the next but an open socket, and what our nftables
+//! tables are like while the kernel says that no table has changed. A socket belongs to the network namespace of the
+//! thread that opened it.
 
 mod address;
 mod apply;
@@ -21,7 +22,7 @@ use std::net::IpAddr;
 
 use overlayd_core::id::{IfName, Mac};
 use overlayd_core::mtu::UnderlayMtu;
-use overlayd_core::observed::{Host, Sysctl, TableName};
+use overlayd_core::observed::{Host, Sysctl};
 use overlayd_core::plan::Op;
 use tokio::sync::Mutex;
 
@@ -38,6 +39,7 @@ pub use watch::{Guest, News, Sighting, Watch};
 /// 20 ms), so the plan's worker has a thread of its own where something else must answer faster.
 pub struct Netlink {
     connection: Mutex<Connection>,
+    tables: Mutex<crate::nft::Reader>,
 }
 
 impl Netlink {
@@ -48,6 +50,7 @@ impl Netlink {
     pub fn open() -> Result<Self, Error> {
         Ok(Self {
             connection: Mutex::new(Connection::open()?),
+            tables: Mutex::default(),
         })
     }
 
@@ -62,13 +65,7 @@ impl Netlink {
                 host.sysctls.insert(sysctl.clone(), value);
             }
         }
-        let (inet, bridge) = tokio::join!(
-            crate::nft::observe(TableName::Inet),
-            crate::nft::observe(TableName::Bridge)
-        );
-        for (table, found) in [(TableName::Inet, inet?), (TableName::Bridge, bridge?)] {
-            host.tables.extend(found.map(|seal| (table, seal)));
-        }
+        host.tables = self.tables.lock().await.observe().await?;
         Ok(host)
     }
 
@@ -77,14 +74,6 @@ impl Netlink {
     /// Cancelling it leaves some ops done and some not, as a crash would: the next plan finds out.
     pub async fn apply(&self, ops: &[Op]) -> Applied {
         apply::apply(&mut *self.connection.lock().await, ops).await
-    }
-
-    /// The MACs that the host's bridges have learnt behind their ports, by the interfaces' indexes.
-    ///
-    /// # Errors
-    /// The kernel could not be asked; the next call starts anew.
-    pub async fn guests(&self) -> Result<Vec<Guest>, Error> {
-        observe::guests(&mut *self.connection.lock().await)
     }
 
     /// The interface of the default route, if there is one.

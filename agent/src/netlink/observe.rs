@@ -24,7 +24,6 @@ use super::connection::Connection;
 use super::encode::LOCAL_TABLE;
 use super::error::Error;
 use super::fdb::{Entry, list_fdb};
-use super::watch::Guest;
 
 /// Names by index, for what refers to an interface by number.
 pub(super) type Names = BTreeMap<u32, IfName>;
@@ -61,27 +60,55 @@ pub(super) fn host(connection: &mut Connection) -> Result<Host, Error> {
             }
         }
     }
-    for (index, name) in &names {
+    forwarding(connection, &names, &mut host)?;
+    Ok(host)
+}
+
+/// The tables of our devices and what bridges have learnt, all in one dump: the kernel walks a bridge's whole table for
+/// each of its ports that is asked for by itself.
+fn forwarding(connection: &mut Connection, names: &Names, host: &mut Host) -> Result<(), Error> {
+    let mut kinds: BTreeMap<u32, bool> = BTreeMap::new();
+    for (index, name) in names {
         let Some(link) = host.links.get(name).filter(|link| link.is_ours(name)) else {
             continue;
         };
-        let is_bridge = match link.kind {
-            LinkKind::Bridge(_) => true,
-            LinkKind::Vxlan(_) => false,
+        match link.kind {
+            LinkKind::Bridge(_) => kinds.insert(*index, true),
+            LinkKind::Vxlan(_) => kinds.insert(*index, false),
             LinkKind::Macvlan(_) | LinkKind::Other => continue,
         };
-        let mut fdb = Fdb::default();
-        for answer in connection.dump(&list_fdb(*index))? {
-            let RouteNetlinkMessage::NewNeighbour(message) = answer else {
-                continue;
-            };
-            if message.header.ifindex == *index {
-                add_entry(&mut fdb, &message, is_bridge, &names);
-            }
-        }
-        host.fdb.insert(name.clone(), fdb);
     }
-    Ok(host)
+    let mut tables: BTreeMap<u32, Fdb> = kinds.keys().map(|index| (*index, Fdb::default())).collect();
+    let mut guests: BTreeMap<u32, BTreeMap<Mac, u32>> = BTreeMap::new();
+    for answer in connection.dump(&list_fdb())? {
+        let RouteNetlinkMessage::NewNeighbour(message) = answer else {
+            continue;
+        };
+        let index = message.header.ifindex;
+        let entry = Entry::read(&message);
+        if let (Some(fdb), Some(is_bridge)) = (tables.get_mut(&index), kinds.get(&index)) {
+            add_entry(fdb, &message, &entry, *is_bridge, names);
+        }
+        let learned = origin(&message) == Origin::Learned && !message.header.flags.contains(NeighbourFlags::Own);
+        if let (true, Some(mac), Some(bridge)) = (learned, entry.mac, entry.bridge) {
+            guests.entry(bridge).or_default().insert(mac, index);
+        }
+    }
+    host.fdb = tables
+        .into_iter()
+        .filter_map(|(index, fdb)| Some((names.get(&index)?.clone(), fdb)))
+        .collect();
+    let named = |(mac, port): (Mac, u32)| Some((mac, names.get(&port)?.clone()));
+    host.guests = guests
+        .into_iter()
+        .filter_map(|(bridge, macs)| {
+            Some((
+                names.get(&bridge)?.clone(),
+                macs.into_iter().filter_map(named).collect(),
+            ))
+        })
+        .collect();
+    Ok(())
 }
 
 /// The addresses that the routing tables take for the host's own.
@@ -115,28 +142,6 @@ fn local_routes(connection: &mut Connection, names: &Names) -> Result<BTreeSet<(
         }
     }
     Ok(found)
-}
-
-/// The MACs that bridges have learnt behind their ports.
-pub(super) fn guests(connection: &mut Connection) -> Result<Vec<Guest>, Error> {
-    let mut question = NeighbourMessage::default();
-    question.header.family = AddressFamily::Bridge;
-    let answers = connection.dump(&RouteNetlinkMessage::GetNeighbour(question))?;
-    let learned = answers.iter().filter_map(|answer| match answer {
-        RouteNetlinkMessage::NewNeighbour(message) if origin(message) == Origin::Learned => Some(message),
-        _ => None,
-    });
-    Ok(learned
-        .filter(|message| !message.header.flags.contains(NeighbourFlags::Own))
-        .filter_map(|message| {
-            let entry = Entry::read(message);
-            Some(Guest {
-                mac: entry.mac?,
-                port: message.header.ifindex,
-                bridge: entry.bridge?,
-            })
-        })
-        .collect())
 }
 
 /// Every link of the namespace.
@@ -308,8 +313,7 @@ fn address(message: &AddressMessage, names: &Names) -> Option<((IfName, IpNet), 
 }
 
 /// On a bridge, entries with `NTF_SELF` are the device's own receive filter and no forwarding entries.
-fn add_entry(fdb: &mut Fdb, message: &NeighbourMessage, is_bridge: bool, names: &Names) {
-    let entry = Entry::read(message);
+fn add_entry(fdb: &mut Fdb, message: &NeighbourMessage, entry: &Entry, is_bridge: bool, names: &Names) {
     let Some(mac) = entry.mac else { return };
     let origin = origin(message);
     if !message.header.flags.contains(NeighbourFlags::Own) {

@@ -34,9 +34,9 @@ use crate::{journal, sysctl};
 const LOOK_EVERY: Duration = Duration::from_millis(1500);
 /// Events come in bursts: after the first one the rest is waited for so long.
 const SETTLE: Duration = Duration::from_millis(3);
-/// After a look that guests alone gave reason for, so many times its length goes by before the next such one: among many
+/// After a look so many times its length goes by before the next one that guests alone give reason for: among many
 /// guests a look takes long.
-const REST: u32 = 4;
+const REST: u32 = 9;
 /// A failed op that may succeed later is tried again after so long.
 const RETRY: Duration = Duration::from_millis(500);
 /// A plan that leaves another plan behind is followed at most so often without a pause.
@@ -164,8 +164,10 @@ impl<R: Fn(Report)> Worker<R> {
                 biased;
                 order = inbox.recv() => match order {
                     Some(order) => {
+                        let patient = self.adds_only_guests(&order);
                         self.take(order).await;
-                        look_at = Instant::now();
+                        let now = Instant::now();
+                        look_at = if patient { look_at.min(now.max(rested)) } else { now };
                     }
                     None => return,
                 },
@@ -187,6 +189,14 @@ impl<R: Fn(Report)> Worker<R> {
                     }
                 },
             }
+        }
+    }
+
+    /// Whether an order can wait: the guests that it adds are reached without, only by way of all hosts.
+    fn adds_only_guests(&self, order: &Order) -> bool {
+        match (order, &self.desired) {
+            (Order::Desired(Some(inputs)), Some(before)) => inputs.adds_only_guests(before),
+            _ => false,
         }
     }
 
@@ -242,7 +252,7 @@ impl<R: Fn(Report)> Worker<R> {
                 continue;
             }
             if plan.ops.is_empty() || !failures.is_empty() {
-                self.tell(&plan, seen, failures).await;
+                self.tell(&plan, seen, failures);
                 return again;
             }
             for op in &plan.ops {
@@ -286,22 +296,15 @@ impl<R: Fn(Report)> Worker<R> {
         Ok((plan::diff(&desired, &seen), seen))
     }
 
-    async fn tell(&mut self, plan: &Plan, seen: Host, failures: Vec<String>) {
+    fn tell(&mut self, plan: &Plan, seen: Host, failures: Vec<String>) {
         let ports = ports(&seen);
-        let guests = match self.netlink.guests().await {
-            Ok(guests) => by_bridge(&guests, &ports),
-            Err(problem) => {
-                warn!(%problem, "the bridges' tables cannot be read");
-                BTreeMap::new()
-            }
-        };
         let look = Look {
             compared: self.desired.is_some(),
             due: plan.ops.len(),
             findings: plan.findings.clone(),
             failures,
+            guests: guests(seen, &ports),
             ports,
-            guests,
         };
         if self.told.as_ref() != Some(&look) {
             for finding in &look.findings {
@@ -486,31 +489,15 @@ fn ports(seen: &Host) -> BTreeMap<IfName, Vec<IfName>> {
     .collect()
 }
 
-fn by_bridge(
-    guests: &[crate::netlink::Guest],
-    ports: &BTreeMap<IfName, Vec<IfName>>,
-) -> BTreeMap<IfName, BTreeMap<Mac, IfName>> {
-    let name = |index: u32| {
-        nix::net::if_::if_indextoname(index)
-            .ok()?
-            .to_str()
-            .ok()?
-            .parse::<IfName>()
-            .ok()
-    };
-    let mut names: BTreeMap<u32, Option<IfName>> = BTreeMap::new();
-    let mut found: BTreeMap<IfName, BTreeMap<Mac, IfName>> = BTreeMap::new();
-    for guest in guests {
-        let bridge = names.entry(guest.bridge).or_insert_with(|| name(guest.bridge)).clone();
-        let port = names.entry(guest.port).or_insert_with(|| name(guest.port)).clone();
-        let (Some(bridge), Some(port)) = (bridge, port) else {
-            continue;
-        };
-        if ports.get(&bridge).is_some_and(|ports| ports.contains(&port)) {
-            found.entry(bridge).or_default().insert(guest.mac, port);
-        }
-    }
-    found
+/// Those guests that are on ports of our bridges which are not ours.
+fn guests(seen: Host, ports: &BTreeMap<IfName, Vec<IfName>>) -> BTreeMap<IfName, BTreeMap<Mac, IfName>> {
+    let mut guests = seen.guests;
+    guests.retain(|bridge, macs| {
+        let ports = ports.get(bridge).map(Vec::as_slice).unwrap_or_default();
+        macs.retain(|_, port| ports.contains(port));
+        !macs.is_empty()
+    });
+    guests
 }
 
 fn host_name() -> Result<String> {

@@ -1,8 +1,9 @@
 //! What all hosts know: records, versions, and how they spread.
 //!
 //! ```text
-//!  put, apply ──► store ──► Changed ──► node          eager: a changed record goes to every connected peer at once;
-//!  handle ──────►   │                                 one that was learned goes on to three
+//!  put, apply ──► store ──► Changed ──► node          eager: a changed record goes to every connected peer at once,
+//!  handle ──────►   │                                 those of which there are many 50 times a second; one that was
+//!                   │                                 learned goes on to three, unless there are many of its kind
 //!                   └─► Records, Digest, Summary, Want ──► peers
 //!
 //!  anti-entropy     A: Digest ─► B: Summary of the spans that differ ─► A: Records that B lacks, Want ─► B: Records
@@ -37,6 +38,8 @@ use crate::time::{Duration, Instant};
 const DIGEST_EVERY: Duration = Duration::from_secs(1);
 /// With how many peers digests are compared, and to how many a record that was learned goes on.
 const FAN_OUT: usize = 3;
+/// Changes of which there may be thousands in a second are told at once, and then so often.
+const GATHER: Duration = Duration::from_millis(20);
 /// Bytes of records in one message, about. A single larger record travels alone.
 const MESSAGE_BYTES: usize = 48 * 1024;
 /// Entries of one summary: 16 bytes each.
@@ -111,6 +114,8 @@ pub enum Origin {
 pub enum Reason {
     /// Digests are due.
     Digest,
+    /// Changes have waited for others long enough.
+    Flush,
 }
 
 /// The records of one host, and their spreading.
@@ -134,7 +139,10 @@ pub struct Gossip {
     lost: BTreeSet<(SegmentName, u64, HostId)>,
     rng: Xoshiro256PlusPlus,
     next_digest: Instant,
-    outbox: BTreeMap<HostId, Vec<Key>>,
+    outbox: BTreeMap<HostId, BTreeSet<Key>>,
+    flush_at: Option<Instant>,
+    /// What there is much of is not sent before.
+    gathers_until: Instant,
     effects: VecDeque<Effect>,
 }
 
@@ -150,6 +158,8 @@ impl Gossip {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             next_digest: now + DIGEST_EVERY,
             outbox: BTreeMap::new(),
+            flush_at: None,
+            gathers_until: now,
             effects: VecDeque::new(),
         };
         for record in records {
@@ -157,6 +167,7 @@ impl Gossip {
         }
         gossip.effects.clear();
         gossip.outbox.clear();
+        gossip.flush_at = None;
         gossip
     }
 
@@ -320,12 +331,12 @@ impl Gossip {
                 for record in records {
                     self.merge(record, Origin::Peer(from), now);
                 }
-                self.flush(now);
+                self.flush_if_due(now);
             }
             Message::Digest(theirs) => self.compare(from, &theirs),
             Message::Summary { span, entries } => self.answer(from, span, &entries, now),
             Message::Want(points) => {
-                let keys = points
+                let keys: Vec<Key> = points
                     .iter()
                     .filter_map(|point| self.store.at_point(*point).cloned())
                     .collect();
@@ -341,11 +352,18 @@ impl Gossip {
 
     /// When [`Gossip::handle_timeout`] is due, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        Some((self.next_digest, Reason::Digest))
+        let flush = self.flush_at.map(|at| (at, Reason::Flush));
+        flush
+            .into_iter()
+            .chain([(self.next_digest, Reason::Digest)])
+            .min_by_key(|(at, _)| *at)
     }
 
     /// To be called when the time of [`Gossip::poll_timeout`] has come; earlier calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.flush_at.is_some_and(|at| at <= now) {
+            self.flush(now);
+        }
         if now < self.next_digest {
             return;
         }
@@ -404,7 +422,7 @@ impl Gossip {
                 .map(|(point, _)| *point)
                 .collect()
         };
-        let give = differs(&ours, &theirs)
+        let give: Vec<Key> = differs(&ours, &theirs)
             .iter()
             .filter_map(|point| self.store.at_point(*point).cloned())
             .collect();
@@ -415,14 +433,13 @@ impl Gossip {
         }
     }
 
-    fn send_records(&mut self, to: HostId, keys: Vec<Key>, now: Instant) {
+    fn send_records(&mut self, to: HostId, keys: impl IntoIterator<Item = Key>, now: Instant) {
         let mut batch = Vec::new();
         let mut weight = 0;
-        for record in keys
-            .iter()
-            .filter_map(|key| self.store.get_at(key, now))
-            .collect::<Vec<_>>()
-        {
+        for key in keys {
+            let Some(record) = self.store.get_at(&key, now) else {
+                continue;
+            };
             if !batch.is_empty() && weight + record.weight() > MESSAGE_BYTES {
                 self.send(to, Message::Records(std::mem::take(&mut batch)));
                 weight = 0;

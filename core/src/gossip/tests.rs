@@ -200,6 +200,39 @@ fn a_change_reaches_every_connected_host_at_once() {
 }
 
 #[test]
+fn of_a_crowd_of_cards_the_first_is_told_at_once_and_the_rest_together() {
+    let mut world = World::meshed(3);
+    world.second();
+    world.sent = 0;
+    for card in 1..=100 {
+        world.on(1).put_endpoint(endpoint(card, Presence::Here), at(1001));
+    }
+    world.settle();
+    assert_eq!(
+        world.sent, 2,
+        "the first card, to each of two; nobody says on what it heard"
+    );
+    assert!(
+        world
+            .on(1)
+            .poll_timeout()
+            .is_some_and(|(due, reason)| due == at(1021) && reason == Reason::Flush)
+    );
+    // What there are few of does not wait, and takes along what does.
+    world.on(1).put_host(host(1, 1450), at(1005));
+    world.settle();
+    assert!(world.on(3).host(HostId(1)).is_some());
+    assert_eq!(world.on(3).endpoints().count(), 100);
+    world.sent = 0;
+    world.on(1).put_endpoint(endpoint(200, Presence::Here), at(1010));
+    world.settle();
+    assert_eq!(world.sent, 0);
+    world.on(1).handle_timeout(at(1025));
+    world.settle();
+    assert_eq!(world.on(2).endpoints().count(), 101);
+}
+
+#[test]
 fn a_newcomer_learns_all_from_one_member_and_all_learn_of_it() {
     let mut world = World::meshed(3);
     world

@@ -3,7 +3,7 @@
 use super::record::{
     Content, Departure, Endpoint, GatewayClaim, Host, Key, Lease, Presence, Record, Removed, Segment, Share, StaticPeer,
 };
-use super::{Change, Effect, Gossip, Origin};
+use super::{Change, Effect, GATHER, Gossip, Origin, first_endpoint};
 use crate::id::{HostId, SegmentId, SegmentName};
 use crate::time::Instant;
 
@@ -174,7 +174,7 @@ impl Gossip {
 
     fn write(&mut self, record: Record, now: Instant) -> Written {
         let written = self.merge(record, Origin::Own, now);
-        self.flush(now);
+        self.flush_if_due(now);
         written
     }
 
@@ -213,12 +213,19 @@ impl Gossip {
         if let Record::Removed(removed) = &record {
             self.absorb(removed.host, origin);
         }
+        let many = key >= first_endpoint();
         let to = match origin {
             Origin::Own => self.connected.iter().copied().collect(),
+            // Whoever its host could not tell hears of it by the next digest.
+            Origin::Peer(_) if many => Vec::new(),
             Origin::Peer(from) => self.some_peers(Some(from)),
         };
+        if !to.is_empty() {
+            let due = if many { self.gathers_until.max(now) } else { now };
+            self.flush_at = Some(self.flush_at.map_or(due, |at| at.min(due)));
+        }
         for peer in to {
-            self.outbox.entry(peer).or_default().push(key.clone());
+            self.outbox.entry(peer).or_default().insert(key.clone());
         }
     }
 
@@ -318,8 +325,17 @@ impl Gossip {
         }
     }
 
+    /// Sends on what has changed, unless all of it may wait for more.
+    pub(super) fn flush_if_due(&mut self, now: Instant) {
+        if self.flush_at.is_some_and(|at| at <= now) {
+            self.flush(now);
+        }
+    }
+
     /// Sends on what has changed, in as few messages as fit.
     pub(super) fn flush(&mut self, now: Instant) {
+        self.flush_at = None;
+        self.gathers_until = now + GATHER;
         for (peer, keys) in std::mem::take(&mut self.outbox) {
             self.send_records(peer, keys, now);
         }

@@ -81,6 +81,12 @@ impl Derived {
             .collect()
     }
 
+    /// How many guests on other hosts were handed out.
+    pub(super) fn remote_guests(&self) -> usize {
+        let segments = self.inputs.iter().flat_map(|inputs| inputs.segments.values());
+        segments.map(|segment| segment.endpoints.len()).sum()
+    }
+
     pub(super) fn mine(&self) -> &BTreeMap<SegmentId, Mine> {
         &self.segments
     }

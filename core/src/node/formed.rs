@@ -22,6 +22,8 @@ use crate::time::{Duration, Instant};
 
 /// What is derived is computed again at most so often, unless a role changes.
 const DERIVE_EVERY: Duration = Duration::from_millis(50);
+/// With each guest on another host this is longer, as far as new ones are concerned.
+const DERIVE_PER_GUEST: Duration = Duration::from_micros(25);
 /// How long a host's own word counts for its being there; membership needs longer to give one up.
 const HEARD_FRESH: Duration = Duration::from_secs(3);
 /// How long a kernel's answer to a probe counts.
@@ -200,6 +202,14 @@ impl Formed {
     pub(super) fn touch(&mut self, now: Instant) {
         let at = now.max(self.derived_last + DERIVE_EVERY);
         self.derive_at = Some(self.derive_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// A guest is new on another host. It is reached without, only by way of all hosts, and to derive takes the longer the
+    /// more guests there are: of a crowd that comes within seconds not each one is worth it.
+    fn touch_for_guest(&mut self, now: Instant) {
+        let wait = DERIVE_EVERY + DERIVE_PER_GUEST * u32::try_from(self.derived.remote_guests()).unwrap_or(u32::MAX);
+        let at = now.max(self.derived_last + wait);
+        self.derive_at.get_or_insert(at);
     }
 
     /// The same, and it cannot wait.
@@ -839,8 +849,14 @@ impl Formed {
                     }),
                     _ => None,
                 };
+                let host = guest.as_ref().and_then(|guest| guest.host);
                 self.leases.set_guest(*segment, *mac, guest, now);
-                self.touch(now);
+                match (host, &change.old) {
+                    // Nothing that is derived speaks of this host's own guests.
+                    (Some(host), None) if host == self.me => {}
+                    (Some(_), None) => self.touch_for_guest(now),
+                    (Some(_) | None, _) => self.touch(now),
+                }
                 return;
             }
         }
