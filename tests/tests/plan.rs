@@ -491,6 +491,7 @@ fn a_multicast_segment_joins_its_group_and_keeps_the_way_to_it() {
         &multicast,
         &settled(&inputs([blue()])),
         "bridge fdb del 00:00:00:00:00:00 dev vx-blue dst 172.31.0.122 self
+        nft -f -
         bridge fdb append 00:00:00:00:00:00 dev vx-blue dst 239.0.0.10 via eth1 self permanent
         ip addr replace 239.0.0.10/32 dev eth1 proto 79 autojoin
         ip route del local 239.0.0.10 dev eth1 table local",
@@ -501,6 +502,7 @@ fn a_multicast_segment_joins_its_group_and_keeps_the_way_to_it() {
         &settled(&multicast),
         "ip addr del 239.0.0.10/32 dev eth1
         bridge fdb del 00:00:00:00:00:00 dev vx-blue dst 239.0.0.10 via eth1 self
+        nft -f -
         bridge fdb append 00:00:00:00:00:00 dev vx-blue dst 172.31.0.122 self permanent",
     );
     let mut missing = bare();
@@ -716,16 +718,33 @@ fn the_firewall_says_what_the_design_says() {
         "chain ov_raw_in",
         &[
             "type filter hook prerouting priority raw; policy accept;",
-            &format!("{inside} ip daddr @members4 udp dport {{ 4789, 8472 }} drop"),
-            &format!("{inside} ip daddr @members4 tcp dport {{ 7480 }} drop"),
-            &format!("{inside} ip6 daddr @members6 udp dport {{ 4789, 8472 }} drop"),
-            &format!("{inside} ip6 daddr @members6 tcp dport {{ 7480 }} drop"),
-            "udp dport 4789 @th,96,24 10 ip saddr @members4 notrack",
-            "udp dport 4789 @th,96,24 10 ip6 saddr @members6 notrack",
-            "udp dport 8472 @th,96,24 20 ip saddr @members4 notrack",
-            "udp dport 8472 @th,96,24 20 ip6 saddr @members6 notrack",
-            "udp dport 4789 @th,96,24 30 ip saddr @members4 notrack",
-            "udp dport 4789 @th,96,24 30 ip6 saddr @members6 notrack",
+            &format!("iifname != \"eth0\" {inside} jump ov_inside"),
+            "ip daddr 172.31.0.121 udp dport 4789 @th,96,32 & 0xffffff00 == 0x00000a00 notrack",
+            "ip daddr 172.31.0.121 udp dport 8472 @th,96,32 & 0xffffff00 == 0x00001400 notrack",
+            "ip daddr 172.31.0.121 udp dport 4789 @th,96,32 & 0xffffff00 == 0x00001e00 notrack",
+        ],
+    );
+    check(
+        TableName::Inet,
+        "chain ov_inside",
+        &[
+            "ip daddr @members4 udp dport { 4789, 8472 } drop",
+            "ip daddr @members4 tcp dport { 7480 } drop",
+            "ip6 daddr @members6 udp dport { 4789, 8472 } drop",
+            "ip6 daddr @members6 tcp dport { 7480 } drop",
+        ],
+    );
+    check(
+        TableName::Inet,
+        "chain ov_input",
+        &[
+            "type filter hook input priority filter - 5; policy accept;",
+            "iifname != \"eth0\" iifname vmap { \"br-blue\" : jump ov_host_blue, \"gw-blue\" : jump ov_host_blue, \
+             \"br-green\" : jump ov_host_green, \"gw-green\" : jump ov_host_green, \
+             \"br-red\" : jump ov_host_red, \"gw-red\" : jump ov_host_red }",
+            "udp dport 4789 @th,96,32 & 0xffffff00 == 0x00000a00 ip saddr != @members4 drop",
+            "udp dport 8472 @th,96,32 & 0xffffff00 == 0x00001400 ip saddr != @members4 drop",
+            "udp dport 4789 @th,96,32 & 0xffffff00 == 0x00001e00 ip saddr != @members4 drop",
         ],
     );
     let from = "iifname { \"eth0\", \"gw-blue\" } fib daddr type local ip daddr != 192.168.124.1";

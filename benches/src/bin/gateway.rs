@@ -3,6 +3,7 @@
 //! Each round is a fresh laboratory of three hosts; a guest on a standby pings the outside every 10 ms. When the gateway
 //! host dies (cable pulled, agent killed at once), a new guest asks for a lease at that moment and again every 50 ms.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -23,11 +24,19 @@ struct Args {
     /// Hosts die in every round; moves and killed agents are left out.
     #[arg(long)]
     deaths_only: bool,
+    /// Nothing happens for so many seconds but that every core is busy with other work: take-overs are false.
+    #[arg(long, value_name = "SECONDS")]
+    loaded: Option<u64>,
 }
 
 #[allow(clippy::print_stdout)]
 fn main() -> Result<()> {
     let args = Args::parse();
+    if let Some(seconds) = args.loaded {
+        let takeovers = under_load(Duration::from_secs(seconds))?;
+        println!("{takeovers} false take-overs in {seconds} s, two busy loops for each core");
+        return Ok(());
+    }
     let (mut moved, mut killed, mut died, mut leases) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.rounds {
         let world = formed("blue", BLUE)?;
@@ -56,6 +65,30 @@ fn main() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How often the gateway changed while nothing happened but that the cores had no time: each take-over is a term.
+fn under_load(time: Duration) -> Result<u64> {
+    let world = formed("blue", BLUE)?;
+    let term = || -> Result<u64> {
+        let gateways = world.host("hv1").json(&["gateway", "list"])?;
+        gateways[0]["term"].as_u64().context("the gateway has a term")
+    };
+    let before = term()?;
+    let over = AtomicBool::new(false);
+    let cores = std::thread::available_parallelism()?.get();
+    std::thread::scope(|scope| {
+        for _ in 0..cores * 2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        std::thread::sleep(time);
+        over.store(true, Ordering::Relaxed);
+    });
+    Ok(term()? - before)
 }
 
 /// A guest on a host that is not the gateway, with a lease and a way out.

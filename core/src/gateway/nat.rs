@@ -18,7 +18,7 @@
 //! `ov_`, because nft takes some plain words for keywords. Only expressions that kernels without the bridge family's
 //! `meta` and `reject` have are used: bridge ports are known by name, not by their bridge's.
 
-use crate::config::{Mode, PortForward, Protocol, Segment};
+use crate::config::{Mode, PortForward, Protocol, Segment, Transport};
 use crate::desired::{Inputs, SegmentInputs, Table};
 use crate::id::IfName;
 use crate::observed::TableName;
@@ -145,7 +145,11 @@ fn inet(inputs: &Inputs) -> Table {
             "nat hook prerouting priority dstnat",
             each(&|it| port_forwards(it, uplink)),
         ),
-        Chain::base("ov_input", "filter hook input priority filter - 5", input(&segments)),
+        Chain::base(
+            "ov_input",
+            "filter hook input priority filter - 5",
+            input(inputs, &segments),
+        ),
         Chain::base("ov_mangle", "filter hook forward priority mangle", each(&mangle)),
         Chain::base(
             "ov_forward",
@@ -158,6 +162,7 @@ fn inet(inputs: &Inputs) -> Table {
             each(&|it| masquerade(it, uplink)),
         ),
     ];
+    chains.push(Chain::jumped_to("ov_inside".to_owned(), from_inside(inputs, &segments)));
     for it in &segments {
         chains.push(Chain::jumped_to(format!("ov_host_{}", it.segment.name), to_host(it)));
     }
@@ -172,27 +177,34 @@ fn inet(inputs: &Inputs) -> Table {
     render(TableName::Inet, &sets, &chains)
 }
 
-/// A guest behind our own NAT would come from a known VTEP's address: its VXLAN must not reach any, nor its gRPC.
+/// Each outer packet of guests' traffic passes these two chains and `raw_out`, and each expression in them shows in what a
+/// segment carries: most packets end at the first comparison.
 fn raw_in(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
     let inside: Vec<String> = segments.iter().flat_map(|it| inside(&it.segment)).collect();
-    let inside = braces(&inside);
+    let guests = format!("{}iifname {} jump ov_inside", not_underlay(inputs), braces(&inside));
+    let vtep = inputs.host.vtep;
+    let outer = segments.iter().flat_map(|it| {
+        let group = match it.segment.transport {
+            Transport::Unicast => None,
+            Transport::Multicast { group, .. } => Some(group),
+        };
+        let here = group.into_iter().chain([vtep]);
+        here.map(|to| format!("{} daddr {to} {} notrack", family(to), outer_vxlan(&it.segment)))
+    });
+    [guests].into_iter().chain(outer).collect()
+}
+
+/// A guest behind our own NAT would come from a known VTEP's address: its VXLAN must not reach any, nor its gRPC.
+fn from_inside(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
     let vxlan: BTreeSet<u16> = segments.iter().map(|it| it.segment.port).collect();
     let vxlan = braces(vxlan);
     let mut rules = Vec::new();
     for (family, members) in [("ip", "@members4"), ("ip6", "@members6")] {
-        rules.push(format!(
-            "iifname {inside} {family} daddr {members} udp dport {vxlan} drop"
-        ));
+        rules.push(format!("{family} daddr {members} udp dport {vxlan} drop"));
         if !inputs.cluster_ports.is_empty() {
             let grpc = braces(&inputs.cluster_ports);
-            rules.push(format!(
-                "iifname {inside} {family} daddr {members} tcp dport {grpc} drop"
-            ));
+            rules.push(format!("{family} daddr {members} tcp dport {grpc} drop"));
         }
-    }
-    for outer in segments.iter().map(|it| outer_vxlan(&it.segment)) {
-        rules.push(format!("{outer} ip saddr @members4 notrack"));
-        rules.push(format!("{outer} ip6 saddr @members6 notrack"));
     }
     rules
 }
@@ -200,26 +212,27 @@ fn raw_in(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
 /// NAT makes the kernel track every outer source port as a connection of its own.
 fn raw_out(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
     let vtep = inputs.host.vtep;
-    let family = if vtep.is_ipv4() { "ip" } else { "ip6" };
     segments
         .iter()
-        .map(|it| format!("{family} saddr {vtep} {} notrack", outer_vxlan(&it.segment)))
+        .map(|it| format!("{} saddr {vtep} {} notrack", family(vtep), outer_vxlan(&it.segment)))
         .collect()
 }
 
-fn input(segments: &[&SegmentInputs]) -> Vec<String> {
-    let guests = segments.iter().map(|it| {
-        let Segment { name, .. } = &it.segment;
-        format!("iifname {} jump ov_host_{name}", braces(inside(&it.segment)))
+fn input(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
+    let to_host = segments.iter().flat_map(|it| {
+        let name = &it.segment.name;
+        inside(&it.segment).map(|link| format!("{link} : jump ov_host_{name}"))
     });
-    let strangers = segments.iter().flat_map(|it| {
-        let outer = outer_vxlan(&it.segment);
-        [
-            format!("{outer} ip saddr != @members4 drop"),
-            format!("{outer} ip6 saddr != @members6 drop"),
-        ]
-    });
-    guests.chain(strangers).collect()
+    let guests = format!("{}iifname vmap {}", not_underlay(inputs), braces(to_host));
+    // A VXLAN device takes packets of its local address' family only.
+    let (family, members) = match inputs.host.vtep {
+        IpAddr::V4(_) => ("ip", "@members4"),
+        IpAddr::V6(_) => ("ip6", "@members6"),
+    };
+    let strangers = segments
+        .iter()
+        .map(|it| format!("{} {family} saddr != {members} drop", outer_vxlan(&it.segment)));
+    [guests].into_iter().chain(strangers).collect()
 }
 
 /// What guests may send to the host itself.
@@ -426,9 +439,21 @@ fn bridge(inputs: &Inputs) -> Table {
     render(TableName::Bridge, &sets, &[chain])
 }
 
-/// Outer VXLAN for this segment: UDP port, and the VNI in bits 32 to 55 of the VXLAN header behind UDP's 64 bits.
+/// Outer VXLAN for this segment: UDP port, and the VNI in bits 32 to 55 of the VXLAN header behind UDP's 64 bits. It is
+/// read with the reserved byte after it: nft compares four bytes in place, but has to copy three.
 fn outer_vxlan(segment: &Segment) -> String {
-    format!("udp dport {} @th,96,24 {}", segment.port, segment.vni)
+    let vni = segment.vni.number() << 8;
+    format!("udp dport {} @th,96,32 & 0xffffff00 == {vni:#010x}", segment.port)
+}
+
+/// Guests' packets never come in by the underlay: comparing one name spares its packets the look-up of many.
+fn not_underlay(inputs: &Inputs) -> String {
+    let underlay = Some(&inputs.host.underlay).filter(|link| quotable(link));
+    underlay.map_or_else(String::new, |link| format!("iifname != {} ", quoted(link)))
+}
+
+fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "ip" } else { "ip6" }
 }
 
 /// The interfaces that guests' packets come in by.
