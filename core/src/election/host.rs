@@ -217,11 +217,16 @@ impl Host {
 
     /// Looks who is dead, and with each beat begins to collect anew who is watched.
     pub(super) fn judge(&mut self, pass: Pass, now: Instant) {
+        let mut doubted = Vec::new();
         for (host, peer) in &mut self.peers {
             peer.judge(self.kernel_answered.contains(host), self.listening, now);
             if pass == Pass::Beat {
+                doubted.extend(peer.doubted().then_some(*host));
                 peer.watch = Watch::Stranger;
             }
+        }
+        for host in doubted {
+            self.ping(host, now);
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Peer {
     pub(super) probes: Probes,
     /// Agent and kernel are silent.
     life: Life,
+    /// Its kernel left a probe unanswered, and has not always done so.
+    doubt: Doubt,
     /// Why its kernel is to be probed often.
     pub(super) watch: Watch,
     /// When it was last sent a `Ping`.
@@ -42,7 +44,7 @@ pub(super) struct Peer {
 pub(super) enum Watch {
     /// No vote is shared.
     Stranger,
-    /// A fellow voter: once a second.
+    /// A fellow voter: now and then.
     Member,
     /// Something waits for it.
     Closely,
@@ -55,6 +57,13 @@ pub(super) enum Watch {
 enum Life {
     Alive,
     Dead,
+}
+
+/// Whether a fellow voter is looked at more closely for the time being.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    None,
+    Some,
 }
 
 /// Whether a message is news.
@@ -78,6 +87,7 @@ impl Peer {
             held: Vec::new(),
             probes: Probes::default(),
             life: Life::Alive,
+            doubt: Doubt::None,
             watch: Watch::Stranger,
             pinged: None,
             greeted: None,
@@ -175,12 +185,20 @@ impl Peer {
         if answered_ever && silent && self.probes.unanswered(span, now) {
             self.life = Life::Dead;
         }
+        let doubted = answered_ever && self.life == Life::Alive && self.probes.doubtful();
+        self.doubt = if doubted { Doubt::Some } else { Doubt::None };
+    }
+
+    /// Whether it is a voter that left a probe unanswered: its agent is asked, too.
+    pub(super) fn doubted(&self) -> bool {
+        self.watch >= Watch::Member && self.doubt == Doubt::Some
     }
 
     /// When the next probe is due.
     pub(super) fn probe_due(&self, listening: Instant, now: Instant) -> Option<Instant> {
         let every = match self.watch {
             Watch::Stranger => return None,
+            Watch::Member if self.doubted() => timing::PROBE,
             Watch::Member => timing::PROBE_ANYWAY,
             Watch::Closely | Watch::SuspectedHolder => {
                 if self.dead() || self.silence(listening, now) >= timing::SLOW_AFTER {

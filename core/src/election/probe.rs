@@ -73,6 +73,11 @@ impl Probes {
         self.row_from = self.row_from.max(Some(from));
     }
 
+    /// Whether the last probe was unanswered and more of them can tell why: more than twice as many as decide tell no more.
+    pub(super) fn doubtful(&self) -> bool {
+        (1..2 * timing::DEAD_PROBES).contains(&self.run)
+    }
+
     /// Whether a long enough row over `span` is unanswered.
     pub(super) fn unanswered(&self, span: Duration, now: Instant) -> bool {
         self.run >= timing::DEAD_PROBES

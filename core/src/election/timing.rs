@@ -46,8 +46,8 @@ pub const PROBE: Duration = ms(10);
 pub const PROBE_SLOWLY: Duration = ms(100);
 /// See [`PROBE_SLOWLY`].
 pub const SLOW_AFTER: Duration = ms(10_000);
-/// How often each member's kernel is probed in any case.
-pub const PROBE_ANYWAY: Duration = ms(1000);
+/// How often each member's kernel is probed in any case: a dead one is found within a second.
+pub const PROBE_ANYWAY: Duration = ms(500);
 /// So many probes in a row must be unanswered before a kernel is dead ...
 pub const DEAD_PROBES: u32 = 8;
 /// ... and the first of them sent so long ago: the suspected holder's.
@@ -128,6 +128,10 @@ mod tests {
         assert!(
             GAP < DEAD_SILENCE,
             "whoever did not run must know before it calls others dead"
+        );
+        assert!(
+            PROBE_ANYWAY + 2 * BEAT + DEAD_SPAN + DEAD_PROBES * PROBE <= ms(1000),
+            "every voter finds a dead one within a second"
         );
         assert!(2 * BEAT <= GAP, "an event loop that is one beat late has no gap");
     }

@@ -294,6 +294,13 @@ pub(crate) const WEAKER: &[Weaker] = &[
             peer.watch = peer.watch.max(if closely { Watch::Member } else { watch });"#,
     },
     Weaker {
+        id: "E27",
+        rule: "",
+        file: "election/peer.rs",
+        from: "        self.watch >= Watch::Member && self.doubt == Doubt::Some",
+        to: r#"        self.watch >= Watch::Member && self.doubt == Doubt::Some && !crate::mutants::weak("E27")"#,
+    },
+    Weaker {
         id: "E3",
         rule: "hold or lifetime longer than the grant",
         file: "election/group/hold.rs",
