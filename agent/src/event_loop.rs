@@ -192,7 +192,7 @@ impl Agent {
             kernel::Report::Looked(look) => {
                 self.node.set_ports(look.ports.clone());
                 self.node.set_guests(&look.guests, now);
-                let ready = look.compared && look.failures.is_empty();
+                let ready = look.compared && look.settled;
                 self.edge.look = look;
                 self.edge.blind = None;
                 if ready {

@@ -28,7 +28,7 @@ pub enum Error {
     Missing,
     /// The `nft` program could not be run or spoken to.
     #[error("cannot run nft: {0}")]
-    Run(#[source] io::Error),
+    Run(io::Error),
     /// It gave no answer in time and was killed; the kernel took the script whole or not at all.
     #[error("nft gave no answer within {} s and was killed; looking again", PATIENCE.as_secs())]
     Silent,

@@ -24,7 +24,7 @@ use crate::event_loop::{Event, Inboxes, run as run_loop};
 use crate::grpc::control::Service;
 use crate::grpc::{Identity, Inbox, Standing, Transport};
 use crate::journal;
-use crate::netlink::GatewayAddress;
+use crate::netlink::{self, GatewayAddress};
 use crate::sockets::arp::Announcer;
 use crate::state_dir::StateDir;
 use crate::workers::{address, disk, kernel};
@@ -283,11 +283,22 @@ pub fn check(config: HostConfig) -> Result<()> {
         .build()
         .context("cannot start a runtime")?;
     let plan = runtime.block_on(kernel::rehearse(&config))?;
+    let known = StateDir::peek(&config.state_dir).map(|identity| identity.membership);
+    if let Some(Membership::Formed(_)) = known {
+        // What a restart would do here is nothing of the kind, and removing its segments reads like an alarm.
+        warn!(
+            "this host is in a cluster, whose segments count: the plan is what the file alone would make of this host, and a \
+             restart does not follow it; `overlayctl plan` tells what is due here"
+        );
+    }
     for op in &plan.ops {
         print_line(&op.to_string());
     }
     for finding in &plan.findings {
         warn!("{finding}");
+    }
+    for kind in netlink::unknown_kinds(&plan.ops) {
+        warn!("{}", netlink::Error::NoSuchKind(kind));
     }
     Ok(())
 }

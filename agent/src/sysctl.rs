@@ -9,17 +9,18 @@ use crate::netlink::Outlook;
 
 /// A switch that could not be read or written; it stands as before.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {verb} {path}: {source}{hint}", path = .path.display(), hint = self.hint())]
+#[error("cannot {verb} {path}: {cause}{hint}", path = .path.display(), hint = self.hint())]
 pub struct Error {
     verb: &'static str,
     path: PathBuf,
-    source: io::Error,
+    /// Told by the text above: not a source, which would be told twice.
+    cause: io::Error,
 }
 
 impl Error {
     /// Whether another try can help.
     pub fn outlook(&self) -> Outlook {
-        match self.source.kind() {
+        match self.cause.kind() {
             io::ErrorKind::NotFound => Outlook::Retry,
             io::ErrorKind::PermissionDenied => Outlook::Fatal,
             _ => Outlook::Skip,
@@ -27,7 +28,7 @@ impl Error {
     }
 
     fn hint(&self) -> &'static str {
-        match self.source.kind() {
+        match self.cause.kind() {
             io::ErrorKind::NotFound => "; the interface is gone or the kernel lacks the switch; the agent looks again",
             io::ErrorKind::PermissionDenied => "; run overlayd as root or with the capability CAP_NET_ADMIN",
             io::ErrorKind::ReadOnlyFilesystem => "; mount /proc/sys writable for overlayd",
@@ -44,11 +45,11 @@ pub fn read(name: &str) -> Result<Option<String>, Error> {
     let path = path(name);
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text.trim_end().to_owned())),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(Error {
             verb: "read",
             path,
-            source,
+            cause,
         }),
     }
 }
@@ -59,10 +60,10 @@ pub fn read(name: &str) -> Result<Option<String>, Error> {
 /// There is no such switch, or the kernel refuses the value.
 pub fn write(name: &str, value: &str) -> Result<(), Error> {
     let path = path(name);
-    std::fs::write(&path, value).map_err(|source| Error {
+    std::fs::write(&path, value).map_err(|cause| Error {
         verb: "write",
         path,
-        source,
+        cause,
     })
 }
 

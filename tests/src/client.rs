@@ -20,11 +20,19 @@ pub enum Client {
     Dhcpcd,
     /// Of systemd; told to take the MTU, which it does not by default.
     Networkd,
+    /// Of desktops, and of RHEL and its kin; its own client, no other program.
+    NetworkManager,
 }
 
 impl Client {
     /// All of them.
-    pub const ALL: [Client; 4] = [Client::Udhcpc, Client::Dhclient, Client::Dhcpcd, Client::Networkd];
+    pub const ALL: [Client; 5] = [
+        Client::Udhcpc,
+        Client::Dhclient,
+        Client::Dhcpcd,
+        Client::Networkd,
+        Client::NetworkManager,
+    ];
 
     /// The program.
     pub fn program(self) -> &'static str {
@@ -33,6 +41,7 @@ impl Client {
             Client::Dhclient => "dhclient",
             Client::Dhcpcd => "dhcpcd",
             Client::Networkd => "/lib/systemd/systemd-networkd",
+            Client::NetworkManager => "NetworkManager",
         }
     }
 
@@ -43,6 +52,7 @@ impl Client {
             Client::Dhclient => "isc-dhcp-client",
             Client::Dhcpcd => "dhcpcd-base",
             Client::Networkd => "systemd",
+            Client::NetworkManager => "network-manager",
         }
     }
 
@@ -93,12 +103,66 @@ impl Client {
                     folder.display()
                 )
             }
+            Client::NetworkManager => {
+                let files = folder.join("network-manager");
+                network_manager(&files, hostname)?;
+                // It speaks to the world over D-Bus, and does not start without one: a bus of its own.
+                format!(
+                    "mount --bind {0}/etc /etc/NetworkManager
+                     mount --bind {0}/var /var/lib/NetworkManager
+                     # Last: the folder itself is in /run.
+                     mount --bind {0}/run /run
+                     mount -o remount,bind,ro /sys
+                     dbus-daemon --nofork --config-file=/etc/NetworkManager/bus.conf &
+                     until [ -S /run/bus ]; do sleep 0.02; done
+                     export DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/bus
+                     exec NetworkManager --debug",
+                    files.display()
+                )
+            }
         };
         // A host name of its own, too: a client may set it.
         let mut command = guest.command("unshare");
-        command.args(["--uts", "sh", "-ec", &script]);
+        command.arg("--uts");
+        if self == Client::NetworkManager {
+            // Its bus ends with it.
+            command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+        }
+        command.args(["sh", "-ec", &script]);
         Ok(command)
     }
+}
+
+/// The folders that NetworkManager sees as its own, and a bus for it alone.
+fn network_manager(files: &Path, hostname: &str) -> Result<()> {
+    let connections = files.join("etc/system-connections");
+    for folder in [&connections, &files.join("run/NetworkManager"), &files.join("var")] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    write(
+        &files.join("etc/bus.conf"),
+        "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\"
+ \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">
+<busconfig><type>system</type><listen>unix:path=/run/bus</listen><auth>EXTERNAL</auth>
+<policy context=\"default\"><allow send_destination=\"*\"/><allow receive_sender=\"*\"/><allow own=\"*\"/></policy></busconfig>
+",
+    )?;
+    // The machine's resolv.conf is not for it to write; what it would write there is in its /run.
+    write(
+        &files.join("etc/NetworkManager.conf"),
+        "[main]\nplugins=keyfile\ndhcp=internal\ndns=default\nrc-manager=unmanaged\nno-auto-default=*\nauth-polkit=false\n",
+    )?;
+    let connection = connections.join("eth0.nmconnection");
+    write(
+        &connection,
+        &format!(
+            "[connection]\nid=eth0\ntype=ethernet\ninterface-name=eth0\n\
+             [ipv4]\nmethod=auto\ndhcp-hostname={hostname}\n[ipv6]\nmethod=disabled\n"
+        ),
+    )?;
+    // One that others may read could hold a password for all to see: it is not taken.
+    fs::set_permissions(&connection, fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("cannot set the mode of {}", connection.display()))
 }
 
 /// A file of the machine is seen, and changed, as a copy. The namespace's mounts are its own.

@@ -211,7 +211,7 @@ impl Guest {
     fn settled(&self, client: Client) -> Result<Configured> {
         let routed = match client {
             Client::Udhcpc => !self.lease()?["router"].is_empty(),
-            Client::Dhclient | Client::Dhcpcd | Client::Networkd => true,
+            Client::Dhclient | Client::Dhcpcd | Client::Networkd | Client::NetworkManager => true,
         };
         let configured = self.configured()?;
         ensure!(
@@ -231,6 +231,30 @@ impl Guest {
             .with_context(|| format!("{} has had no answer from a DHCP server", self.name))?;
         let pairs = text.lines().filter_map(|line| line.split_once('='));
         Ok(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    }
+
+    /// For how many seconds from now the kernel keeps its address: as long as the lease that its client last got.
+    ///
+    /// # Errors
+    /// It has no address, or one for ever.
+    pub fn lifetime(&self) -> Result<u64> {
+        let link = self.namespace.ip_json("-4 addr show dev eth0")?;
+        let address = link.first().and_then(|link| link["addr_info"].get(0));
+        let address = address.with_context(|| format!("{} has no IPv4 address", self.name))?;
+        let seconds = address["valid_life_time"]
+            .as_u64()
+            .context("an address has a lifetime")?;
+        ensure!(seconds < u64::from(u32::MAX), "{}'s address is for ever", self.name);
+        Ok(seconds)
+    }
+
+    /// What NetworkManager, had it been let, would have written into the machine's `resolv.conf`.
+    ///
+    /// # Errors
+    /// It does not run, or has had no lease.
+    pub fn resolv_conf(&self) -> Result<String> {
+        let file = self.folder.join("network-manager/run/NetworkManager/resolv.conf");
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
     }
 
     /// Has udhcpc renew its lease now; what it was told.

@@ -1,6 +1,8 @@
 //! What the laboratory needs on the machine: Debian packages by name, and the programs under test.
 
 use std::env;
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -47,7 +49,11 @@ pub fn suite() -> Vec<Tool> {
         .iter()
         .copied()
         .chain(clients)
-        .chain([tool("tcpdump", "tcpdump"), tool("/usr/bin/setpriv", "util-linux")])
+        .chain([
+            tool("dbus-daemon", "dbus-daemon"),
+            tool("tcpdump", "tcpdump"),
+            tool("/usr/bin/setpriv", "util-linux"),
+        ])
         .collect()
 }
 
@@ -94,7 +100,22 @@ pub fn install(packages: &[&str]) -> Result<()> {
     apt(&["update", "-q"])?;
     let mut arguments = vec!["install", "-q", "-y", "--no-install-recommends"];
     arguments.extend(packages);
-    apt(&arguments)
+    let mask = Path::new("/etc/systemd/system/NetworkManager.service");
+    if !packages.contains(&Client::NetworkManager.package()) || mask.exists() {
+        return apt(&arguments);
+    }
+    // Its program is wanted, no daemon: started, now or at the next boot, it would take the machine's own network over.
+    fs::create_dir_all("/etc/systemd/system").context("cannot make /etc/systemd/system")?;
+    symlink("/dev/null", mask).with_context(|| format!("cannot make {}", mask.display()))?;
+    let installed = apt(&arguments);
+    fs::remove_file(mask).with_context(|| format!("cannot remove {}", mask.display()))?;
+    installed?;
+    let disabled = Command::new("systemctl")
+        .args(["--quiet", "disable", "NetworkManager.service"])
+        .status()
+        .context("cannot run systemctl")?;
+    ensure!(disabled.success(), "NetworkManager.service could not be disabled");
+    Ok(())
 }
 
 fn apt(arguments: &[&str]) -> Result<()> {
@@ -147,25 +168,47 @@ impl Programs {
         built.clone().map_err(|error| anyhow!(error))
     }
 
+    /// The same programs as they were built last, whatever has become of the sources since: what a laboratory that is up
+    /// runs.
+    ///
+    /// # Errors
+    /// They never were.
+    pub fn as_built() -> Result<Self> {
+        if let Some(ready) = Self::ready()? {
+            return Ok(ready);
+        }
+        let programs = Self::of(&folder()?);
+        ensure!(
+            programs.operator.exists(),
+            "there is no {}: `./lab up` builds it",
+            programs.operator.display()
+        );
+        Ok(programs)
+    }
+
+    /// Those in the folder that the environment names, if it names one.
+    fn ready() -> Result<Option<Self>> {
+        let Some(folder) = env::var_os(READY) else {
+            return Ok(None);
+        };
+        let programs = Self::of(Path::new(&folder));
+        for program in [&programs.agent, &programs.operator] {
+            ensure!(
+                program.exists(),
+                "{READY} is set, but there is no {}",
+                program.display()
+            );
+        }
+        Ok(Some(programs))
+    }
+
     fn build(talk: Stdio) -> Result<Self> {
-        if let Some(folder) = env::var_os(READY) {
-            let programs = Self::of(Path::new(&folder));
-            for program in [&programs.agent, &programs.operator] {
-                ensure!(
-                    program.exists(),
-                    "{READY} is set, but there is no {}",
-                    program.display()
-                );
-            }
-            return Ok(programs);
+        if let Some(ready) = Self::ready()? {
+            return Ok(ready);
         }
-        let own = env::current_exe().context("this program does not know where it is")?;
-        let mut folder = own.parent().context("a program is in a folder")?;
-        if folder.ends_with("deps") {
-            folder = folder.parent().context("`deps` is in a profile's folder")?;
-        }
+        let folder = folder()?;
         let (Some(target), Some(name)) = (folder.parent(), folder.file_name().and_then(|name| name.to_str())) else {
-            bail!("{} is not in cargo's target directory", own.display());
+            bail!("{} is not in cargo's target directory", folder.display());
         };
         let profile = if name == "debug" { "dev" } else { name };
         let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
@@ -178,8 +221,18 @@ impl Programs {
             .status()
             .context("cannot run cargo")?;
         ensure!(status.success(), "cargo could not build overlayd and overlayctl");
-        Ok(Self::of(folder))
+        Ok(Self::of(&folder))
     }
+}
+
+/// Where cargo puts the programs of this one's profile.
+fn folder() -> Result<PathBuf> {
+    let own = env::current_exe().context("this program does not know where it is")?;
+    let mut folder = own.parent().context("a program is in a folder")?;
+    if folder.ends_with("deps") {
+        folder = folder.parent().context("`deps` is in a profile's folder")?;
+    }
+    Ok(folder.to_owned())
 }
 
 #[cfg(test)]

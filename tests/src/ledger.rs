@@ -53,7 +53,7 @@ impl Ledger {
         let folder = Path::new(BASE).join(instance);
         if let Some(entries) = Entries::read(&folder) {
             if entries.stays {
-                bail!("a laboratory is up already: `lab down` takes it down");
+                bail!("a laboratory is up already: `./lab down` takes it down");
             }
             if let Some(owner) = entries.owner.filter(|owner| owner.is_alive()) {
                 bail!("process {} runs this laboratory just now", owner.pid);

@@ -11,7 +11,7 @@ use overlayd_core::plan::Op;
 use super::address::link_by_name;
 use super::connection::Connection;
 use super::encode::{self, Indexes};
-use super::error::{Error, Outlook, Refusal};
+use super::error::{Error, Kind, Outlook, Refusal};
 use crate::{nft, sysctl};
 
 /// What became of a list of ops.
@@ -119,6 +119,28 @@ pub(super) async fn apply(connection: &mut Connection, ops: &[Op]) -> Applied {
     }
 }
 
+/// The kinds of link that these ops make and the kernel does not know: they are made in a network namespace that is gone
+/// afterwards. Nothing is said where there is no right to have one.
+pub(super) fn unknown_kinds(ops: &[Op]) -> Vec<Kind> {
+    let makes: Vec<Op> = ops.iter().filter(|op| made_link(op).is_some()).cloned().collect();
+    let elsewhere = std::thread::spawn(move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).ok()?;
+        let mut connection = Connection::open().ok()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
+        Some(runtime.block_on(apply(&mut connection, &makes)))
+    });
+    let applied = elsewhere.join().ok().flatten().unwrap_or_default();
+    let kinds: BTreeSet<Kind> = applied
+        .failures
+        .iter()
+        .filter_map(|failure| match failure.error {
+            Error::NoSuchKind(kind) => Some(kind),
+            _ => None,
+        })
+        .collect();
+    kinds.into_iter().collect()
+}
+
 impl Run<'_> {
     async fn step(&mut self, at: usize, op: &Op) -> Result<(), Error> {
         match op {
@@ -213,6 +235,9 @@ impl Run<'_> {
     }
 
     fn explain(&mut self, at: usize, refusal: Refusal) -> Error {
+        if let Some(kind) = unknown_kind(&self.ops[at], &refusal) {
+            return Error::NoSuchKind(kind);
+        }
         match made_link(&self.ops[at]) {
             Some(link) if refusal.errno == Errno::EEXIST => match link_by_name(self.connection, link) {
                 Ok(Some(_)) => Error::InTheWay(link.clone()),
@@ -225,6 +250,20 @@ impl Run<'_> {
     fn fail(&mut self, at: usize, error: Error) {
         self.unmade.extend(made_link(&self.ops[at]).cloned());
         self.failed.insert(at, error);
+    }
+}
+
+/// The kind of link that the kernel does not know, if that is what it says.
+fn unknown_kind(op: &Op, refusal: &Refusal) -> Option<Kind> {
+    // rtnl_newlink() in net/core/rtnetlink.c, after request_module("rtnl-link-…") came back without it. The same number
+    // with other words is about something else, an option for instance.
+    let says_so = refusal.errno == Errno::EOPNOTSUPP && refusal.text.as_deref() == Some("Unknown device type");
+    match op {
+        _ if !says_so => None,
+        Op::AddBridge { .. } => Some(Kind::Bridge),
+        Op::AddVxlan { .. } => Some(Kind::Vxlan),
+        Op::AddMacvlan { .. } => Some(Kind::Macvlan),
+        _ => None,
     }
 }
 
@@ -263,4 +302,85 @@ fn is_harmless(op: &Op, refusal: &Refusal) -> bool {
             refusal.errno,
             Errno::ENODEV | Errno::ENOENT | Errno::ESRCH | Errno::EADDRNOTAVAIL
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use overlayd_core::id::{Mac, Vni};
+    use overlayd_core::observed::{Bridge, Df, Macvlan, MacvlanMode, Switch, Vxlan};
+
+    use super::*;
+
+    fn name(text: &str) -> IfName {
+        IfName::new(text).unwrap()
+    }
+
+    fn making_each_kind() -> [(Op, Kind); 3] {
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        [
+            (
+                Op::AddBridge {
+                    link: name("br-blue"),
+                    mac,
+                    bridge: Bridge {
+                        stp: Switch::Off,
+                        forward_delay: 200,
+                        multicast_snooping: Switch::Off,
+                    },
+                },
+                Kind::Bridge,
+            ),
+            (
+                Op::AddVxlan {
+                    link: name("vx-blue"),
+                    mac,
+                    vxlan: Vxlan {
+                        vni: Vni::new(10).ok(),
+                        local: None,
+                        port: 4789,
+                        df: Df::Set,
+                        learning: Switch::On,
+                        lower: None,
+                        group: None,
+                    },
+                },
+                Kind::Vxlan,
+            ),
+            (
+                Op::AddMacvlan {
+                    link: name("gw-blue"),
+                    mac,
+                    macvlan: Macvlan {
+                        lower: name("br-blue"),
+                        mode: MacvlanMode::Bridge,
+                    },
+                },
+                Kind::Macvlan,
+            ),
+        ]
+    }
+
+    fn refusal(errno: Errno, text: &str) -> Refusal {
+        Refusal {
+            errno,
+            text: Some(text.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_kind_that_the_kernel_does_not_know_is_told_from_what_a_kind_does_not_do() {
+        for (op, kind) in making_each_kind() {
+            let lacking = refusal(Errno::EOPNOTSUPP, "Unknown device type");
+            assert_eq!(unknown_kind(&op, &lacking), Some(kind));
+            let option = refusal(Errno::EOPNOTSUPP, "unsupported attribute");
+            assert_eq!(unknown_kind(&op, &option), None);
+            let other = refusal(Errno::EINVAL, "Unknown device type");
+            assert_eq!(unknown_kind(&op, &other), None);
+        }
+        let up = Op::SetUp { link: name("vx-blue") };
+        assert_eq!(
+            unknown_kind(&up, &refusal(Errno::EOPNOTSUPP, "Unknown device type")),
+            None
+        );
+    }
 }

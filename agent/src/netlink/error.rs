@@ -17,6 +17,37 @@ pub enum Outlook {
     Fatal,
 }
 
+/// A kind of link that a kernel may have been built without, or whose module is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `bridge`: no segment without it.
+    Bridge,
+    /// `vxlan`: the segment ends at this host.
+    Vxlan,
+    /// `macvlan`: this host cannot be gateway.
+    Macvlan,
+}
+
+impl Kind {
+    /// The module's name, which is the kind's own.
+    pub fn module(self) -> &'static str {
+        match self {
+            Kind::Bridge => "bridge",
+            Kind::Vxlan => "vxlan",
+            Kind::Macvlan => "macvlan",
+        }
+    }
+
+    /// What a kernel has to be built with.
+    pub fn option(self) -> &'static str {
+        match self {
+            Kind::Bridge => "CONFIG_BRIDGE",
+            Kind::Vxlan => "CONFIG_VXLAN",
+            Kind::Macvlan => "CONFIG_MACVLAN",
+        }
+    }
+}
+
 /// A request that the kernel did not take, with its own words where it gave some.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -80,14 +111,16 @@ impl fmt::Display for Refusal {
 }
 
 /// Why the kernel could not be asked or told something. Whatever the error, the next call starts on a sound socket.
+///
+/// Each is told whole by its own text: none has a source, which `{:#}` would tell a second time.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No netlink socket: nothing works.
     #[error("cannot open a netlink socket: {0}")]
-    Open(#[source] io::Error),
+    Open(io::Error),
     /// Answers were lost; what was asked for may or may not have been done, so look at the kernel again.
     #[error("the kernel's answer was lost ({0}); looking again")]
-    Lost(#[source] io::Error),
+    Lost(io::Error),
     /// The kernel refused; nothing was changed by this request.
     #[error("{0}")]
     Refused(Refusal),
@@ -97,6 +130,14 @@ pub enum Error {
         /// How often it was read.
         tries: u32,
     },
+    /// The kernel knows no links of this kind, and could not load the module; nothing was changed.
+    #[error(
+        "this kernel has no {module}: `modprobe {module}` loads the module, or says why it cannot (missing, or forbidden \
+         in /etc/modprobe.d); without a module, the kernel needs {option}; the agent goes on by itself once it is there",
+        module = .0.module(),
+        option = .0.option()
+    )]
+    NoSuchKind(Kind),
     /// An interface that is needed is not there; nothing was changed.
     #[error("there is no interface {0}; the agent looks again when it appears")]
     NoInterface(IfName),
@@ -106,10 +147,10 @@ pub enum Error {
     )]
     InTheWay(IfName),
     /// A switch under `/proc/sys` could not be read or written; nothing was changed.
-    #[error("{0}")]
+    #[error(transparent)]
     Sysctl(#[from] crate::sysctl::Error),
     /// nftables did not take the script; the old rules stand.
-    #[error("{0}")]
+    #[error(transparent)]
     Nft(#[from] crate::nft::Error),
 }
 
@@ -120,6 +161,8 @@ impl Error {
             Error::Open(_) => Outlook::Fatal,
             Error::Lost(_) | Error::Restless { .. } | Error::NoInterface(_) | Error::InTheWay(_) => Outlook::Retry,
             Error::Refused(refusal) => refusal.outlook(),
+            // Each look tries again, with all others: that is often enough.
+            Error::NoSuchKind(_) => Outlook::Skip,
             Error::Sysctl(error) => error.outlook(),
             Error::Nft(error) => error.outlook(),
         }
@@ -129,6 +172,30 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_told_once() {
+        let lost = Error::Lost(io::Error::other("no buffer"));
+        let missing = Error::from(crate::nft::Error::Missing);
+        for error in [lost, missing] {
+            let text = error.to_string();
+            assert_eq!(format!("{:#}", anyhow::Error::from(error)), text);
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_named_with_its_module_and_its_option() {
+        for (kind, module, option) in [
+            (Kind::Bridge, "modprobe bridge", "CONFIG_BRIDGE"),
+            (Kind::Vxlan, "modprobe vxlan", "CONFIG_VXLAN"),
+            (Kind::Macvlan, "modprobe macvlan", "CONFIG_MACVLAN"),
+        ] {
+            let error = Error::NoSuchKind(kind);
+            let told = error.to_string();
+            assert!(told.contains(module) && told.contains(option), "{told}");
+            assert_eq!(error.outlook(), Outlook::Skip);
+        }
+    }
 
     #[test]
     fn a_kernel_without_vxlan_is_named_with_its_own_words_and_the_mend() {

@@ -29,9 +29,16 @@ use tokio::sync::Mutex;
 use self::connection::Connection;
 pub use address::{Found, GatewayAddress, Renewal};
 pub use apply::{Applied, Failure};
-pub use error::{Error, Outlook, Refusal};
+pub use error::{Error, Kind, Outlook, Refusal};
 pub use facts::Carrier;
 pub use watch::{Guest, News, Sighting, Watch};
+
+/// The kinds of link that these ops make and this kernel does not know, each once; for telling before it is tried in
+/// earnest. They are made in a network namespace of their own, which may have the kernel load their modules. Empty where
+/// this process may not have one.
+pub fn unknown_kinds(ops: &[Op]) -> Vec<Kind> {
+    apply::unknown_kinds(ops)
+}
 
 /// The handle for looking at the kernel and changing it; calls wait for each other.
 ///

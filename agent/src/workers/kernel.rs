@@ -39,6 +39,8 @@ const SETTLE: Duration = Duration::from_millis(3);
 const REST: u32 = 9;
 /// A failed op that may succeed later is tried again after so long.
 const RETRY: Duration = Duration::from_millis(500);
+/// From the start on, so many looks wait for what may succeed by another try; then the host is as it can be.
+const PATIENCE: u32 = 6;
 /// A plan that leaves another plan behind is followed at most so often without a pause.
 const ROUNDS: u32 = 4;
 
@@ -102,6 +104,8 @@ pub struct Look {
     pub findings: Vec<Finding>,
     /// What the kernel refused.
     pub failures: Vec<String>,
+    /// Whether the host is as it should be, as far as it can be: what was refused is not worth waiting for.
+    pub settled: bool,
     /// The guest ports of our bridges.
     pub ports: BTreeMap<IfName, Vec<IfName>>,
     /// The guests that our bridges have heard on them.
@@ -118,7 +122,7 @@ pub fn start(
     report: impl Fn(Report) + Send + 'static,
 ) -> Result<mpsc::UnboundedSender<Order>> {
     let (orders, inbox) = mpsc::unbounded_channel();
-    let netlink = Netlink::open().context("cannot open a netlink socket")?;
+    let netlink = Netlink::open()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -135,6 +139,7 @@ pub fn start(
         told_facts: false,
         replaced: Replaced::open(state_dir.join("sysctls")),
         told: None,
+        tries: 0,
         report,
     };
     std::thread::Builder::new()
@@ -152,6 +157,8 @@ struct Worker<R> {
     told_facts: bool,
     replaced: Replaced,
     told: Option<Look>,
+    /// Looks so far that left something to be tried again.
+    tries: u32,
     report: R,
 }
 
@@ -233,6 +240,7 @@ impl<R: Fn(Report)> Worker<R> {
             return RETRY;
         }
         let mut failures = Vec::new();
+        let mut settled = true;
         let mut again = LOOK_EVERY;
         for _ in 0..ROUNDS {
             let (plan, seen) = match self.plan().await {
@@ -252,7 +260,7 @@ impl<R: Fn(Report)> Worker<R> {
                 continue;
             }
             if plan.ops.is_empty() || !failures.is_empty() {
-                self.tell(&plan, seen, failures);
+                self.tell(&plan, seen, failures, settled);
                 return again;
             }
             for op in &plan.ops {
@@ -264,12 +272,21 @@ impl<R: Fn(Report)> Worker<R> {
                 info!(ops = applied.done, "plan applied");
             }
             for failure in &applied.failures {
-                error!("{failure}");
-                failures.push(failure.to_string());
+                let text = failure.to_string();
+                // It is tried again and again; said once is enough.
+                if self.told.as_ref().is_none_or(|told| !told.failures.contains(&text)) {
+                    error!("{text}");
+                }
+                failures.push(text);
             }
             match applied.outlook() {
-                Some(Outlook::Retry) => again = RETRY,
-                Some(Outlook::Skip | Outlook::Fatal) | None => {}
+                Some(Outlook::Retry) => {
+                    again = RETRY;
+                    self.tries = self.tries.saturating_add(1);
+                    settled = self.tries >= PATIENCE;
+                }
+                Some(Outlook::Fatal) => settled = false,
+                Some(Outlook::Skip) | None => {}
             }
         }
         RETRY
@@ -296,13 +313,14 @@ impl<R: Fn(Report)> Worker<R> {
         Ok((plan::diff(&desired, &seen), seen))
     }
 
-    fn tell(&mut self, plan: &Plan, seen: Host, failures: Vec<String>) {
+    fn tell(&mut self, plan: &Plan, seen: Host, failures: Vec<String>, settled: bool) {
         let ports = ports(&seen);
         let look = Look {
             compared: self.desired.is_some(),
             due: plan.ops.len(),
             findings: plan.findings.clone(),
             failures,
+            settled,
             guests: guests(seen, &ports),
             ports,
         };
@@ -455,13 +473,14 @@ pub async fn clean(config: &HostConfig, guests: Guests) -> Result<Removed> {
 /// A worker for one errand, on the caller's runtime.
 fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
     Ok(Worker {
-        netlink: Netlink::open().context("cannot open a netlink socket")?,
+        netlink: Netlink::open()?,
         config: config.clone(),
         desired: None,
         facts: None,
         told_facts: false,
         replaced: Replaced::open(config.state_dir.join("sysctls")),
         told: None,
+        tries: 0,
         report: |_| {},
     })
 }

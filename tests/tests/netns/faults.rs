@@ -1,9 +1,10 @@
 //! What is wrong with a host is said where, what and what to do; and nothing is half done.
 
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use overlayd_tests::wait::{until, wait_for};
+use overlayd_tests::wait::{throughout, until, wait_for};
 use overlayd_tests::world::{BLUE, Underlay, tell};
 use overlayd_tests::{Host, Plan};
 use serde_json::json;
@@ -139,6 +140,44 @@ fn without_cap_net_admin_it_says_so() {
             .output()?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains("ERROR") && stderr.contains("CAP_NET_ADMIN"), "{stderr}");
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn what_the_kernel_refuses_is_said_once_and_keeps_nobody_waiting_until_it_is_mended() {
+    tell(&ONE, |world| {
+        let hv1 = world.host("hv1");
+        // The kernel takes no second VXLAN with other flags on a port.
+        hv1.namespace()
+            .ip_batch("link add foreign type vxlan dstport 4789 external gpe\nlink set foreign up\n")?;
+        let socket = hv1.folder().join("notify");
+        let manager = UnixDatagram::bind(&socket)?;
+        manager.set_read_timeout(Some(SOON))?;
+        hv1.configure(&json!({ "segments": [
+            { "name": "blue", "vni": 10, "ipv4": { "subnet": "192.168.124.0/24" } }
+        ] }))?;
+        hv1.launch_agent_by(&["env", &format!("NOTIFY_SOCKET={}", socket.display())])?;
+        let mut told = [0; 512];
+        let length = manager.recv(&mut told).context("it does not say that it is ready")?;
+        assert!(String::from_utf8_lossy(&told[..length]).contains("READY=1"));
+        assert!(hv1.link("br-blue").is_some(), "all else is there");
+
+        let refusal = "another VXLAN device uses the port";
+        until("status tells it", SOON, || {
+            let problems = hv1.json(&["status"])?["problems"].to_string();
+            Ok(problems.contains(refusal))
+        })?;
+        throughout("it is logged once", Duration::from_secs(4), || {
+            assert_eq!(hv1.log().matches(refusal).count(), 1, "{}", hv1.log());
+            Ok(())
+        })?;
+        hv1.namespace().ip("link del foreign")?;
+        until("nothing is due any more", SOON, || Ok(hv1.plan()?.is_empty()))?;
+        until("and nothing is wrong", SOON, || {
+            Ok(!hv1.json(&["status"])?["problems"].to_string().contains(refusal))
+        })?;
         Ok(())
     });
 }

@@ -89,7 +89,9 @@ fn check_client(client: Client) {
             until("it uses the MTU that it was told", SOON, || match client {
                 // It keeps the interface's and gives the routes the smaller one.
                 Client::Dhcpcd => Ok(guest.namespace().ip("route show default")?.contains("mtu 1450")),
-                Client::Udhcpc | Client::Dhclient | Client::Networkd => Ok(guest.configured()?.mtu == 1450),
+                Client::Udhcpc | Client::Dhclient | Client::Networkd | Client::NetworkManager => {
+                    Ok(guest.configured()?.mtu == 1450)
+                }
             })?;
             guest.ping(SERVER)?;
         }
@@ -113,6 +115,50 @@ fn dhcpcd_gets_a_lease_on_every_host() {
 #[ignore = "makes network namespaces: needs root"]
 fn systemd_networkd_gets_a_lease_on_every_host() {
     check_client(Client::Networkd);
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn networkmanager_gets_a_lease_on_every_host() {
+    check_client(Client::NetworkManager);
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn networkmanager_takes_the_dns_renews_by_itself_and_goes_on_after_a_failover() {
+    tell(&Plan::default(), |world| {
+        world.form()?;
+        let lease = 20;
+        world.apply(
+            "hv1",
+            &BLUE.replace("dhcp: {", &format!("dhcp: {{ lease_time: {lease}s,")),
+        )?;
+        let gateway = world.gateway("blue", SOON)?;
+        let standby = world.hosts().iter().find(|host| host.name() != gateway);
+        let guest = world.guest(standby.context("there are three")?.name(), "br-blue")?;
+        let had = guest.dhcp_by(Client::NetworkManager)?;
+        until("it has the name server", SOON, || {
+            let said = guest.resolv_conf()?;
+            Ok(said.contains("nameserver 203.0.113.1") && said.contains("search blue.internal"))
+        })?;
+        // Half of the lease goes by, then the other half begins anew: without an answer it would run out.
+        let renews = |when: &str| {
+            let half = Duration::from_secs(lease);
+            until(&format!("it waits {when}"), half, || {
+                Ok(guest.lifetime()? <= lease / 2 + 1)
+            })?;
+            until(&format!("it renews {when}"), SOON, || {
+                Ok(guest.lifetime()? > lease / 2 + 2)
+            })?;
+            assert_eq!(guest.configured()?, had, "{when}");
+            guest.ping(SERVER)
+        };
+        renews("at the gateway that gave it")?;
+        world.switch.unplug(&gateway)?;
+        world.host(&gateway).kill_agent();
+        until("it moved", SOON, || Ok(world.gateway("blue", SOON)? != gateway))?;
+        renews("at the one that took over")
+    });
 }
 
 #[test]

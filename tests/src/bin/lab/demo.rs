@@ -43,9 +43,9 @@ pub(crate) fn run(keep: bool) -> ExitCode {
             story.fail(&error, &report);
             if let Some(world) = world.filter(|_| keep) {
                 match world.leave_up() {
-                    Ok(()) => {
-                        super::println("The laboratory is still up: `lab shell hv1` goes in, `lab down` takes it down.")
-                    }
+                    Ok(()) => super::println(
+                        "The laboratory is still up: `./lab shell hv1` goes in, `./lab down` takes it down.",
+                    ),
                     Err(error) => super::eprintln(&format!("error: {error:#}")),
                 }
             }

@@ -22,11 +22,11 @@ use overlayd_tests::story::Story;
     max_term_width = 100,
     after_help = "\
 Examples:
-  lab demo                               the whole story, told and taken down
-  lab up                                 three hosts with a guest each, to play in
-  lab shell hv1                          a shell on a host; overlayctl and overlayd are at hand
-  lab shell guest2 -- ping 203.0.113.1   one command
-  lab down"
+  ./lab demo                               the whole story, told and taken down
+  ./lab up                                 three hosts with a guest each, to play in
+  ./lab shell hv1                          a shell on a host; overlayctl and overlayd are at hand
+  ./lab shell guest2 -- ping 203.0.113.1   one command
+  ./lab down"
 )]
 struct Arguments {
     #[command(subcommand)]

@@ -59,10 +59,10 @@ pub(crate) fn up(up: &Up) -> Result<()> {
     world.leave_up()?;
     story.end("It is up.");
     super::println(
-        "\nlab status                    what every host says\n\
-         lab shell hv1                 a shell on a host: try overlayctl status, ip -d link, nft list ruleset\n\
-         lab shell guest1 -- ping 203.0.113.1\n\
-         lab down                      takes it down",
+        "\n./lab status                  what every host says\n\
+         ./lab shell hv1               a shell on a host: try overlayctl status, ip -d link, nft list ruleset\n\
+         ./lab shell guest1 -- ping 203.0.113.1\n\
+         ./lab down                    takes it down",
     );
     Ok(())
 }
@@ -75,7 +75,7 @@ pub(crate) fn none_is_up() -> Result<()> {
     let folder = Path::new(BASE).join(INSTANCE);
     ensure!(
         !Entries::read(&folder).is_some_and(|entries| entries.stays),
-        "a laboratory is up already\nhint: `lab shell hv1` goes in, `lab down` takes it down"
+        "a laboratory is up already\nhint: `./lab shell hv1` goes in, `./lab down` takes it down"
     );
     Ok(())
 }
@@ -109,7 +109,7 @@ fn furnish(world: &World, up: &Up, story: &mut Story) -> Result<Vec<Guest>> {
 /// What every host says.
 pub(crate) fn status() -> Result<()> {
     let (folder, hosts) = hosts()?;
-    let programs = Programs::built()?;
+    let programs = Programs::as_built()?;
     for host in hosts {
         super::println(&format!("=== {host}"));
         let socket = folder.join(&host).join("control.sock");
@@ -123,7 +123,7 @@ pub(crate) fn status() -> Result<()> {
 /// The folder of the laboratory that is up, and its hosts.
 fn hosts() -> Result<(PathBuf, Vec<String>)> {
     let folder = Path::new(BASE).join(INSTANCE);
-    let entries = Entries::read(&folder).context("no laboratory is up: `lab up` builds one")?;
+    let entries = Entries::read(&folder).context("no laboratory is up: `./lab up` builds one")?;
     let places = entries
         .namespaces
         .iter()
@@ -159,7 +159,7 @@ fn enter(place: &str, command: &[String]) -> Result<std::io::Error> {
         "no {place} here; there are {}",
         places.join(", ")
     );
-    let programs = Programs::built()?;
+    let programs = Programs::as_built()?;
     let bin = programs
         .agent
         .parent()
