@@ -38,6 +38,14 @@ pub(crate) const ALL: &[Story] = &[
         about: "a keeper is given what it extended after its owner had ended it",
         tell: a_keeper_is_given_what_it_extended,
     },
+    Story {
+        about: "both founders are removed, and two joiners that never heard of each other are left",
+        tell: two_joiners_that_never_met_are_left,
+    },
+    Story {
+        about: "each of two joiners takes part by the word of a founder that is removed at the other",
+        tell: two_joiners_take_part_by_different_words,
+    },
 ];
 
 /// Hosts on a network without faults that all take part, and a pool that begins with 10.0.0.10; what `hold` picks does
@@ -89,6 +97,11 @@ impl World {
     fn extends(&mut self, guest: usize, server: usize, address: IpAddr) {
         self.request(guest, server, address, Basis::Having);
         self.wait(500);
+    }
+
+    fn leaves(&mut self, host: usize) {
+        self.hosts[host].leaving = true;
+        self.with(host, |machine, now| machine.leave(now));
     }
 
     fn end(self) -> Result<(), Violation> {
@@ -196,10 +209,44 @@ fn a_keeper_is_given_what_it_extended() -> Result<(), Violation> {
     world.extends(guest, 1, address);
     world.wait(13_000);
     world.hold = Some(|message| matches!(message, Message::Put { .. }));
-    world.hosts[0].leaving = true;
-    world.with(0, |machine, now| machine.leave(now));
+    world.leaves(0);
     world.heal();
     world.wait(2_000);
     world.asks(other, 1, 4);
+    world.end()
+}
+
+/// Two founders that do not hear each other, and a joiner with each; the founders die.
+fn two_joiners_of_founders_that_die() -> World {
+    let mut world = calm(2, 10, None);
+    let [first, second] = [world.host(), world.host()];
+    world.cut(&[1, second], true);
+    world.wait(4_000);
+    world.join(first, 0);
+    world.join(second, 1);
+    world.wait(4_000);
+    for founder in [0, 1] {
+        world.destroy(founder);
+    }
+    world.heal();
+    world.wait(4_000);
+    world
+}
+
+fn two_joiners_that_never_met_are_left() -> Result<(), Violation> {
+    let mut world = two_joiners_of_founders_that_die();
+    for (gone, at) in [(0, 2), (1, 2), (0, 3), (1, 3)] {
+        world.remove(gone, at);
+    }
+    world.wait(10_000);
+    world.end()
+}
+
+fn two_joiners_take_part_by_different_words() -> Result<(), Violation> {
+    let mut world = two_joiners_of_founders_that_die();
+    for (gone, at) in [(1, 2), (0, 3), (0, 2), (1, 3)] {
+        world.remove(gone, at);
+    }
+    world.wait(10_000);
     world.end()
 }

@@ -269,8 +269,10 @@ pub(crate) const WEAKER: &[Weaker] = &[
         id: "M31",
         rule: "a joiner takes part before every member knows it",
         file: "gateway/lease/host.rs",
-        from: r#"if all && self.membership.introduced == Introduced::ByMember {"#,
-        to: r#"if (all || crate::mutants::weak("M31")) && self.membership.introduced == Introduced::ByMember {"#,
+        from: r#"if all && vouched && self.membership.introduced == Introduced::ByMember {"#,
+        to: r#"let all = all || crate::mutants::weak("M31");
+        let vouched = vouched || crate::mutants::weak("M36");
+        if all && vouched && self.membership.introduced == Introduced::ByMember {"#,
     },
     Weaker {
         id: "M32",
@@ -303,6 +305,14 @@ pub(crate) const WEAKER: &[Weaker] = &[
                 self.update(host, range, |_, state| state.rest = super::record::Rest::Awake);
             }
             self.rest(range, now);"#,
+    },
+    Weaker {
+        id: "M36",
+        rule: "a joiner takes part though nobody is left that took part and acknowledged it",
+        file: "gateway/lease/host.rs",
+        from: r#"            if said.part == Part::Taking && self.membership.introduced == Introduced::Not {"#,
+        to: r#"            let introduces = said.part == Part::Taking || crate::mutants::weak("M36");
+            if introduces && self.membership.introduced == Introduced::Not {"#,
     },
     Weaker {
         id: "M34",
