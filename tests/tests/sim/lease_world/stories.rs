@@ -46,6 +46,10 @@ pub(crate) const ALL: &[Story] = &[
         about: "each of two joiners takes part by the word of a founder that is removed at the other",
         tell: two_joiners_take_part_by_different_words,
     },
+    Story {
+        about: "a host that leaves gives what it owns to one that dies before it hears of it",
+        tell: a_leaver_gives_to_the_dead,
+    },
 ];
 
 /// Hosts on a network without faults that all take part, and a pool that begins with 10.0.0.10; what `hold` picks does
@@ -106,6 +110,15 @@ impl World {
 
     fn end(self) -> Result<(), Violation> {
         self.violation.map_or(Ok(()), Err)
+    }
+
+    /// The guests are gone: after that time nothing is bound any more.
+    fn end_with_all_free(mut self, millis: u64) -> Result<(), Violation> {
+        self.wait(millis);
+        if self.violation.is_none() {
+            self.check_end();
+        }
+        self.end()
     }
 }
 
@@ -249,4 +262,19 @@ fn two_joiners_take_part_by_different_words() -> Result<(), Violation> {
     }
     world.wait(10_000);
     world.end()
+}
+
+fn a_leaver_gives_to_the_dead() -> Result<(), Violation> {
+    let mut world = calm(4, 10, Some(|message| matches!(message, Message::Give { .. })));
+    let guest = world.guest(2);
+    let address = world.gets(guest, 0);
+    world.leaves(0);
+    world.wait(2_000);
+    world.destroy(1);
+    world.wait(4_000);
+    world.hold = None;
+    world.remove(1, 2);
+    world.wait(10_000);
+    world.extends(guest, 3, address);
+    world.end_with_all_free(120_000)
 }

@@ -1,4 +1,4 @@
-//! The weaker rules of the leases, M1 to M36 (`docs/protocol.md`, B5).
+//! The weaker rules of the leases, M1 to M37 (`docs/protocol.md`, B5).
 
 use super::Weaker;
 
@@ -323,5 +323,15 @@ pub(crate) const WEAKER: &[Weaker] = &[
             return timing::relied(self.lease_time());
         }
         timing::relied(record.lease_time.max(self.configured.longest))"#,
+    },
+    Weaker {
+        id: "M37",
+        rule: "a leaver goes although a host that was removed had not taken what it gave",
+        file: "gateway/lease/share.rs",
+        from: r#"                || state.transfer == Transfer::HandingOver
+        });"#,
+        to: r#"                || state.transfer == Transfer::HandingOver
+                    && (!crate::mutants::weak("M37") || state.owner.is_some_and(|owner| !host.is_removed(owner)))
+        });"#,
     },
 ];
