@@ -72,6 +72,15 @@ pub(crate) const WEAKER: &[Weaker] = &[
         to: r#"live.relied_until = Some(if crate::mutants::weak("M8") { now } else { now + full });"#,
     },
     Weaker {
+        id: "M9",
+        rule: "a range is taken because somebody names its owner",
+        file: "gateway/lease/heir.rs",
+        from: r#"            if owner == me {
+                return;"#,
+        to: r#"            if owner == me && !crate::mutants::weak("M9") {
+                return;"#,
+    },
+    Weaker {
         id: "M10",
         rule: "inheritance without one member's report",
         file: "gateway/lease/heir.rs",
@@ -241,6 +250,24 @@ pub(crate) const WEAKER: &[Weaker] = &[
         to: r#"if ballot.removed != *host.removed() && !crate::mutants::weak("M25") {"#,
     },
     Weaker {
+        id: "M26",
+        rule: "neither a stored `Put` counts as promise, nor what is known of owner and record",
+        file: "gateway/lease/keeper.rs",
+        from: r#"            state.promised = state.promised.max(epoch);"#,
+        to: r#"            if !crate::mutants::weak("M26") && !crate::mutants::weak("M26: promise") {
+                state.promised = state.promised.max(epoch);
+            }"#,
+    },
+    Weaker {
+        id: "M26",
+        rule: "",
+        file: "gateway/lease/heir.rs",
+        from: r#"            epoch < state.promised || epoch <= state.epoch || epoch <= state.record.version.epoch"#,
+        to: r#"            let ignored = crate::mutants::weak("M26") || crate::mutants::weak("M26: known");
+            epoch < state.promised
+                || !ignored && (epoch <= state.epoch || epoch <= state.record.version.epoch)"#,
+    },
+    Weaker {
         id: "M27",
         rule: "a `Put` below the promise is accepted",
         file: "gateway/lease/keeper.rs",
@@ -264,6 +291,31 @@ pub(crate) const WEAKER: &[Weaker] = &[
             host: me,"#,
         to: r#"            number: highest + 1,
             host: if crate::mutants::weak("M29") { HostId(0) } else { me },"#,
+    },
+    Weaker {
+        id: "M30",
+        rule: "a hand-over's epoch is not above the giver's promise, and who is refused for one takes no higher epoch",
+        file: "gateway/lease/transfer.rs",
+        from: r#"            let highest = chunk.iter().map(|&range| self.fresh_epoch(host.me, range)).max();"#,
+        to: r#"            let highest = chunk.iter().map(|&range| self.fresh_epoch(host.me, range)).max();
+            let highest = highest.map(|mut epoch| {
+                if crate::mutants::weak("M30") || crate::mutants::weak("M30: giver") {
+                    let known = |state: &AddressState| state.epoch.number.max(state.record.version.epoch.number);
+                    let states = chunk.iter().flat_map(|&range| self.state.within(range));
+                    epoch.number = 1 + states.map(|(_, state)| known(state)).max().unwrap_or(0);
+                }
+                epoch
+            });"#,
+    },
+    Weaker {
+        id: "M30",
+        rule: "",
+        file: "gateway/lease/owner.rs",
+        from: r#"            PutRefusal::Promised if promised > state.epoch => self"#,
+        to: r#"            PutRefusal::Promised
+                if promised > state.epoch
+                    && !crate::mutants::weak("M30")
+                    && !crate::mutants::weak("M30: refused") => self"#,
     },
     Weaker {
         id: "M31",
