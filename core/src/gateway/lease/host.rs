@@ -1,8 +1,8 @@
 //! This host among the others: members, the removed, and whether it takes part.
 //!
 //! ```text
-//!            join                 every member known has acknowledged,
-//!  (nothing) ────► Joining ─────────── one of them takes part ──────────► Taking ── leave ──► Leaving ──► removed
+//!            join        every member left has acknowledged, one of them
+//!  (nothing) ────► Joining ── takes part and knows all the removed ─────► Taking ── leave ──► Leaving ──► removed
 //!      └──────────────────────────── form ────────────────────────────────►┘
 //!                        any of them ── disk lost, or removed by others ──► Lost
 //! ```
@@ -24,6 +24,8 @@ use super::view::{Reach, Roster};
 #[derive(Debug, Default)]
 struct Peer {
     part: Option<Part>,
+    /// Whether it ever said that it takes part: one that leaves may never have.
+    took_part: bool,
     members: BTreeSet<HostId>,
     removed: BTreeSet<HostId>,
     generations: BTreeMap<SegmentId, u64>,
@@ -257,9 +259,19 @@ impl Host {
         before != Some(reach)
     }
 
+    /// Every member that is left has acknowledged this host, and one of them takes part and knows all the removed.
+    ///
+    /// The removed may have admitted others that this host never heard of. Whoever knew that they were removed when it
+    /// acknowledged this host has nothing to fear from them; a word of the removed themselves is not enough.
     fn consider_part(&mut self) {
         let all = self.others().all(|host| self.membership.acknowledged.contains(&host));
-        if all && self.membership.introduced == Introduced::ByMember {
+        let vouches = |host: HostId| {
+            let peer = self.peers.get(&host);
+            self.membership.acknowledged.contains(&host)
+                && peer.is_some_and(|peer| peer.took_part && self.membership.removed.is_subset(&peer.removed))
+        };
+        let vouched = self.others().any(vouches);
+        if all && vouched && self.membership.introduced == Introduced::ByMember {
             self.membership.introduced = Introduced::Fully;
         }
     }
@@ -277,19 +289,20 @@ impl Host {
         if said.heard > self.disk.sequence() {
             self.lose();
         }
+        let before = self.membership.clone();
         let peer = self.peers.entry(from).or_default();
         peer.sequence = peer.sequence.max(said.sequence);
         news.parts_changed = peer.part != Some(said.part);
         peer.part = Some(said.part);
+        peer.took_part = said.part == Part::Taking || peer.took_part && said.part == Part::Leaving;
         for told in &said.generations {
             let known = peer.generations.entry(told.segment).or_default();
             *known = told.generation.max(*known);
         }
         peer.removed.extend(&said.removed);
         peer.members.clone_from(&said.members);
-        news.removed = self.learn_removed(&said.removed, now);
 
-        let before = self.membership.clone();
+        // Its members first: with the removed out of the way, one of them may be all that this host still waits for.
         self.membership
             .members
             .extend(said.members.iter().filter(|&&host| !before.removed.contains(&host)));
@@ -300,6 +313,7 @@ impl Host {
                 self.membership.introduced = Introduced::ByMember;
             }
         }
+        news.removed = self.learn_removed(&said.removed, now);
         self.consider_part();
         if self.membership != before {
             news.parts_changed = true;

@@ -148,11 +148,12 @@ impl Segment {
         }
     }
 
-    /// Whether nothing is left here that a leaver must hand on.
+    /// Whether nothing is left here that a leaver must hand on. What it gave to a host that was removed before it took
+    /// it is still here: nobody else knows of it, so this host inherits it, or hears of an heir.
     pub(super) fn is_handed_over(&self, host: &Host) -> bool {
         let owns = self.state.iter().any(|(_, state)| {
             state.owner == Some(host.me) && state.transfer == Transfer::Settled
-                || state.transfer == Transfer::HandingOver && state.owner.is_some_and(|owner| !host.is_removed(owner))
+                || state.transfer == Transfer::HandingOver
         });
         !owns && self.kept(host) == 0
     }

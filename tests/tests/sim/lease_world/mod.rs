@@ -402,6 +402,7 @@ impl World {
             Effect::Left => {
                 self.note(format_args!("host {host} has left"));
                 self.coverage.count("leaves");
+                self.nothing_is_left_behind(host);
                 self.hosts[host].status = Status::Left;
             }
         }

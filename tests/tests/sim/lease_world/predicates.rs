@@ -28,6 +28,28 @@ impl World {
         }
     }
 
+    /// Called when a host has left: while there is anybody to take it, what it owned has been taken.
+    pub(super) fn nothing_is_left_behind(&mut self, host: usize) {
+        let machine = &self.hosts[host].machine;
+        let roster = machine.roster();
+        let others = roster
+            .members
+            .iter()
+            .any(|other| *other != self.hosts[host].id && !roster.removed.contains(other));
+        let left = (10..=30).map(Self::address).find(|&address| {
+            let state = machine.state(self.segment, address);
+            state.transfer == Transfer::HandingOver
+                || state.owner == Some(self.hosts[host].id) && state.transfer == Transfer::Settled
+        });
+        if let Some(address) = left.filter(|_| others) {
+            let state = machine.state(self.segment, address);
+            self.broken(
+                "what a host owned is taken before it has left",
+                format!("host {host} left with {address}: {state:?}"),
+            );
+        }
+    }
+
     /// What must hold at all times.
     pub(crate) fn check(&mut self) {
         self.every_lease_survives_a_disk();

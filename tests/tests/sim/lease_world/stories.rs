@@ -38,7 +38,37 @@ pub(crate) const ALL: &[Story] = &[
         about: "a keeper is given what it extended after its owner had ended it",
         tell: a_keeper_is_given_what_it_extended,
     },
+    Story {
+        about: "an heir hears that it is the owner before the giver's word arrives",
+        tell: an_heir_hears_that_it_is_the_owner,
+    },
+    Story {
+        about: "both founders are removed, and two joiners that never heard of each other are left",
+        tell: two_joiners_that_never_met_are_left,
+    },
+    Story {
+        about: "each of two joiners takes part by the word of a founder that is removed at the other",
+        tell: two_joiners_take_part_by_different_words,
+    },
+    Story {
+        about: "a host that leaves gives what it owns to one that dies before it hears of it",
+        tell: a_leaver_gives_to_the_dead,
+    },
+    LOWER_BALLOT,
+    GIVER_BELOW_ITS_PROMISE,
 ];
+
+/// What a keeper has promised, and what it knows, both keep an heir from owning below a dead owner's epoch.
+pub(crate) const LOWER_BALLOT: Story = Story {
+    about: "an heir that knows little asks a keeper that has stored a record of a later owner",
+    tell: an_heir_asks_with_a_lower_ballot,
+};
+
+/// An epoch above the giver's promise, and one above what an owner is refused for, both let the taker's records be stored.
+pub(crate) const GIVER_BELOW_ITS_PROMISE: Story = Story {
+    about: "an owner that has promised an heir a much higher epoch gives its addresses away",
+    tell: a_giver_has_promised_a_higher_epoch,
+};
 
 /// Hosts on a network without faults that all take part, and a pool that begins with 10.0.0.10; what `hold` picks does
 /// not arrive.
@@ -91,8 +121,22 @@ impl World {
         self.wait(500);
     }
 
+    fn leaves(&mut self, host: usize) {
+        self.hosts[host].leaving = true;
+        self.with(host, |machine, now| machine.leave(now));
+    }
+
     fn end(self) -> Result<(), Violation> {
         self.violation.map_or(Ok(()), Err)
+    }
+
+    /// The guests are gone: after that time nothing is bound any more.
+    fn end_with_all_free(mut self, millis: u64) -> Result<(), Violation> {
+        self.wait(millis);
+        if self.violation.is_none() {
+            self.check_end();
+        }
+        self.end()
     }
 }
 
@@ -196,10 +240,136 @@ fn a_keeper_is_given_what_it_extended() -> Result<(), Violation> {
     world.extends(guest, 1, address);
     world.wait(13_000);
     world.hold = Some(|message| matches!(message, Message::Put { .. }));
-    world.hosts[0].leaving = true;
-    world.with(0, |machine, now| machine.leave(now));
+    world.leaves(0);
     world.heal();
     world.wait(2_000);
     world.asks(other, 1, 4);
     world.end()
+}
+
+fn an_heir_hears_that_it_is_the_owner() -> Result<(), Violation> {
+    let mut world = calm(4, 10, None);
+    let [guest, other] = [3, 2].map(|home| world.guest(home));
+    // The heir to be does not hear that host 0 has gone, and host 1 owns its address.
+    world.cut(&[2], true);
+    world.leaves(0);
+    world.wait(4_000);
+    world.gets(guest, 1);
+    world.hold = Some(|message| matches!(message, Message::Give { .. } | Message::Birth { .. }));
+    world.heal();
+    world.wait(750);
+    world.leaves(1);
+    world.wait(4_000);
+    if !world
+        .held_back
+        .iter()
+        .any(|(_, to, message)| *to == 2 && matches!(message, Message::Give { .. }))
+    {
+        world.broken(BEGINS, "nothing is given to host 2".to_owned());
+    }
+    world.asks(other, 2, 5);
+    world.hold = None;
+    world.wait(12_000);
+    world.asks(other, 2, 2);
+    world.end_with_all_free(90_000)
+}
+
+/// Two founders that do not hear each other, and a joiner with each; the founders die.
+fn two_joiners_of_founders_that_die() -> World {
+    let mut world = calm(2, 10, None);
+    let [first, second] = [world.host(), world.host()];
+    world.cut(&[1, second], true);
+    world.wait(4_000);
+    world.join(first, 0);
+    world.join(second, 1);
+    world.wait(4_000);
+    for founder in [0, 1] {
+        world.destroy(founder);
+    }
+    world.heal();
+    world.wait(4_000);
+    world
+}
+
+fn two_joiners_that_never_met_are_left() -> Result<(), Violation> {
+    let mut world = two_joiners_of_founders_that_die();
+    for (gone, at) in [(0, 2), (1, 2), (0, 3), (1, 3)] {
+        world.remove(gone, at);
+    }
+    world.wait(10_000);
+    world.end()
+}
+
+fn two_joiners_take_part_by_different_words() -> Result<(), Violation> {
+    let mut world = two_joiners_of_founders_that_die();
+    for (gone, at) in [(1, 2), (0, 3), (0, 2), (1, 3)] {
+        world.remove(gone, at);
+    }
+    world.wait(10_000);
+    world.end()
+}
+
+fn a_leaver_gives_to_the_dead() -> Result<(), Violation> {
+    let mut world = calm(4, 10, Some(|message| matches!(message, Message::Give { .. })));
+    let guest = world.guest(2);
+    let address = world.gets(guest, 0);
+    world.leaves(0);
+    world.wait(2_000);
+    world.destroy(1);
+    world.wait(4_000);
+    world.hold = None;
+    world.remove(1, 2);
+    world.wait(10_000);
+    world.extends(guest, 3, address);
+    world.end_with_all_free(120_000)
+}
+
+fn an_heir_asks_with_a_lower_ballot() -> Result<(), Violation> {
+    let mut world = calm(5, 10, None);
+    let guest = world.guest(4);
+    // The heir to be knows only the first of three owners.
+    world.cut(&[2], true);
+    for leaver in [0, 1] {
+        world.leaves(leaver);
+        world.wait(5_000);
+    }
+    world.gets(guest, 3);
+    world.destroy(3);
+    world.hold = Some(|message| matches!(message, Message::Birth { .. }));
+    world.remove(3, 2);
+    world.heal();
+    // Behind the heir comes the keeper, which knows the last owner.
+    world.wait(12_000);
+    world.hold = None;
+    world.end_with_all_free(120_000)
+}
+
+fn a_giver_has_promised_a_higher_epoch() -> Result<(), Violation> {
+    let mut world = calm(4, 10, None);
+    let guest = world.guest(3);
+    world.cut(&[2], true);
+    world.leaves(0);
+    world.wait(5_000);
+    // Host 2 takes the address for an orphan, and asks host 1, which owns it, again and again; host 3 does not hear it.
+    world.hold = Some(|message| matches!(message, Message::Birth { .. }));
+    world.heal();
+    world.cut.extend([(2, 3), (3, 2)]);
+    world.wait(5_000);
+    for _ in 0..3 {
+        let pending = world.hosts[2].disk.pending();
+        world.crash(2, pending);
+        world.restart(2);
+        world.wait(5_000);
+    }
+    world.heal();
+    world.wait(3_000);
+    let state = world.hosts[1].machine.state(world.segment, World::address(10));
+    if state.promised.number < state.epoch.number + 2 {
+        world.broken(BEGINS, format!("host 1 has promised nothing: {state:?}"));
+    }
+    world.leaves(1);
+    world.hold = None;
+    world.wait(5_000);
+    world.asks(guest, 2, 5);
+    world.end_with_all_free(120_000)
 }

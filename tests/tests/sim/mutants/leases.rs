@@ -1,4 +1,4 @@
-//! The weaker rules of the leases, M1 to M36 (`docs/protocol.md`, B5).
+//! The weaker rules of the leases, M1 to M37 (`docs/protocol.md`, B5).
 
 use super::Weaker;
 
@@ -70,6 +70,15 @@ pub(crate) const WEAKER: &[Weaker] = &[
         file: "gateway/lease/transfer.rs",
         from: r#"live.relied_until = Some(now + full);"#,
         to: r#"live.relied_until = Some(if crate::mutants::weak("M8") { now } else { now + full });"#,
+    },
+    Weaker {
+        id: "M9",
+        rule: "a range is taken because somebody names its owner",
+        file: "gateway/lease/heir.rs",
+        from: r#"            if owner == me {
+                return;"#,
+        to: r#"            if owner == me && !crate::mutants::weak("M9") {
+                return;"#,
     },
     Weaker {
         id: "M10",
@@ -241,6 +250,24 @@ pub(crate) const WEAKER: &[Weaker] = &[
         to: r#"if ballot.removed != *host.removed() && !crate::mutants::weak("M25") {"#,
     },
     Weaker {
+        id: "M26",
+        rule: "neither a stored `Put` counts as promise, nor what is known of owner and record",
+        file: "gateway/lease/keeper.rs",
+        from: r#"            state.promised = state.promised.max(epoch);"#,
+        to: r#"            if !crate::mutants::weak("M26") && !crate::mutants::weak("M26: promise") {
+                state.promised = state.promised.max(epoch);
+            }"#,
+    },
+    Weaker {
+        id: "M26",
+        rule: "",
+        file: "gateway/lease/heir.rs",
+        from: r#"            epoch < state.promised || epoch <= state.epoch || epoch <= state.record.version.epoch"#,
+        to: r#"            let ignored = crate::mutants::weak("M26") || crate::mutants::weak("M26: known");
+            epoch < state.promised
+                || !ignored && (epoch <= state.epoch || epoch <= state.record.version.epoch)"#,
+    },
+    Weaker {
         id: "M27",
         rule: "a `Put` below the promise is accepted",
         file: "gateway/lease/keeper.rs",
@@ -266,11 +293,38 @@ pub(crate) const WEAKER: &[Weaker] = &[
             host: if crate::mutants::weak("M29") { HostId(0) } else { me },"#,
     },
     Weaker {
+        id: "M30",
+        rule: "a hand-over's epoch is not above the giver's promise, and who is refused for one takes no higher epoch",
+        file: "gateway/lease/transfer.rs",
+        from: r#"            let highest = chunk.iter().map(|&range| self.fresh_epoch(host.me, range)).max();"#,
+        to: r#"            let highest = chunk.iter().map(|&range| self.fresh_epoch(host.me, range)).max();
+            let highest = highest.map(|mut epoch| {
+                if crate::mutants::weak("M30") || crate::mutants::weak("M30: giver") {
+                    let known = |state: &AddressState| state.epoch.number.max(state.record.version.epoch.number);
+                    let states = chunk.iter().flat_map(|&range| self.state.within(range));
+                    epoch.number = 1 + states.map(|(_, state)| known(state)).max().unwrap_or(0);
+                }
+                epoch
+            });"#,
+    },
+    Weaker {
+        id: "M30",
+        rule: "",
+        file: "gateway/lease/owner.rs",
+        from: r#"            PutRefusal::Promised if promised > state.epoch => self"#,
+        to: r#"            PutRefusal::Promised
+                if promised > state.epoch
+                    && !crate::mutants::weak("M30")
+                    && !crate::mutants::weak("M30: refused") => self"#,
+    },
+    Weaker {
         id: "M31",
         rule: "a joiner takes part before every member knows it",
         file: "gateway/lease/host.rs",
-        from: r#"if all && self.membership.introduced == Introduced::ByMember {"#,
-        to: r#"if (all || crate::mutants::weak("M31")) && self.membership.introduced == Introduced::ByMember {"#,
+        from: r#"if all && vouched && self.membership.introduced == Introduced::ByMember {"#,
+        to: r#"let all = all || crate::mutants::weak("M31");
+        let vouched = vouched || crate::mutants::weak("M36");
+        if all && vouched && self.membership.introduced == Introduced::ByMember {"#,
     },
     Weaker {
         id: "M32",
@@ -305,6 +359,14 @@ pub(crate) const WEAKER: &[Weaker] = &[
             self.rest(range, now);"#,
     },
     Weaker {
+        id: "M36",
+        rule: "a joiner takes part though nobody is left that took part and acknowledged it",
+        file: "gateway/lease/host.rs",
+        from: r#"            if said.part == Part::Taking && self.membership.introduced == Introduced::Not {"#,
+        to: r#"            let introduces = said.part == Part::Taking || crate::mutants::weak("M36");
+            if introduces && self.membership.introduced == Introduced::Not {"#,
+    },
+    Weaker {
         id: "M34",
         rule: "`lease_time` is not in the record",
         file: "gateway/lease/segment.rs",
@@ -313,5 +375,15 @@ pub(crate) const WEAKER: &[Weaker] = &[
             return timing::relied(self.lease_time());
         }
         timing::relied(record.lease_time.max(self.configured.longest))"#,
+    },
+    Weaker {
+        id: "M37",
+        rule: "a leaver goes although a host that was removed had not taken what it gave",
+        file: "gateway/lease/share.rs",
+        from: r#"                || state.transfer == Transfer::HandingOver
+        });"#,
+        to: r#"                || state.transfer == Transfer::HandingOver
+                    && (!crate::mutants::weak("M37") || state.owner.is_some_and(|owner| !host.is_removed(owner)))
+        });"#,
     },
 ];

@@ -126,6 +126,30 @@ fn all_are_caught(prefix: char) {
 }
 
 #[test]
+fn rules_that_cover_each_other_are_missed_only_together() {
+    use lease_world::stories::{GIVER_BELOW_ITS_PROMISE, LOWER_BALLOT};
+    for (story, whole, halves) in [
+        (LOWER_BALLOT, "M26", ["M26: promise", "M26: known"]),
+        (GIVER_BELOW_ITS_PROMISE, "M30", ["M30: giver", "M30: refused"]),
+    ] {
+        let told = weakened(whole, story.tell).err().map(|violation| violation.predicate);
+        assert!(
+            told.is_some_and(|predicate| predicate != lease_world::stories::BEGINS),
+            "{whole} in the story {:?}: {told:?}",
+            story.about
+        );
+        for half in halves {
+            if let Err(violation) = weakened(half, story.tell) {
+                panic!(
+                    "{half}: the story {:?} violates \"{}\": {}",
+                    story.about, violation.predicate, violation.detail
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn the_copy_without_a_weakness_passes_what_catches_the_weak_ones() {
     for seed in 1..=50 {
         let (copy, core) = (
