@@ -29,7 +29,7 @@ pub enum JournalRecord {
     Segment {
         /// Which.
         segment: SegmentId,
-        /// The newest generation known here; zero forgets the segment.
+        /// The newest generation known here, zero before any is; zero with no lease time forgets the segment.
         generation: u64,
         /// The longest lease time of any generation known here.
         longest: Duration,

@@ -32,8 +32,12 @@ impl Leases {
                         .or_insert_with(|| Segment::new(segment, now))
                         .recover(me, range, state);
                 }
+                // A joiner may hear of addresses and lease times before it hears of the pool: nothing of that is forgotten.
                 JournalRecord::Segment {
-                    segment, generation: 0, ..
+                    segment,
+                    generation: 0,
+                    longest: Duration::ZERO,
+                    agreed: Duration::ZERO,
                 } => {
                     segments.remove(&segment);
                 }

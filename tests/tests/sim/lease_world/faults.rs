@@ -1,5 +1,7 @@
 //! What goes wrong, and what operators do.
 
+use std::net::IpAddr;
+
 use super::core;
 use super::host::{Clock, Host, Status};
 use super::{What, World};
@@ -197,6 +199,15 @@ impl World {
         }
     }
 
+    /// Whether an address has an owner of which nobody knows that a host reaches.
+    fn is_owned_unheard(&self, at: usize, address: IpAddr) -> bool {
+        let there = |host: &&Host| matches!(host.status, Status::Running | Status::Down);
+        let owner = |host: &Host| host.disk.state.get(&address).and_then(|state| state.owner);
+        let owned = self.hosts.iter().filter(there).any(|host| owner(host) == Some(host.id));
+        let heard = (0..self.hosts.len()).any(|host| self.connected(at, host) && owner(&self.hosts[host]).is_some());
+        owned && !heard
+    }
+
     /// A new generation is applied where the newest is known.
     fn change_pool(&mut self) {
         let newest = self.pool.as_ref().map_or(0, |pool| pool.generation);
@@ -205,15 +216,16 @@ impl World {
         };
         let Some(at) = self.any(knows) else { return };
         self.coverage.count("generations");
-        // To add addresses while a member is out of reach is the operator's fault (docs/protocol.md, B6).
-        let there = |host: &Host| matches!(host.status, Status::Running | Status::Down);
-        let whole = (0..self.hosts.len()).all(|host| !there(&self.hosts[host]) || self.connected(at, host));
-        let dice = if whole {
-            self.chance.below(4)
-        } else {
+        // Addresses that were added where this host did not hear of it (docs/protocol.md, B4).
+        let unheard = (10..=30)
+            .map(Self::address)
+            .any(|address| self.is_owned_unheard(at, address));
+        let dice = if unheard {
             self.chance.pick(&[0, 2])
+        } else {
+            self.chance.below(4)
         };
-        self.adding = whole;
+        self.adding = matches!(dice, 1 | 3);
         let time = Duration::from_millis(self.chance.between(8_000, 30_000) / self.pace);
         let narrow = self.last;
         let wide = self.chance.per_mille(500);

@@ -54,6 +54,10 @@ pub(crate) const ALL: &[Story] = &[
         about: "a host that leaves gives what it owns to one that dies before it hears of it",
         tell: a_leaver_gives_to_the_dead,
     },
+    Story {
+        about: "a joiner restarts that heard who owns what before it heard of any pool",
+        tell: a_joiner_restarts_that_heard_of_owners_first,
+    },
     LOWER_BALLOT,
     GIVER_BELOW_ITS_PROMISE,
 ];
@@ -372,4 +376,26 @@ fn a_giver_has_promised_a_higher_epoch() -> Result<(), Violation> {
     world.wait(5_000);
     world.asks(guest, 2, 5);
     world.end_with_all_free(120_000)
+}
+
+fn a_joiner_restarts_that_heard_of_owners_first() -> Result<(), Violation> {
+    let mut world = calm(2, 15, None);
+    let joiner = world.host();
+    // What the world takes for known it does not tell.
+    world.hosts[joiner].pool = world.pool.clone();
+    world.join(joiner, 0);
+    world.wait(2_000);
+    world.apply(0, |pool| pool.ranges = vec![World::range(10, 11)]);
+    world.hosts[joiner].pool = None;
+    let pending = world.hosts[joiner].disk.pending();
+    world.crash(joiner, pending);
+    world.restart(joiner);
+    world.wait(3_000);
+    // On its own it adds what another owns, as it had heard before.
+    world.cut(&[joiner], true);
+    world.wait(4_000);
+    world.apply(joiner, |pool| pool.ranges = vec![World::range(10, 15)]);
+    world.wait(4_000);
+    world.heal();
+    world.end_with_all_free(20_000)
 }

@@ -1,4 +1,4 @@
-//! The weaker rules of the leases, M1 to M37 (`docs/protocol.md`, B5).
+//! The weaker rules of the leases, M1 to M38 (`docs/protocol.md`, B5).
 
 use super::Weaker;
 
@@ -385,5 +385,16 @@ pub(crate) const WEAKER: &[Weaker] = &[
         to: r#"                || state.transfer == Transfer::HandingOver
                     && (!crate::mutants::weak("M37") || state.owner.is_some_and(|owner| !host.is_removed(owner)))
         });"#,
+    },
+    Weaker {
+        id: "M38",
+        rule: "a restart forgets what a joiner heard before it heard of the pool",
+        file: "gateway/lease/start.rs",
+        from: r#"                    longest: Duration::ZERO,
+                    agreed: Duration::ZERO,
+                } => {"#,
+        to: r#"                    longest,
+                    agreed,
+                } if crate::mutants::weak("M38") || (longest, agreed) == (Duration::ZERO, Duration::ZERO) => {"#,
     },
 ];
