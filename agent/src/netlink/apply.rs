@@ -133,10 +133,7 @@ pub(super) fn unknown_kinds(ops: &[Op]) -> Vec<Kind> {
     let kinds: BTreeSet<Kind> = applied
         .failures
         .iter()
-        .filter_map(|failure| match failure.error {
-            Error::NoSuchKind(kind) => Some(kind),
-            _ => None,
-        })
+        .filter_map(|failure| failure.error.lacks())
         .collect();
     kinds.into_iter().collect()
 }

@@ -155,6 +155,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// The kind of link that the kernel lacks, if that is what went wrong.
+    pub fn lacks(&self) -> Option<Kind> {
+        let Error::NoSuchKind(kind) = self else { return None };
+        Some(*kind)
+    }
+
     /// Whether another try can help.
     pub fn outlook(&self) -> Outlook {
         match self {

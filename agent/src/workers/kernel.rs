@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use crate::netlink::{Carrier, Netlink, Outlook, Watch};
+use crate::netlink::{Carrier, Kind, Netlink, Outlook, Watch};
 use crate::{journal, sysctl};
 
 /// What no event tells (a changed nftables table) is found after so long at the latest.
@@ -140,6 +140,7 @@ pub fn start(
         replaced: Replaced::open(state_dir.join("sysctls")),
         told: None,
         tries: 0,
+        lacks: BTreeSet::new(),
         report,
     };
     std::thread::Builder::new()
@@ -159,6 +160,8 @@ struct Worker<R> {
     told: Option<Look>,
     /// Looks so far that left something to be tried again.
     tries: u32,
+    /// What the kernel turned out to lack.
+    lacks: BTreeSet<Kind>,
     report: R,
 }
 
@@ -268,6 +271,11 @@ impl<R: Fn(Report)> Worker<R> {
             }
             let applied = self.netlink.apply(&plan.ops).await;
             self.replaced.remember(&applied.replaced);
+            self.lacks = applied
+                .failures
+                .iter()
+                .filter_map(|failure| failure.error.lacks())
+                .collect();
             if applied.done > 0 {
                 info!(ops = applied.done, "plan applied");
             }
@@ -357,7 +365,8 @@ impl<R: Fn(Report)> Worker<R> {
         };
         let uplink = host.gateway.uplink.clone().or_else(|| route.clone());
         let works = match (&uplink, &route) {
-            (Some(uplink), Some(_)) => self.netlink.carrier(uplink).await? == Carrier::Up,
+            // A host that cannot connect its segments is the last that should be their gateway: as one without a way out.
+            (Some(uplink), Some(_)) if self.lacks.is_empty() => self.netlink.carrier(uplink).await? == Carrier::Up,
             _ => false,
         };
         let Some(underlay_mtu) = self.underlay_mtu(vtep, &underlay).await? else {
@@ -481,6 +490,7 @@ fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
         replaced: Replaced::open(config.state_dir.join("sysctls")),
         told: None,
         tries: 0,
+        lacks: BTreeSet::new(),
         report: |_| {},
     })
 }
