@@ -17,18 +17,19 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use overlayd_core::config::{CLUSTER_PORT, HostConfig};
 use overlayd_core::desired::{self, BridgeNetfilter, Desired, Inputs};
-use overlayd_core::election::Uplink;
 use overlayd_core::id::{IfName, Mac};
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::Facts;
 use overlayd_core::observed::{Host, LinkKind, Sysctl};
 use overlayd_core::plan::{self, Finding, Op, Plan};
+use overlayd_core::uplink::{self, Carrier, Health, NextHop, Route};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use crate::netlink::{Carrier, Netlink, Outlook, Watch};
-use crate::{journal, sysctl};
+use crate::netlink::{Asker, Netlink, Outlook, Watch};
+use crate::sockets::next_hop::Line;
+use crate::{clock, journal, sysctl};
 
 /// What no event tells (a changed nftables table) is found after so long at the latest.
 const LOOK_EVERY: Duration = Duration::from_millis(1500);
@@ -135,6 +136,7 @@ pub fn start(
         told_facts: false,
         replaced: Replaced::open(state_dir.join("sysctls")),
         told: None,
+        way_out: WayOut::default(),
         report,
     };
     std::thread::Builder::new()
@@ -152,7 +154,16 @@ struct Worker<R> {
     told_facts: bool,
     replaced: Replaced,
     told: Option<Look>,
+    way_out: WayOut,
     report: R,
+}
+
+/// The next hop that is asked, and how.
+#[derive(Default)]
+struct WayOut {
+    watch: uplink::Watch,
+    asker: Option<Asker>,
+    line: Option<Line>,
 }
 
 impl<R: Fn(Report)> Worker<R> {
@@ -169,6 +180,16 @@ impl<R: Fn(Report)> Worker<R> {
                     }
                     None => return,
                 },
+                answer = self.way_out.answer() => {
+                    if self.way_out.heard(answer) == News::Some {
+                        look_at = Instant::now();
+                    }
+                }
+                () = self.way_out.due() => {
+                    if self.way_out.ask() == News::Some {
+                        look_at = Instant::now();
+                    }
+                }
                 () = sleep_until(look_at) => {
                     let begun = Instant::now();
                     look_at = begun + self.look(&mut inbox).await;
@@ -324,20 +345,28 @@ impl<R: Fn(Report)> Worker<R> {
         Ok(())
     }
 
-    async fn facts(&self) -> Result<Option<Facts>> {
-        let route = self.netlink.default_route().await?;
+    async fn facts(&mut self) -> Result<Option<Facts>> {
+        let routes = self.netlink.default_routes().await?;
+        let route = routes.first().map(|route| route.link.clone());
         let host = &self.config.host;
+        let uplink = host.gateway.uplink.clone().or_else(|| route.clone());
+        let hop = routes
+            .iter()
+            .find(|route| Some(&route.link) == uplink.as_ref())
+            .and_then(|route| Some((route.link.clone(), route.via?)))
+            .map(|(link, address)| NextHop { link, address });
+        self.way_out.asker = match &hop {
+            Some(hop) => self.netlink.asker(hop).await?,
+            None => None,
+        };
+        self.way_out.watch.set(hop.filter(|_| self.way_out.asker.is_some()));
+        let uplink_health = self.uplink_health(uplink.as_ref(), route.as_ref()).await?;
         let Some(underlay) = host.underlay.clone().or_else(|| route.clone()) else {
             return Ok(None);
         };
         let found = self.netlink.first_global_address(&underlay).await?;
         let Some(vtep) = host.address.filter(|_| found.is_some()).or(found) else {
             return Ok(None);
-        };
-        let uplink = host.gateway.uplink.clone().or_else(|| route.clone());
-        let works = match (&uplink, &route) {
-            (Some(uplink), Some(_)) => self.netlink.carrier(uplink).await? == Carrier::Up,
-            _ => false,
         };
         let Some(underlay_mtu) = self.underlay_mtu(vtep, &underlay).await? else {
             return Ok(None);
@@ -353,10 +382,22 @@ impl<R: Fn(Report)> Worker<R> {
             underlay,
             underlay_mtu,
             uplink,
-            uplink_works: if works { Uplink::Works } else { Uplink::Down },
+            uplink_health,
             resolvers: resolvers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
             bridge_netfilter: bridge_netfilter(),
         }))
+    }
+
+    async fn uplink_health(&self, uplink: Option<&IfName>, route: Option<&IfName>) -> Result<Health> {
+        let carrier = match uplink {
+            Some(uplink) => self.netlink.carrier(uplink).await?,
+            None => Carrier::Down,
+        };
+        let route = match route {
+            Some(_) => Route::There,
+            None => Route::Missing,
+        };
+        Ok(uplink::health(uplink, route, carrier, &self.way_out.watch))
     }
 
     /// The least of the routes to all peers, and of the underlay itself where there are none.
@@ -411,6 +452,73 @@ impl<R: Fn(Report)> Worker<R> {
     }
 }
 
+/// Whether the word on the next hop is another one now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    Some,
+    None,
+}
+
+impl WayOut {
+    /// When the next hop is to be asked, or has been silent for long enough.
+    async fn due(&self) {
+        match self.watch.poll_timeout() {
+            Some(at) => tokio::time::sleep(at.since(clock::now())).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn answer(&self) -> std::io::Result<Mac> {
+        match &self.line {
+            Some(line) => line.answer().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn heard(&mut self, answer: std::io::Result<Mac>) -> News {
+        let before = self.watch.silent().is_some();
+        let ours = |line: &Line| Some(line.of()) == self.watch.hop();
+        match answer {
+            Ok(from) if self.line.as_ref().is_some_and(ours) => self.watch.handle_answer(from),
+            Ok(_) => {}
+            // The interface went down or away: the next question opens the line anew.
+            Err(_) => self.line = None,
+        }
+        self.news(before)
+    }
+
+    fn ask(&mut self) -> News {
+        let before = self.watch.silent().is_some();
+        // An answer may lie ready already while this thread was at work: that is one.
+        if let Some(from) = self.line.as_ref().and_then(Line::answered) {
+            return self.heard(Ok(from));
+        }
+        if let Some(question) = self.watch.handle_timeout(clock::now()) {
+            if self.line.as_ref().is_none_or(|line| *line.of() != question.of) {
+                self.line = Line::open(question.of.clone())
+                    .inspect_err(|problem| debug!(%problem, "the next hop cannot be asked"))
+                    .ok();
+            }
+            let asked = match (&self.line, self.asker) {
+                (Some(line), Some(asker)) => line.ask(&question, asker).is_ok(),
+                (None, _) | (_, None) => false,
+            };
+            if !asked {
+                self.watch.handle_unsent();
+            }
+        }
+        self.news(before)
+    }
+
+    fn news(&self, was_silent: bool) -> News {
+        if self.watch.silent().is_some() == was_silent {
+            News::None
+        } else {
+            News::Some
+        }
+    }
+}
+
 /// What would be due on this host were it formed alone with the segments of its file; nothing is changed.
 ///
 /// # Errors
@@ -459,6 +567,7 @@ fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
         told_facts: false,
         replaced: Replaced::open(config.state_dir.join("sysctls")),
         told: None,
+        way_out: WayOut::default(),
         report: |_| {},
     })
 }

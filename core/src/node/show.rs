@@ -13,6 +13,7 @@ use crate::id::{HostId, Mac, SegmentName, Term, Vni};
 use crate::mtu::OverlayMtu;
 use crate::peers::{PeerState, Who};
 use crate::time::{Duration, Instant};
+use crate::uplink::Health;
 
 /// A line of `peer list`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,7 +257,14 @@ impl Node {
                 None => none("no host is known to serve it".to_owned()),
             });
         };
-        let reason = formed.election.reason(group).to_owned();
+        let mut reason = formed.election.reason(group).to_owned();
+        let holder = formed.election.holder(group).map(|(host, _)| host);
+        if let Some(trouble) = holder
+            .filter(|_| leads_out(segment))
+            .and_then(|host| self.uplink_trouble(host))
+        {
+            reason = format!("{reason}; {trouble}");
+        }
         Some(match role {
             Role::Holder { term } => GatewayLine {
                 host: Some(formed.name_of(self.me)),
@@ -273,6 +281,21 @@ impl Node {
             },
             Role::Follower { holder: None } | Role::Claimant { .. } => none(reason),
         })
+    }
+
+    /// What is wrong with a host's way out.
+    fn uplink_trouble(&self, host: HostId) -> Option<String> {
+        if host == self.me {
+            let health = self.facts.as_ref().map(|facts| &facts.uplink_health);
+            return health
+                .filter(|health| **health != Health::Works)
+                .map(ToString::to_string);
+        }
+        let known = self.formed.as_ref()?.gossip.host(host)?;
+        match known.uplink {
+            gossip::Uplink::Works => None,
+            gossip::Uplink::Fails => Some(format!("the uplink of {} does not work", known.name)),
+        }
     }
 
     /// All leases that this host knows of, by segment and address.
@@ -458,4 +481,13 @@ impl Node {
     pub fn host_record(&self, id: HostId) -> Option<&gossip::Host> {
         self.formed.as_ref()?.gossip.host(id)
     }
+}
+
+/// Whether the gateway of a segment needs an uplink.
+fn leads_out(segment: &Segment) -> bool {
+    let outside = match segment.mode {
+        Mode::Nat | Mode::Routed => true,
+        Mode::Isolated | Mode::Bridged(_) => false,
+    };
+    outside && segment.ipv4.is_some()
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use overlayd_core::config::{self, HostConfig, Segment};
 use overlayd_core::desired::{BridgeNetfilter, Inputs};
-use overlayd_core::election::{AddressEvent, Outcome, Uplink};
+use overlayd_core::election::{AddressEvent, Outcome};
 use overlayd_core::gateway::lease::{JournalRecord, Recovered};
 use overlayd_core::gossip::Record;
 use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
@@ -16,6 +16,7 @@ use overlayd_core::node::{
 };
 use overlayd_core::peers::PeerState;
 use overlayd_core::time::{Duration, Instant};
+use overlayd_core::uplink::Health;
 
 const LATENCY: Duration = Duration::from_millis(1);
 
@@ -35,6 +36,8 @@ struct Host {
     name: String,
     vtep: Ipv4Addr,
     mtu: u32,
+    uplink: Health,
+    bridge_netfilter: BridgeNetfilter,
     config: HostConfig,
     node: Option<Node>,
     /// Whether its kernel answers and forwards.
@@ -119,6 +122,8 @@ impl World {
             name: name.to_owned(),
             vtep: Ipv4Addr::new(172, 31, 0, 11 + u8::try_from(at).unwrap()),
             mtu: 1500,
+            uplink: Health::Works,
+            bridge_netfilter: BridgeNetfilter::SwitchOff,
             config: config.unwrap(),
             node: None,
             kernel: true,
@@ -258,6 +263,33 @@ impl World {
 
     pub(crate) fn set_underlay_mtu(&mut self, host: usize, mtu: u32) {
         self.hosts[host].mtu = mtu;
+        let (now, facts) = (self.now, self.facts(host));
+        self.node_mut(host).set_facts(Some(facts), now);
+        self.carry(host);
+    }
+
+    /// Its disk refuses a write.
+    pub(crate) fn lose_journal(&mut self, host: usize) {
+        let now = self.now;
+        self.node_mut(host).lost_disk(now);
+        self.carry(host);
+    }
+
+    pub(crate) fn undrain(&mut self, host: usize) {
+        let now = self.now;
+        self.node_mut(host).undrain(now).unwrap();
+        self.carry(host);
+    }
+
+    pub(crate) fn set_bridge_netfilter(&mut self, host: usize, it: BridgeNetfilter) {
+        self.hosts[host].bridge_netfilter = it;
+        let (now, facts) = (self.now, self.facts(host));
+        self.node_mut(host).set_facts(Some(facts), now);
+        self.carry(host);
+    }
+
+    pub(crate) fn set_uplink(&mut self, host: usize, uplink: Health) {
+        self.hosts[host].uplink = uplink;
         let (now, facts) = (self.now, self.facts(host));
         self.node_mut(host).set_facts(Some(facts), now);
         self.carry(host);
@@ -449,9 +481,9 @@ impl World {
             underlay: IfName::new("eth0").unwrap(),
             underlay_mtu: UnderlayMtu::new(it.mtu),
             uplink: Some(IfName::new("eth0").unwrap()),
-            uplink_works: Uplink::Works,
+            uplink_health: it.uplink.clone(),
             resolvers: Vec::new(),
-            bridge_netfilter: BridgeNetfilter::SwitchOff,
+            bridge_netfilter: it.bridge_netfilter,
         }
     }
 

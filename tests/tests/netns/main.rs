@@ -13,3 +13,4 @@ mod netlink;
 mod outage;
 mod peers;
 mod underlay;
+mod uplink;

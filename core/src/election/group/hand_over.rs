@@ -134,7 +134,7 @@ impl Group {
         let candidacy = host.host(host.me).map_or(Candidacy::Never, |own| own.candidacy);
         match candidacy {
             Candidacy::Candidate => {
-                if host.uplink() == Uplink::Works {
+                if !host.uplink_lost(now) {
                     return;
                 }
                 let steady = |other: HostId| {
