@@ -638,11 +638,21 @@ fn resolvers(text: &str) -> Vec<Ipv4Addr> {
 /// Docker and Kubernetes pass bridged frames through the IP firewall on purpose; their bridges give them away.
 fn bridge_netfilter() -> BridgeNetfilter {
     let others = ["docker0", "cni0", "kube-bridge", "cilium_host", "flannel.1", "weave"];
-    let theirs = others.iter().any(|name| nix::net::if_::if_nametoindex(*name).is_ok());
-    if theirs {
-        BridgeNetfilter::LeaveAlone
+    if !others.iter().any(|name| nix::net::if_::if_nametoindex(*name).is_ok()) {
+        return BridgeNetfilter::SwitchOff;
+    }
+    let calls = [
+        Sysctl::BridgeNetfilter4,
+        Sysctl::BridgeNetfilter6,
+        Sysctl::BridgeNetfilterArp,
+    ];
+    // Where the module is not loaded there are no such sysctls, and nothing is on.
+    let on =
+        |call: &Sysctl| sysctl::read(&call.path()).is_ok_and(|value| value.is_some_and(|value| value.trim() != "0"));
+    if calls.iter().any(on) {
+        BridgeNetfilter::LeftOn
     } else {
-        BridgeNetfilter::SwitchOff
+        BridgeNetfilter::LeftOff
     }
 }
 

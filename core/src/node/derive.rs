@@ -199,7 +199,7 @@ impl Formed {
                 link: config.host.gateway.uplink.clone(),
             },
             resolvers: Vec::new(),
-            bridge_netfilter: BridgeNetfilter::LeaveAlone,
+            bridge_netfilter: BridgeNetfilter::LeftOff,
         })
     }
 

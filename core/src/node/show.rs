@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::effect::Facts;
 use super::{Membership, Node, group_of};
 use crate::config::{Mode, Segment};
+use crate::desired::BridgeNetfilter;
 use crate::election::Role;
 use crate::gateway::lease::{LeaseInfo, PoolLine as Line};
 use crate::gossip::{self, Presence};
@@ -428,6 +429,43 @@ impl Node {
                 ),
                 PeerState::Alive | PeerState::Left | PeerState::Static => {}
             }
+        }
+        let left_on = self
+            .facts
+            .as_ref()
+            .is_some_and(|facts| facts.bridge_netfilter == BridgeNetfilter::LeftOn);
+        if left_on && !formed.derived.mine().is_empty() {
+            add(
+                Severity::Warn,
+                "bridge netfilter is on, and left so for Docker or Kubernetes: their firewall rules see what guests send \
+                 each other and may drop it, guests do not reach published ports from inside, and it costs a fifth of \
+                 the throughput"
+                    .to_owned(),
+                Some(
+                    "if nothing here needs it: `sysctl -w net.bridge.bridge-nf-call-iptables=0 \
+                     net.bridge.bridge-nf-call-ip6tables=0 net.bridge.bridge-nf-call-arptables=0`; with Docker also: \
+                     `iptables -I DOCKER-USER -i br-blue -o br-blue -j ACCEPT`, for each bridge"
+                        .to_owned(),
+                ),
+            );
+        }
+        for host in formed.gossip.hosts() {
+            let candidate = match host.candidacy {
+                gossip::Candidacy::Candidate { .. } => true,
+                gossip::Candidacy::Drained { .. } | gossip::Candidacy::None => false,
+            };
+            let needs = |(.., segment): &(u64, HostId, _, Segment)| leads_out(segment) && segment.selects(&host.labels);
+            if !candidate || !formed.read.values().any(needs) {
+                continue;
+            }
+            let Some(trouble) = self.uplink_trouble(host.id) else {
+                continue;
+            };
+            let hint = match &self.facts {
+                Some(facts) if host.id == self.me => facts.uplink_health.hint().map(str::to_owned),
+                Some(_) | None => Some(format!("run `overlayctl status` on {}: it says why", host.name)),
+            };
+            add(Severity::Warn, trouble, hint);
         }
         for line in formed
             .read

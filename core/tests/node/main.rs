@@ -402,6 +402,24 @@ fn a_planned_move_ends_where_it_was_meant_to() {
 }
 
 #[test]
+fn bridge_netfilter_that_is_left_on_is_a_problem_of_the_host_concerned() {
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    world.run(3_000);
+    world.set_bridge_netfilter(1, BridgeNetfilter::LeftOn);
+    assert_eq!(world.node(0).problems(), []);
+    let problems = world.node(1).problems();
+    assert!(problems[0].what.contains("bridge netfilter is on"), "{problems:?}");
+    let hint = problems[0].hint.as_deref().unwrap();
+    assert!(
+        hint.contains("sysctl -w net.bridge.bridge-nf-call-iptables=0"),
+        "{hint}"
+    );
+    world.set_bridge_netfilter(1, BridgeNetfilter::LeftOff);
+    assert_eq!(world.node(1).problems(), []);
+}
+
+#[test]
 fn guests_are_told_to_all_and_programmed_behind_their_host() {
     let mut world = World::formed(2);
     world.apply(0, &blue());
