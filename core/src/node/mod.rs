@@ -36,7 +36,7 @@ use formed::Formed;
 pub use leaving::Force;
 pub use removing::{Hearing, Sign};
 pub use segments::{Applied, Change, FieldChange, Guests, Run};
-pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, Problem, SegmentLine, Severity};
+pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, Problem, SegmentLine, Serves, Severity};
 
 use crate::config::{HostConfig, Trust};
 use crate::election::{AddressEvent, GroupId, Outcome};

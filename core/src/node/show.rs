@@ -80,8 +80,19 @@ pub struct GatewayLine {
     pub since: Option<Duration>,
     /// Whether it is this host.
     pub me: bool,
+    /// Whether that host's kernel has the address, as far as this one knows.
+    pub serves: Serves,
     /// Why.
     pub reason: String,
+}
+
+/// How far a gateway is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// It has the term, and is about to.
+    NotYet,
+    /// Its kernel has the address.
+    Now,
 }
 
 /// A line of `lease list`.
@@ -243,6 +254,10 @@ impl Node {
             term: Term(0),
             since: None,
             me: false,
+            serves: match formed.server(group) {
+                Some(_) => Serves::Now,
+                None => Serves::NotYet,
+            },
             reason,
         };
         let Some(role) = super::derive::role_of(formed, *id) else {

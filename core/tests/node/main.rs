@@ -402,6 +402,22 @@ fn a_planned_move_ends_where_it_was_meant_to() {
 }
 
 #[test]
+fn a_move_is_answered_when_the_receivers_kernel_has_the_address_whichever_host_was_asked() {
+    for asked in 0..3 {
+        let mut world = World::formed(3);
+        world.apply(0, &blue());
+        world.run(9_000);
+        world.address_takes = Duration::from_millis(400);
+        let from = world.gateways("blue")[0].clone();
+        for to in ["hv1", "hv2", "hv3"].into_iter().filter(|name| *name != from) {
+            world.move_gateway(asked, "blue", Some(to)).unwrap();
+            assert_eq!(world.gateways("blue"), [to], "asked hv{}", asked + 1);
+            world.run(2_000);
+        }
+    }
+}
+
+#[test]
 fn bridge_netfilter_that_is_left_on_is_a_problem_of_the_host_concerned() {
     let mut world = World::formed(2);
     world.apply(0, &blue());

@@ -28,6 +28,11 @@ enum Event {
     Welcome(usize, SocketAddr, Result<Box<Welcome>, Refusal>),
     Probe(usize, HostId, u64, Outcome),
     Address(usize, overlayd_core::election::GroupId, AddressEvent),
+    Take(
+        usize,
+        overlayd_core::election::GroupId,
+        BTreeMap<SegmentName, (Term, Option<Instant>)>,
+    ),
     Synced(usize, u64),
     RemovedAll(usize),
 }
@@ -74,6 +79,8 @@ pub(crate) struct World {
     joins: BTreeMap<Call, (usize, SocketAddr)>,
     /// Pairs of hosts between which nothing passes.
     parted: BTreeSet<(usize, usize)>,
+    /// How long a kernel takes to set an address.
+    pub(crate) address_takes: Duration,
 }
 
 pub(crate) fn blue() -> String {
@@ -95,6 +102,7 @@ impl World {
             calls: 0,
             joins: BTreeMap::new(),
             parted: BTreeSet::new(),
+            address_takes: LATENCY,
         };
         for index in 0..count {
             let host = world.add(&format!("hv{}", index + 1));
@@ -573,6 +581,12 @@ impl World {
                 node.handle_probe(other, number, outcome, now);
                 host
             }
+            Event::Take(host, group, taken) => {
+                self.hosts[host].addresses.extend(taken);
+                let Some(node) = &mut self.hosts[host].node else { return };
+                node.handle_address(group, AddressEvent::Set, now);
+                host
+            }
             Event::Address(host, group, event) => {
                 let Some(node) = &mut self.hosts[host].node else { return };
                 node.handle_address(group, event, now);
@@ -643,17 +657,19 @@ impl World {
                 term,
                 lifetime,
             } => {
-                for segment in addresses.into_keys() {
-                    self.hosts[host]
-                        .addresses
-                        .insert(segment, (term, lifetime.map(|life| now + life)));
-                }
-                self.later(Event::Address(host, group, AddressEvent::Set));
+                let addresses = addresses.into_keys();
+                let taken = addresses.map(|segment| (segment, (term, lifetime.map(|life| now + life))));
+                self.sequence += 1;
+                let at = (now + self.address_takes, self.sequence);
+                self.queue.insert(at, Event::Take(host, group, taken.collect()));
             }
             Effect::RemoveAddress { group, segments } => {
                 for segment in segments {
                     self.hosts[host].addresses.remove(&segment);
                 }
+                // One after the other: what was to be set before is not set after.
+                self.queue
+                    .retain(|_, event| !matches!(event, Event::Take(of, whose, _) if (*of, *whose) == (host, group)));
                 self.later(Event::Address(host, group, AddressEvent::Removed));
             }
             Effect::Desired(Some(inputs)) => self.hosts[host].inputs = Some(*inputs),
