@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
-use crate::event_loop::{Event, Question, join_reply, refuse};
+use crate::event_loop::{Early, Event, join_reply, refuse};
 use crate::grpc::peer::Server;
 use crate::grpc::{Identity, Inbox, Invitation, JoinRefusal, JoinReply, Transport, invite, join};
 use crate::sockets::arp::Announcer;
@@ -40,7 +40,7 @@ pub struct Agent {
     /// Something without which it cannot go on.
     pub fatal: Option<anyhow::Error>,
     /// What operators ask before the kernel has said anything: answered then.
-    pub(crate) early: Option<Vec<Question>>,
+    pub(crate) early: Early,
 }
 
 /// Everything outside of the node.

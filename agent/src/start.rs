@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::effects::{Agent, Edge};
-use crate::event_loop::{Event, Inboxes, run as run_loop};
+use crate::event_loop::{Early, Event, Inboxes, run as run_loop};
 use crate::grpc::control::Service;
 use crate::grpc::{Identity, Inbox, Standing, Transport};
 use crate::journal;
@@ -149,7 +149,7 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
         node,
         edge,
         fatal: None,
-        early: Some(Vec::new()),
+        early: Early::default(),
     };
     let inboxes = Inboxes {
         election: inbox_election,
