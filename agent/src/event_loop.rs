@@ -223,9 +223,11 @@ impl Agent {
             kernel::Report::Looked(look) => {
                 self.node.set_ports(look.ports.clone());
                 self.node.set_guests(&look.guests, now);
-                let ready = look.compared && look.failures.is_empty();
+                let ready = look.compared && look.stage == kernel::Stage::Tried;
                 self.edge.look = look;
                 self.edge.blind = None;
+                // A service that is never ready is killed and started again for ever: what needs an operator is told,
+                // and the rest goes on.
                 if ready {
                     self.edge.ready();
                 }

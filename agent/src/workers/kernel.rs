@@ -40,6 +40,8 @@ const SETTLE: Duration = Duration::from_millis(3);
 const REST: u32 = 4;
 /// A failed op that may succeed later is tried again after so long.
 const RETRY: Duration = Duration::from_millis(500);
+/// After so long of trying the first plan counts as tried, even if what failed may still succeed.
+const TRIED: Duration = Duration::from_secs(10);
 /// A plan that leaves another plan behind is followed at most so often without a pause.
 const ROUNDS: u32 = 4;
 
@@ -103,10 +105,22 @@ pub struct Look {
     pub findings: Vec<Finding>,
     /// What the kernel refused.
     pub failures: Vec<String>,
+    /// Whether what failed may succeed soon by itself.
+    pub stage: Stage,
     /// The guest ports of our bridges.
     pub ports: BTreeMap<IfName, Vec<IfName>>,
     /// The guests that our bridges have heard on them.
     pub guests: BTreeMap<IfName, BTreeMap<Mac, IfName>>,
+}
+
+/// How far a plan is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// It is being tried.
+    #[default]
+    Trying,
+    /// All that could be done is done: what failed needs an operator, or has been tried for long.
+    Tried,
 }
 
 /// Starts the thread; `report` is called there.
@@ -136,6 +150,7 @@ pub fn start(
         told_facts: false,
         replaced: Replaced::open(state_dir.join("sysctls")),
         told: None,
+        trying_since: None,
         way_out: WayOut::default(),
         report,
     };
@@ -154,6 +169,8 @@ struct Worker<R> {
     told_facts: bool,
     replaced: Replaced,
     told: Option<Look>,
+    /// Since when ops fail that may succeed soon.
+    trying_since: Option<Instant>,
     way_out: WayOut,
     report: R,
 }
@@ -244,6 +261,7 @@ impl<R: Fn(Report)> Worker<R> {
             return RETRY;
         }
         let mut failures = Vec::new();
+        let mut stage = Stage::Tried;
         let mut again = LOOK_EVERY;
         for _ in 0..ROUNDS {
             let (plan, seen) = match self.plan().await {
@@ -263,7 +281,8 @@ impl<R: Fn(Report)> Worker<R> {
                 continue;
             }
             if plan.ops.is_empty() || !failures.is_empty() {
-                self.tell(&plan, seen, failures).await;
+                let stage = self.stage(stage);
+                self.tell(&plan, seen, failures, stage).await;
                 return again;
             }
             for op in &plan.ops {
@@ -282,8 +301,32 @@ impl<R: Fn(Report)> Worker<R> {
                 Some(Outlook::Retry) => again = RETRY,
                 Some(Outlook::Skip | Outlook::Fatal) | None => {}
             }
+            if applied
+                .failures
+                .iter()
+                .any(|failure| failure.outlook() == Outlook::Retry)
+            {
+                stage = Stage::Trying;
+            }
         }
         RETRY
+    }
+
+    fn stage(&mut self, stage: Stage) -> Stage {
+        match stage {
+            Stage::Tried => {
+                self.trying_since = None;
+                Stage::Tried
+            }
+            Stage::Trying => {
+                let since = *self.trying_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= TRIED {
+                    Stage::Tried
+                } else {
+                    Stage::Trying
+                }
+            }
+        }
     }
 
     async fn plan(&self) -> Result<(Plan, Host)> {
@@ -307,7 +350,7 @@ impl<R: Fn(Report)> Worker<R> {
         Ok((plan::diff(&desired, &seen), seen))
     }
 
-    async fn tell(&mut self, plan: &Plan, seen: Host, failures: Vec<String>) {
+    async fn tell(&mut self, plan: &Plan, seen: Host, failures: Vec<String>, stage: Stage) {
         let ports = ports(&seen);
         let guests = match self.netlink.guests().await {
             Ok(guests) => by_bridge(&guests, &ports),
@@ -321,6 +364,7 @@ impl<R: Fn(Report)> Worker<R> {
             due: plan.ops.len(),
             findings: plan.findings.clone(),
             failures,
+            stage,
             ports,
             guests,
         };
@@ -567,6 +611,7 @@ fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
         told_facts: false,
         replaced: Replaced::open(config.state_dir.join("sysctls")),
         told: None,
+        trying_since: None,
         way_out: WayOut::default(),
         report: |_| {},
     })

@@ -145,6 +145,43 @@ fn without_cap_net_admin_it_says_so() {
 
 #[test]
 #[ignore = "makes network namespaces: needs root"]
+fn without_nft_it_is_ready_all_the_same_names_what_is_missing_and_bridges_are_there() {
+    let two = Plan { hosts: 2, ..ONE };
+    tell(&two, |world| {
+        let [hv1, hv2] = ["hv1", "hv2"].map(|name| world.host(name));
+        hv1.configure(&json!({}))?;
+        hv2.configure(&json!({ "cluster": { "join": [hv1.listen()] } }))?;
+        hv1.launch_agent()?;
+        hv2.launch_agent()?;
+        world.all_know_each_other(SOON)?;
+        world.apply("hv1", BLUE)?;
+        // It comes back on a host that is bare, with a manager that waits for it and without the program.
+        hv2.kill_agent();
+        hv2.namespace()
+            .sh("ip link del br-blue; ip link del vx-blue; nft flush ruleset")?;
+        let socket = hv2.folder().join("notify");
+        let manager = std::os::unix::net::UnixDatagram::bind(&socket)?;
+        manager.set_read_timeout(Some(SOON))?;
+        let notify = format!("NOTIFY_SOCKET={}", socket.display());
+        hv2.launch_agent_by(&["env", "PATH=/nowhere", &notify])?;
+        let mut said = [0; 64];
+        let length = manager.recv(&mut said).context("it never said that it is ready")?;
+        assert_eq!(said[..length].trim_ascii(), b"READY=1");
+        until("bridge and VXLAN are there", SOON, || {
+            Ok(hv2.link("br-blue").is_some() && hv2.flood_list("vx-blue").is_ok_and(|to| to == ["172.31.0.11"]))
+        })?;
+        let problems = hv2.json(&["status"])?["problems"].to_string();
+        assert!(
+            problems.contains("the program nft is missing; install the package nftables"),
+            "{problems}"
+        );
+        assert!(hv2.log().contains("the program nft is missing"), "{}", hv2.log());
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
 fn a_second_agent_on_the_same_state_is_refused() {
     tell(&ONE, |world| {
         let hv1 = world.host("hv1");
