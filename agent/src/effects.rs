@@ -70,6 +70,8 @@ pub struct Edge {
     pub(crate) last_call: u64,
     pub(crate) look: kernel::Look,
     pub(crate) blind: Option<String>,
+    /// What could not be written of what the cluster knows.
+    pub(crate) unsaved: Option<String>,
     pub(crate) removed_lines: Vec<String>,
     pub(crate) leave_by_force: kernel::Guests,
     pub(crate) facts: Option<Facts>,
@@ -153,9 +155,8 @@ impl Edge {
             Effect::SaveIdentity(membership) => self.save_identity(membership),
             Effect::SaveCluster(records) => self.save_cluster(records),
             Effect::SaveAnswered(hosts) => {
-                if let Err(problem) = self.state.save_answered(&hosts) {
-                    warn!("{problem:#}");
-                }
+                let saved = self.state.save_answered(&hosts);
+                self.saved(saved);
             }
             Effect::Answer { call, result } => self.answer(call, result),
             Effect::AnswerJoin { call, result } => {
@@ -321,14 +322,22 @@ impl Edge {
         Ok(())
     }
 
-    fn save_cluster(&self, records: Vec<Record>) {
+    fn save_cluster(&mut self, records: Vec<Record>) {
         let records: Vec<Vec<u8>> = records
             .into_iter()
             .map(|record| overlayd_proto::gossip::Record::from(record).encode_to_vec())
             .collect();
-        if let Err(problem) = self.state.save_cluster(&records) {
-            warn!("{problem:#}; after a restart the other hosts tell it again");
+        let saved = self.state.save_cluster(&records);
+        self.saved(saved);
+    }
+
+    /// What became of a file that the others tell again after a restart.
+    fn saved(&mut self, saved: Result<()>) {
+        let unsaved = saved.err().map(|problem| format!("{problem:#}"));
+        if let Some(problem) = unsaved.as_ref().filter(|_| self.unsaved != unsaved) {
+            warn!("{problem}; after a restart the other hosts tell it again");
         }
+        self.unsaved = unsaved;
     }
 
     /// Listens for the other hosts, and probes, from where this host is on its underlay now.

@@ -118,6 +118,7 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
         last_call: 0,
         look: kernel::Look::default(),
         blind: None,
+        unsaved: None,
         removed_lines: Vec::new(),
         leave_by_force: kernel::Guests::Keep,
         facts: None,

@@ -601,6 +601,11 @@ fn status(agent: &mut Agent, now: Instant) -> wire::StatusResponse {
             .iter()
             .map(|problem| fail(format!("the kernel cannot be asked: {problem}"))),
     );
+    problems.extend(edge.unsaved.iter().map(|problem| wire::Problem {
+        severity: wire::Severity::Warn.into(),
+        what: problem.clone(),
+        hint: Some("free the disk of the state directory, or make it writable".to_owned()),
+    }));
     problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
     let own = node.config().host.name.clone();
     wire::StatusResponse {

@@ -497,7 +497,9 @@ impl Node {
     pub fn undrain(&mut self, now: Instant) -> Result<(), Refusal> {
         let formed = self.formed()?;
         formed.drained = false;
-        formed.election.undrain(now);
+        if !formed.leases.has_lost_disk() {
+            formed.election.undrain(now);
+        }
         formed.touch_now(now);
         self.settle(now);
         Ok(())

@@ -174,7 +174,8 @@ impl Formed {
 
     /// Says what this host is.
     fn tell_host(&mut self, config: &HostConfig, facts: &Facts, version: &str, now: Instant) {
-        let host = host_record(self.me, self.instance, config, facts, version, self.drained);
+        let drained = self.drained || self.leases.has_lost_disk();
+        let host = host_record(self.me, self.instance, config, facts, version, drained);
         let segments = self
             .read
             .values()

@@ -715,7 +715,14 @@ impl Formed {
             lease::Effect::GossipShare(info) => {
                 self.gossip.put_share(share_record(&info), now);
             }
-            lease::Effect::Finding(finding) => self.finding(&finding),
+            lease::Effect::Finding(finding) => {
+                if finding == Finding::DiskLost {
+                    // It has no address to give: whoever has should serve, where there is somebody.
+                    self.election.drain(now);
+                    self.touch_now(now);
+                }
+                self.finding(&finding);
+            }
             lease::Effect::Left => self.left = true,
         }
     }

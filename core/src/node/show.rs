@@ -514,7 +514,17 @@ impl Node {
             }
         }
         let awaited = formed.leases.awaited();
-        if !awaited.is_empty() {
+        if formed.leases.has_lost_disk() {
+            add(
+                Severity::Fail,
+                "the journal of this host is lost, or its disk is full: it owns and keeps no addresses any more".into(),
+                Some(
+                    "mend the disk; then run `overlayctl leave --force` here (guests on this host lose their network), \
+                     and `overlayctl join ADDR`"
+                        .into(),
+                ),
+            );
+        } else if !awaited.is_empty() {
             let names = awaited
                 .iter()
                 .map(|host| formed.name_of(*host))

@@ -418,6 +418,32 @@ fn a_move_is_answered_when_the_receivers_kernel_has_the_address_whichever_host_w
 }
 
 #[test]
+fn a_gateway_whose_journal_is_lost_goes_where_addresses_can_be_given_if_there_is_such_a_host() {
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    world.run(9_000);
+    let before = world.gateways("blue")[0].clone();
+    let holder = world.index(&before);
+    world.lose_journal(holder);
+    world.undrain(holder);
+    world.run(3_000);
+    let after = world.gateways("blue");
+    assert!(after.len() == 1 && after != [before.as_str()], "{after:?}");
+    let problems = world.node(holder).problems();
+    assert!(problems[0].what.contains("owns and keeps no addresses"), "{problems:?}");
+    assert!(
+        problems[0]
+            .hint
+            .as_deref()
+            .unwrap()
+            .contains("overlayctl leave --force")
+    );
+    world.lose_journal(1 - holder);
+    world.run(9_000);
+    assert_eq!(world.gateways("blue"), after, "nobody else is better");
+}
+
+#[test]
 fn bridge_netfilter_that_is_left_on_is_a_problem_of_the_host_concerned() {
     let mut world = World::formed(2);
     world.apply(0, &blue());
