@@ -290,20 +290,25 @@ impl Edge {
         if let Membership::Left { next } = membership {
             self.identity.host = next;
         }
-        if let Err(problem) = self.state.save_identity(&self.identity) {
-            error!("{problem:#}; a restart would not know the cluster");
-        }
-        self.standing.update(|standing| standing.host = self.identity.host);
-        if before != membership {
+        let mut saved = if before == membership {
+            self.state.save_identity(&self.identity)
+        } else {
             self.journal = None;
-            if let Err(problem) = self.state.forget() {
-                error!("{problem:#}");
-            }
-            if let Membership::Formed(_) = membership
-                && let Err(problem) = self.open_journal()
-            {
-                error!("{problem:#}");
-            }
+            self.state.change_cluster(&self.identity)
+        };
+        self.standing.update(|standing| standing.host = self.identity.host);
+        if let Membership::Formed(_) = membership
+            && before != membership
+            && saved.is_ok()
+        {
+            saved = self.open_journal();
+        }
+        if let Err(problem) = saved {
+            error!("{problem:#}; a restart would not know the cluster");
+            // Nothing that has to be on disk may be said from now on.
+            let lost = Event::Disk(self.journal_life, disk::Report::Lost(format!("{problem:#}")));
+            // The loop that reads it is this one.
+            let _ = self.events.send(lost);
         }
     }
 

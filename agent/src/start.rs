@@ -320,8 +320,7 @@ pub fn cleanup(config: HostConfig, force: bool) -> Result<()> {
         membership: Membership::Unformed,
         instance: 0,
     };
-    state.forget()?;
-    state.save_identity(&identity)
+    state.change_cluster(&identity)
 }
 
 #[allow(clippy::print_stdout)]
