@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
-use crate::event_loop::{Event, Question, join_reply, refuse};
+use crate::event_loop::{Early, Event, join_reply, refuse};
 use crate::grpc::peer::Server;
 use crate::grpc::{Identity, Inbox, Invitation, JoinRefusal, JoinReply, Transport, invite, join};
 use crate::sockets::arp::Announcer;
@@ -40,7 +40,7 @@ pub struct Agent {
     /// Something without which it cannot go on.
     pub fatal: Option<anyhow::Error>,
     /// What operators ask before the kernel has said anything: answered then.
-    pub(crate) early: Option<Vec<Question>>,
+    pub(crate) early: Early,
 }
 
 /// Everything outside of the node.
@@ -70,6 +70,8 @@ pub struct Edge {
     pub(crate) last_call: u64,
     pub(crate) look: kernel::Look,
     pub(crate) blind: Option<String>,
+    /// What could not be written of what the cluster knows.
+    pub(crate) unsaved: Option<String>,
     pub(crate) removed_lines: Vec<String>,
     pub(crate) leave_by_force: kernel::Guests,
     pub(crate) facts: Option<Facts>,
@@ -153,9 +155,8 @@ impl Edge {
             Effect::SaveIdentity(membership) => self.save_identity(membership),
             Effect::SaveCluster(records) => self.save_cluster(records),
             Effect::SaveAnswered(hosts) => {
-                if let Err(problem) = self.state.save_answered(&hosts) {
-                    warn!("{problem:#}");
-                }
+                let saved = self.state.save_answered(&hosts);
+                self.saved(saved);
             }
             Effect::Answer { call, result } => self.answer(call, result),
             Effect::AnswerJoin { call, result } => {
@@ -289,20 +290,25 @@ impl Edge {
         if let Membership::Left { next } = membership {
             self.identity.host = next;
         }
-        if let Err(problem) = self.state.save_identity(&self.identity) {
-            error!("{problem:#}; a restart would not know the cluster");
-        }
-        self.standing.update(|standing| standing.host = self.identity.host);
-        if before != membership {
+        let mut saved = if before == membership {
+            self.state.save_identity(&self.identity)
+        } else {
             self.journal = None;
-            if let Err(problem) = self.state.forget() {
-                error!("{problem:#}");
-            }
-            if let Membership::Formed(_) = membership
-                && let Err(problem) = self.open_journal()
-            {
-                error!("{problem:#}");
-            }
+            self.state.change_cluster(&self.identity)
+        };
+        self.standing.update(|standing| standing.host = self.identity.host);
+        if let Membership::Formed(_) = membership
+            && before != membership
+            && saved.is_ok()
+        {
+            saved = self.open_journal();
+        }
+        if let Err(problem) = saved {
+            error!("{problem:#}; a restart would not know the cluster");
+            // Nothing that has to be on disk may be said from now on.
+            let lost = Event::Disk(self.journal_life, disk::Report::Lost(format!("{problem:#}")));
+            // The loop that reads it is this one.
+            let _ = self.events.send(lost);
         }
     }
 
@@ -321,14 +327,22 @@ impl Edge {
         Ok(())
     }
 
-    fn save_cluster(&self, records: Vec<Record>) {
+    fn save_cluster(&mut self, records: Vec<Record>) {
         let records: Vec<Vec<u8>> = records
             .into_iter()
             .map(|record| overlayd_proto::gossip::Record::from(record).encode_to_vec())
             .collect();
-        if let Err(problem) = self.state.save_cluster(&records) {
-            warn!("{problem:#}; after a restart the other hosts tell it again");
+        let saved = self.state.save_cluster(&records);
+        self.saved(saved);
+    }
+
+    /// What became of a file that the others tell again after a restart.
+    fn saved(&mut self, saved: Result<()>) {
+        let unsaved = saved.err().map(|problem| format!("{problem:#}"));
+        if let Some(problem) = unsaved.as_ref().filter(|_| self.unsaved != unsaved) {
+            warn!("{problem}; after a restart the other hosts tell it again");
         }
+        self.unsaved = unsaved;
     }
 
     /// Listens for the other hosts, and probes, from where this host is on its underlay now.

@@ -109,6 +109,36 @@ pub async fn run(mut agent: Agent, mut inboxes: Inboxes) -> Result<Ended> {
     }
 }
 
+/// What operators ask before the kernel has said anything. Until then nobody knows whether this host has an underlay,
+/// and what rests on that would be refused; so it waits, and is answered in its order.
+pub(crate) struct Early<Q = Question> {
+    kept: Option<Vec<Q>>,
+}
+
+impl<Q> Default for Early<Q> {
+    fn default() -> Self {
+        Self { kept: Some(Vec::new()) }
+    }
+}
+
+impl<Q> Early<Q> {
+    /// Keeps the question; or gives it back, to be answered now.
+    fn keep(&mut self, question: Q) -> Option<Q> {
+        match &mut self.kept {
+            Some(kept) => {
+                kept.push(question);
+                None
+            }
+            None => Some(question),
+        }
+    }
+
+    /// The kernel has spoken: these are to be answered, and those that come from now on at once.
+    fn release(&mut self) -> Vec<Q> {
+        self.kept.take().unwrap_or_default()
+    }
+}
+
 async fn at(deadline: Option<std::time::Duration>) {
     match deadline {
         Some(in_this_time) => tokio::time::sleep(in_this_time).await,
@@ -132,13 +162,14 @@ impl Agent {
     fn happened(&mut self, event: Event) {
         let now = clock::now();
         match event {
-            Event::Ask(question) => match &mut self.early {
-                Some(early) => early.push(question),
-                None => question(self, now),
-            },
+            Event::Ask(question) => {
+                if let Some(question) = self.early.keep(question) {
+                    question(self, now);
+                }
+            }
             Event::Kernel(report) => {
                 self.kernel(report, now);
-                for question in self.early.take().into_iter().flatten() {
+                for question in self.early.release() {
                     question(self, now);
                 }
             }
@@ -192,9 +223,11 @@ impl Agent {
             kernel::Report::Looked(look) => {
                 self.node.set_ports(look.ports.clone());
                 self.node.set_guests(&look.guests, now);
-                let ready = look.compared && look.settled;
+                let ready = look.compared && look.stage == kernel::Stage::Tried;
                 self.edge.look = look;
                 self.edge.blind = None;
+                // A service that is never ready is killed and started again for ever: what needs an operator is told,
+                // and the rest goes on.
                 if ready {
                     self.edge.ready();
                 }
@@ -351,5 +384,20 @@ pub fn refuse(refusal: &Refusal) -> JoinRefusal {
     match refusal.lasts {
         overlayd_core::node::Lasts::ForNow => JoinRefusal::NotYet(text),
         overlayd_core::node::Lasts::UntilChanged => JoinRefusal::Never(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_before_the_kernel_has_spoken_is_answered_then_in_order_and_later_at_once() {
+        let mut early = Early::default();
+        assert_eq!(early.keep("join"), None);
+        assert_eq!(early.keep("status"), None);
+        assert_eq!(early.release(), ["join", "status"]);
+        assert_eq!(early.keep("init"), Some("init"));
+        assert!(early.release().is_empty());
     }
 }

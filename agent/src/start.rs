@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::effects::{Agent, Edge};
-use crate::event_loop::{Event, Inboxes, run as run_loop};
+use crate::event_loop::{Early, Event, Inboxes, run as run_loop};
 use crate::grpc::control::Service;
 use crate::grpc::{Identity, Inbox, Standing, Transport};
 use crate::journal;
@@ -118,6 +118,7 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
         last_call: 0,
         look: kernel::Look::default(),
         blind: None,
+        unsaved: None,
         removed_lines: Vec::new(),
         leave_by_force: kernel::Guests::Keep,
         facts: None,
@@ -149,7 +150,7 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
         node,
         edge,
         fatal: None,
-        early: Some(Vec::new()),
+        early: Early::default(),
     };
     let inboxes = Inboxes {
         election: inbox_election,
@@ -330,8 +331,7 @@ pub fn cleanup(config: HostConfig, force: bool) -> Result<()> {
         membership: Membership::Unformed,
         instance: 0,
     };
-    state.forget()?;
-    state.save_identity(&identity)
+    state.change_cluster(&identity)
 }
 
 #[allow(clippy::print_stdout)]

@@ -35,6 +35,15 @@ pub struct Identity {
     pub instance: u64,
 }
 
+/// Whose the other files of the directory are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Files {
+    /// This identity's.
+    Own,
+    /// A former cluster's, which are to go: this agent was about to remove them.
+    Former,
+}
+
 /// How long a killed agent's lock may outlive it: a child that it was starting holds the lock until its own program runs.
 const LINGERS: Duration = Duration::from_secs(2);
 
@@ -83,7 +92,11 @@ impl StateDir {
         let file = self.path.join("identity");
         let mut identity = match fs::read_to_string(&file) {
             Ok(text) => match parse_identity(&text) {
-                Some(identity) => identity,
+                Some((identity, Files::Own)) => identity,
+                Some((identity, Files::Former)) => {
+                    self.forget()?;
+                    identity
+                }
                 None => {
                     let kept = self.set_aside(&file)?;
                     tracing::error!(
@@ -112,7 +125,7 @@ impl StateDir {
 
     /// Who this host is, read without changing anything.
     pub fn peek(path: &Path) -> Option<Identity> {
-        parse_identity(&fs::read_to_string(path.join("identity")).ok()?)
+        parse_identity(&fs::read_to_string(path.join("identity")).ok()?).map(|(identity, _)| identity)
     }
 
     /// Puts `identity` on disk.
@@ -120,7 +133,19 @@ impl StateDir {
     /// # Errors
     /// The disk refuses; the old one is still there.
     pub fn save_identity(&self, identity: &Identity) -> Result<()> {
-        self.save("identity", identity_text(identity).as_bytes())
+        self.save("identity", identity_text(identity, Files::Own).as_bytes())
+    }
+
+    /// Puts an identity on disk that is in another cluster than before, or in none, and removes what belonged to the
+    /// former one. A crash in between cannot bring the former cluster's leases into the new one: the next start goes on
+    /// with the removal.
+    ///
+    /// # Errors
+    /// The disk refuses: the old identity is still there with all its files, or the new one without any.
+    pub fn change_cluster(&self, identity: &Identity) -> Result<()> {
+        self.save("identity", identity_text(identity, Files::Former).as_bytes())?;
+        self.forget()?;
+        self.save_identity(identity)
     }
 
     /// What gossip knew last; nothing where it cannot be read.
@@ -187,7 +212,7 @@ impl StateDir {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn forget(&self) -> Result<()> {
+    fn forget(&self) -> Result<()> {
         for name in ["cluster", "journal", "answered"] {
             match fs::remove_file(self.path.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -212,20 +237,24 @@ impl StateDir {
     }
 }
 
-fn identity_text(identity: &Identity) -> String {
+fn identity_text(identity: &Identity, files: Files) -> String {
     let membership = match identity.membership {
         Membership::Unformed => "none".to_owned(),
         Membership::Formed(id) => id.to_string(),
         Membership::Left { .. } => "left".to_owned(),
     };
+    let files = match files {
+        Files::Own => "own",
+        Files::Former => "former",
+    };
     let body = format!(
-        "host {}\ncluster {membership}\ninstance {}\n",
+        "host {}\ncluster {membership}\ninstance {}\nfiles {files}\n",
         identity.host, identity.instance
     );
     format!("{body}check {:08x}\n", crc32fast::hash(body.as_bytes()))
 }
 
-fn parse_identity(text: &str) -> Option<Identity> {
+fn parse_identity(text: &str) -> Option<(Identity, Files)> {
     let (body, check) = text.split_at(text.rfind("check ")?);
     if check != format!("check {:08x}\n", crc32fast::hash(body.as_bytes())) {
         return None;
@@ -243,11 +272,17 @@ fn parse_identity(text: &str) -> Option<Identity> {
         "left" => Membership::Left { next: host },
         id => Membership::Formed(id.parse().ok()?),
     };
-    Some(Identity {
+    let identity = Identity {
         host,
         membership,
         instance: value("instance")?.parse().ok()?,
-    })
+    };
+    let files = match value("files")? {
+        "own" => Files::Own,
+        "former" => Files::Former,
+        _ => return None,
+    };
+    Some((identity, files))
 }
 
 #[cfg(test)]
@@ -293,6 +328,56 @@ mod tests {
                 whole[..length]
             );
         }
+    }
+
+    #[test]
+    fn a_former_clusters_files_never_count_in_the_new_one_wherever_a_crash_comes() {
+        let files = ["cluster", "journal", "answered"];
+        let new = Identity {
+            host: ME,
+            membership: Membership::Formed(ClusterId(2)),
+            instance: 1,
+        };
+        // How many of the files are gone when it crashes.
+        for gone in 0..=files.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let state = StateDir::open(folder.path()).unwrap();
+            state.begin(ME).unwrap();
+            for name in &files[gone..] {
+                fs::write(folder.path().join(name), "of the former cluster").unwrap();
+            }
+            state
+                .save("identity", identity_text(&new, Files::Former).as_bytes())
+                .unwrap();
+            drop(state);
+            let state = StateDir::open(folder.path()).unwrap();
+            let identity = state.begin(HostId(99)).unwrap();
+            assert_eq!((identity.host, identity.membership), (ME, new.membership));
+            assert!(
+                files.iter().all(|name| !folder.path().join(name).exists()),
+                "{gone} gone"
+            );
+            // From now on what is there is its own.
+            let (mut journal, _) = state.journal().unwrap();
+            journal.append([b"own".as_slice()]).unwrap();
+            drop(state);
+            let state = StateDir::open(folder.path()).unwrap();
+            state.begin(HostId(99)).unwrap();
+            let (_, found) = state.journal().unwrap();
+            assert!(matches!(found, Found::Whole { records, .. } if records == [b"own"]));
+        }
+    }
+
+    #[test]
+    fn a_change_of_cluster_removes_what_belonged_to_the_former_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        let identity = state.begin(ME).unwrap();
+        state.save_cluster(&[b"one".to_vec()]).unwrap();
+        let membership = Membership::Formed(ClusterId(2));
+        state.change_cluster(&Identity { membership, ..identity }).unwrap();
+        assert_eq!(StateDir::peek(folder.path()).unwrap().membership, membership);
+        assert!(state.cluster().unwrap().is_empty());
     }
 
     #[test]

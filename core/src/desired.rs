@@ -155,8 +155,10 @@ pub struct ThisHost {
 pub enum BridgeNetfilter {
     /// Nobody else needs it: switched off, put back on leave.
     SwitchOff,
-    /// Docker, Kubernetes or rules on bridge ports need it: left as it is.
-    LeaveAlone,
+    /// Docker or Kubernetes may need it, and it is off at the moment: left alone.
+    LeftOff,
+    /// Docker or Kubernetes need it, and it is on: left alone, and the rules make do with it.
+    LeftOn,
 }
 
 /// One segment on this host.

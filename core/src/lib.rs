@@ -15,3 +15,4 @@ pub mod observed;
 pub mod peers;
 pub mod plan;
 pub mod time;
+pub mod uplink;

@@ -692,6 +692,25 @@ fn forward(protocol: Protocol, first: u16, last: u16, to: &str) -> PortForward {
 }
 
 #[test]
+fn with_bridge_netfilter_left_on_frames_to_the_gateway_are_the_hosts_own() {
+    let rule = "ether daddr { MAC } meta pkttype set host".replace("MAC", &gateway_mac(SegmentId(1)).to_string());
+    for (role, left, expected) in [
+        (serving(), BridgeNetfilter::LeftOn, true),
+        (Role::Preparing, BridgeNetfilter::LeftOn, true),
+        (Role::Standby, BridgeNetfilter::LeftOn, false),
+        (serving(), BridgeNetfilter::LeftOff, false),
+        (serving(), BridgeNetfilter::SwitchOff, false),
+    ] {
+        let mut inputs = inputs([SegmentInputs { role, ..blue() }]);
+        inputs.bridge_netfilter = left;
+        let rules = block(&inputs, TableName::Bridge, "chain ov_prerouting");
+        assert_eq!(rules.contains(&rule), expected, "{role:?} {left:?}: {rules:?}");
+        let switched = derive(&inputs).sysctls.contains_key(&Sysctl::BridgeNetfilter4);
+        assert_eq!(switched, left == BridgeNetfilter::SwitchOff);
+    }
+}
+
+#[test]
 fn the_firewall_says_what_the_design_says() {
     let mut blue = blue();
     blue.role = serving();

@@ -10,7 +10,7 @@ use overlayd_core::gateway::lease::LeaseState;
 use overlayd_core::id::SegmentName;
 use overlayd_core::node::{
     Applied, Change, Done, Ended, EndpointLine, Force, Forming, GatewayLine, Guests, LeaseLine, Membership, Node,
-    PeerLine, PoolLine, Refusal, Run, SegmentLine, Severity,
+    PeerLine, PoolLine, Refusal, Run, SegmentLine, Serves, Severity,
 };
 use overlayd_core::peers::PeerState;
 use overlayd_core::time::Instant;
@@ -325,21 +325,23 @@ impl Control for Service {
     }
 
     async fn drain(&self, _: Request<wire::DrainRequest>) -> Answer<wire::DrainResponse> {
-        let mine = |lines: Vec<wire::Gateway>| lines.into_iter().filter(|line| line.self_).map(|line| line.segment);
-        let had: Vec<String> = mine(self.gateways(None).await?).collect();
+        let mine = |lines: Vec<GatewayLine>| lines.into_iter().filter(|line| line.me).map(|line| line.segment);
+        let lines = || self.node(|node, now| node.gateway_lines(now));
+        let had: Vec<SegmentName> = mine(lines().await?).collect();
         self.node(|node, now| node.drain(now)).await?.map_err(refused)?;
         let until = tokio::time::Instant::now() + DRAIN_WITHIN;
         // Done when another host serves: an agent that ends before would take the word of it along.
-        let served = |line: &wire::Gateway| !line.self_ && line.host.is_some();
-        let kept = loop {
-            let lines = self.gateways(None).await?;
+        let served = |line: &GatewayLine| !line.me && line.serves == Serves::Now;
+        let kept: Vec<String> = loop {
+            let lines = lines().await?;
             let open = lines.iter().any(|line| had.contains(&line.segment) && !served(line));
             let others = self.node(|node, _| node.has_other_candidates()).await?;
             if !open || !others || tokio::time::Instant::now() >= until {
-                break mine(lines).collect::<Vec<String>>();
+                break mine(lines).map(|segment| segment.to_string()).collect();
             }
             tokio::time::sleep(LOOK_EVERY).await;
         };
+        let had: Vec<String> = had.iter().map(ToString::to_string).collect();
         let gone = |line: &wire::Gateway| had.contains(&line.segment) && !kept.contains(&line.segment);
         let gateways = self.gateways(None).await?.into_iter().filter(gone).collect();
         Ok(Response::new(wire::DrainResponse { gateways, kept }))
@@ -599,6 +601,11 @@ fn status(agent: &mut Agent, now: Instant) -> wire::StatusResponse {
             .iter()
             .map(|problem| fail(format!("the kernel cannot be asked: {problem}"))),
     );
+    problems.extend(edge.unsaved.iter().map(|problem| wire::Problem {
+        severity: wire::Severity::Warn.into(),
+        what: problem.clone(),
+        hint: Some("free the disk of the state directory, or make it writable".to_owned()),
+    }));
     problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
     let own = node.config().host.name.clone();
     wire::StatusResponse {

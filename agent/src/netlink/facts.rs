@@ -1,36 +1,47 @@
 //! What the host's own network is like, apart from what we make: the way out, its address, its size, its carrier.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::address::{AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteType};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use overlayd_core::id::IfName;
+use overlayd_core::id::{IfName, Mac};
 use overlayd_core::mtu::UnderlayMtu;
+use overlayd_core::uplink::{Carrier, NextHop};
 
 use super::address::{link_by_name, read_address};
 use super::connection::Connection;
 use super::error::Error;
 use super::observe::{links, names};
 
-/// Whether a NIC has a signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier {
-    /// It is up and has one.
-    Up,
-    /// It is down or has none.
-    Down,
+/// A default route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultRoute {
+    /// Where it goes out.
+    pub link: IfName,
+    /// Its next hop, if it has one that ARP can ask for.
+    pub via: Option<Ipv4Addr>,
 }
 
-/// The interface of the default route: IPv4's with the lowest metric, else IPv6's.
-pub(super) fn default_route(connection: &mut Connection) -> Result<Option<IfName>, Error> {
+/// As whom this host asks a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The interface's MAC.
+    pub mac: Mac,
+    /// The address that packets to the neighbour leave from.
+    pub address: Ipv4Addr,
+}
+
+/// The default routes, the one that counts first: IPv4's by their metrics, then IPv6's.
+pub(super) fn default_routes(connection: &mut Connection) -> Result<Vec<DefaultRoute>, Error> {
     let names = names(&links(connection)?);
+    let mut all = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut question = RouteMessage::default();
         question.header.address_family = family;
-        let mut best: Option<(u32, u32)> = None;
+        let mut found: Vec<(u32, DefaultRoute)> = Vec::new();
         for answer in connection.dump(&RouteNetlinkMessage::GetRoute(question))? {
             let RouteNetlinkMessage::NewRoute(route) = answer else {
                 continue;
@@ -38,23 +49,42 @@ pub(super) fn default_route(connection: &mut Connection) -> Result<Option<IfName
             let is_default = route.header.destination_prefix_length == 0
                 && route.header.table == RouteHeader::RT_TABLE_MAIN
                 && route.header.kind == RouteType::Unicast;
-            let Some(index) = out(&route).filter(|_| is_default) else {
-                continue;
-            };
+            let link = out(&route).filter(|_| is_default).and_then(|index| names.get(&index));
+            let Some(link) = link else { continue };
             let metric = route.attributes.iter().find_map(|attribute| match attribute {
                 RouteAttribute::Priority(metric) => Some(*metric),
                 _ => None,
             });
-            let found = (metric.unwrap_or(0), index);
-            if best.is_none_or(|best| found.0 < best.0) {
-                best = Some(found);
-            }
+            let (link, via) = (link.clone(), via(&route));
+            found.push((metric.unwrap_or(0), DefaultRoute { link, via }));
         }
-        if let Some(name) = best.and_then(|(_, index)| names.get(&index)) {
-            return Ok(Some(name.clone()));
-        }
+        found.sort_by_key(|(metric, _)| *metric);
+        all.extend(found.into_iter().map(|(_, route)| route));
     }
-    Ok(None)
+    Ok(all)
+}
+
+/// As whom to ask a neighbour by ARP; `None`: nobody can be asked like that there.
+pub(super) fn asker(connection: &mut Connection, hop: &NextHop) -> Result<Option<Asker>, Error> {
+    let Some(link) = link_by_name(connection, &hop.link)? else {
+        return Ok(None);
+    };
+    if link.header.link_layer_type != LinkLayerType::Ether || link.header.flags.contains(LinkFlags::Noarp) {
+        return Ok(None);
+    }
+    let mac = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(bytes) => bytes.as_slice().try_into().ok().map(Mac),
+        _ => None,
+    });
+    let route = route_to(connection, hop.address.into())?;
+    let address = route
+        .iter()
+        .flat_map(|route| &route.attributes)
+        .find_map(|attribute| match attribute {
+            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => Some(*address),
+            _ => None,
+        });
+    Ok(mac.zip(address).map(|(mac, address)| Asker { mac, address }))
 }
 
 /// The first global address of an interface, IPv4 before IPv6; tentative and deprecated ones do not count.
@@ -88,20 +118,8 @@ pub(super) fn first_global_address(connection: &mut Connection, name: &IfName) -
 
 /// The size that the route to an address carries: the route's own MTU if it has one, else its interface's.
 pub(super) fn route_mtu(connection: &mut Connection, to: IpAddr) -> Result<Option<UnderlayMtu>, Error> {
-    let mut question = RouteMessage::default();
-    let bits = if to.is_ipv4() { 32 } else { 128 };
-    question.header.address_family = if to.is_ipv4() {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    };
-    question.header.destination_prefix_length = bits;
-    question.attributes.push(RouteAttribute::Destination(to.into()));
-    let route = match connection.ask(&RouteNetlinkMessage::GetRoute(question)) {
-        Ok(Some(RouteNetlinkMessage::NewRoute(route))) => route,
-        Ok(_) => return Ok(None),
-        Err(Error::Refused(refusal)) if is_unreachable(refusal.errno) => return Ok(None),
-        Err(error) => return Err(error),
+    let Some(route) = route_to(connection, to)? else {
+        return Ok(None);
     };
     let own = route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Metrics(metrics) => metrics.iter().find_map(|metric| match metric {
@@ -116,6 +134,25 @@ pub(super) fn route_mtu(connection: &mut Connection, to: IpAddr) -> Result<Optio
     let Some(index) = out(&route) else { return Ok(None) };
     let link = links(connection)?.into_iter().find(|link| link.header.index == index);
     Ok(link.as_ref().and_then(mtu_of))
+}
+
+/// The route that the kernel would take to an address, if there is one.
+fn route_to(connection: &mut Connection, to: IpAddr) -> Result<Option<RouteMessage>, Error> {
+    let mut question = RouteMessage::default();
+    let bits = if to.is_ipv4() { 32 } else { 128 };
+    question.header.address_family = if to.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    question.header.destination_prefix_length = bits;
+    question.attributes.push(RouteAttribute::Destination(to.into()));
+    match connection.ask(&RouteNetlinkMessage::GetRoute(question)) {
+        Ok(Some(RouteNetlinkMessage::NewRoute(route))) => Ok(Some(route)),
+        Ok(_) => Ok(None),
+        Err(Error::Refused(refusal)) if is_unreachable(refusal.errno) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The MTU of an interface.
@@ -143,6 +180,22 @@ fn is_unreachable(errno: nix::errno::Errno) -> bool {
         errno,
         Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL
     )
+}
+
+/// The IPv4 address of a route's next hop; of several the first.
+fn via(route: &RouteMessage) -> Option<Ipv4Addr> {
+    let gateway = |attributes: &[RouteAttribute]| {
+        attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(*address),
+            _ => None,
+        })
+    };
+    gateway(&route.attributes).or_else(|| {
+        route.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::MultiPath(hops) => gateway(&hops.first()?.attributes),
+            _ => None,
+        })
+    })
 }
 
 /// The interface that a route goes out of; of several next hops the first.

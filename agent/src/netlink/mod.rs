@@ -24,13 +24,14 @@ use overlayd_core::id::{IfName, Mac};
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::observed::{Host, Sysctl};
 use overlayd_core::plan::Op;
+use overlayd_core::uplink::{Carrier, NextHop};
 use tokio::sync::Mutex;
 
 use self::connection::Connection;
 pub use address::{Found, GatewayAddress, Renewal};
 pub use apply::{Applied, Failure};
 pub use error::{Error, Kind, Outlook, Refusal};
-pub use facts::Carrier;
+pub use facts::{Asker, DefaultRoute};
 pub use watch::{Guest, News, Sighting, Watch};
 
 /// The kinds of link that these ops make and this kernel does not know, each once; for telling before it is tried in
@@ -83,12 +84,20 @@ impl Netlink {
         apply::apply(&mut *self.connection.lock().await, ops).await
     }
 
-    /// The interface of the default route, if there is one.
+    /// The default routes, the one that counts first.
     ///
     /// # Errors
     /// The kernel could not be asked; the next call starts anew.
-    pub async fn default_route(&self) -> Result<Option<IfName>, Error> {
-        facts::default_route(&mut *self.connection.lock().await)
+    pub async fn default_routes(&self) -> Result<Vec<DefaultRoute>, Error> {
+        facts::default_routes(&mut *self.connection.lock().await)
+    }
+
+    /// As whom to ask a next hop by ARP; `None`: it cannot be asked like that.
+    ///
+    /// # Errors
+    /// The kernel could not be asked; the next call starts anew.
+    pub async fn asker(&self, hop: &NextHop) -> Result<Option<Asker>, Error> {
+        facts::asker(&mut *self.connection.lock().await, hop)
     }
 
     /// The first global address of an interface, IPv4 before IPv6.

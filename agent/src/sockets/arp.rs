@@ -23,6 +23,8 @@ pub const BURST: [Duration; 5] = [
     Duration::from_secs(10),
 ];
 
+/// The length of a packet, in bytes.
+pub(super) const LENGTH: usize = 28;
 const REQUEST: u8 = 1;
 const REPLY: u8 = 2;
 
@@ -69,17 +71,27 @@ async fn burst(interface: IfName, mac: Mac, address: Ipv4Addr) {
     }
 }
 
-/// An ARP packet in which sender and target are the same address (RFC 826, RFC 5227 section 3).
-fn announcement(operation: u8, mac: Mac, address: Ipv4Addr) -> [u8; 28] {
+/// An ARP packet in which sender and target are the same address (RFC 5227 section 3).
+fn announcement(operation: u8, mac: Mac, address: Ipv4Addr) -> [u8; LENGTH] {
     let target = match operation {
         REPLY => mac,
         _ => Mac::ZERO,
     };
-    let mut packet = [0; 28];
+    packet(operation, (mac, address), (target, address))
+}
+
+/// The question who has `target`.
+pub(super) fn request(mac: Mac, address: Ipv4Addr, target: Ipv4Addr) -> [u8; LENGTH] {
+    packet(REQUEST, (mac, address), (Mac::ZERO, target))
+}
+
+/// ARP for IPv4 on Ethernet (RFC 826).
+fn packet(operation: u8, sender: (Mac, Ipv4Addr), target: (Mac, Ipv4Addr)) -> [u8; LENGTH] {
+    let mut packet = [0; LENGTH];
     packet[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, operation]);
-    packet[8..14].copy_from_slice(&mac.0);
-    packet[14..18].copy_from_slice(&address.octets());
-    packet[18..24].copy_from_slice(&target.0);
-    packet[24..].copy_from_slice(&address.octets());
+    packet[8..14].copy_from_slice(&sender.0.0);
+    packet[14..18].copy_from_slice(&sender.1.octets());
+    packet[18..24].copy_from_slice(&target.0.0);
+    packet[24..].copy_from_slice(&target.1.octets());
     packet
 }

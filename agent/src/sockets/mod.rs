@@ -5,6 +5,7 @@
 //!        ◄───────────────── dhcp ◄── send
 //! guests ◄─ gw-<segment> ◄─ arp                                   one task per burst
 //! hosts  ◄─ underlay ─────► icmp ──► channel ─► event loop        one task
+//! router ◄─ uplink ───────► next_hop ─────────► kernel's thread   no task
 //! ```
 //!
 //! Dropping the handle ends the task and closes its sockets.
@@ -18,6 +19,7 @@ use tokio::io::unix::AsyncFd;
 pub mod arp;
 pub mod dhcp;
 pub mod icmp;
+pub mod next_hop;
 mod packet;
 mod task;
 

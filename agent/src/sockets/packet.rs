@@ -80,13 +80,15 @@ impl PacketSocket {
     /// # Errors
     /// The interface went down or away: open the socket anew.
     pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Mac)> {
-        self.socket
-            .async_io(super::NEWS, |socket| {
-                let (length, from) = recvfrom::<LinkAddr>(socket.as_raw_fd(), buffer)?;
-                let source = from.and_then(|from| from.addr()).map_or(Mac::ZERO, Mac);
-                Ok((length, source))
-            })
-            .await
+        self.socket.async_io(super::NEWS, |socket| read(socket, buffer)).await
+    }
+
+    /// The same, if there is one already.
+    ///
+    /// # Errors
+    /// There is none; or as [`PacketSocket::receive`].
+    pub(super) fn receive_now(&self, buffer: &mut [u8]) -> io::Result<(usize, Mac)> {
+        read(self.socket.get_ref(), buffer)
     }
 
     /// Sends at once or not at all.
@@ -122,4 +124,10 @@ impl PacketSocket {
         let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(length)) };
         address.ok_or_else(|| io::Error::other("the C library's sockaddr_ll is not the one that nix knows"))
     }
+}
+
+fn read(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, Mac)> {
+    let (length, from) = recvfrom::<LinkAddr>(socket.as_raw_fd(), buffer)?;
+    let source = from.and_then(|from| from.addr()).map_or(Mac::ZERO, Mac);
+    Ok((length, source))
 }

@@ -17,18 +17,19 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use overlayd_core::config::{CLUSTER_PORT, HostConfig};
 use overlayd_core::desired::{self, BridgeNetfilter, Desired, Inputs};
-use overlayd_core::election::Uplink;
 use overlayd_core::id::{IfName, Mac};
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::Facts;
 use overlayd_core::observed::{Host, LinkKind, Sysctl};
 use overlayd_core::plan::{self, Finding, Op, Plan};
+use overlayd_core::uplink::{self, Carrier, Health, NextHop, Route};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use crate::netlink::{Carrier, Kind, Netlink, Outlook, Watch};
-use crate::{journal, sysctl};
+use crate::netlink::{Asker, Kind, Netlink, Outlook, Watch};
+use crate::sockets::next_hop::Line;
+use crate::{clock, journal, sysctl};
 
 /// What no event tells (a changed nftables table) is found after so long at the latest.
 const LOOK_EVERY: Duration = Duration::from_millis(1500);
@@ -39,8 +40,8 @@ const SETTLE: Duration = Duration::from_millis(3);
 const REST: u32 = 9;
 /// A failed op that may succeed later is tried again after so long.
 const RETRY: Duration = Duration::from_millis(500);
-/// From the start on, so many looks wait for what may succeed by another try; then the host is as it can be.
-const PATIENCE: u32 = 6;
+/// After so long of trying the first plan counts as tried, even if what failed may still succeed.
+const TRIED: Duration = Duration::from_secs(3);
 /// A plan that leaves another plan behind is followed at most so often without a pause.
 const ROUNDS: u32 = 4;
 
@@ -104,12 +105,22 @@ pub struct Look {
     pub findings: Vec<Finding>,
     /// What the kernel refused.
     pub failures: Vec<String>,
-    /// Whether the host is as it should be, as far as it can be: what was refused is not worth waiting for.
-    pub settled: bool,
+    /// Whether what failed may succeed soon by itself.
+    pub stage: Stage,
     /// The guest ports of our bridges.
     pub ports: BTreeMap<IfName, Vec<IfName>>,
     /// The guests that our bridges have heard on them.
     pub guests: BTreeMap<IfName, BTreeMap<Mac, IfName>>,
+}
+
+/// How far a plan is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// It is being tried.
+    #[default]
+    Trying,
+    /// All that could be done is done: what failed needs an operator, or has been tried for long.
+    Tried,
 }
 
 /// Starts the thread; `report` is called there.
@@ -139,8 +150,9 @@ pub fn start(
         told_facts: false,
         replaced: Replaced::open(state_dir.join("sysctls")),
         told: None,
-        tries: 0,
         lacks: BTreeSet::new(),
+        trying_since: None,
+        way_out: WayOut::default(),
         report,
     };
     std::thread::Builder::new()
@@ -158,11 +170,20 @@ struct Worker<R> {
     told_facts: bool,
     replaced: Replaced,
     told: Option<Look>,
-    /// Looks so far that left something to be tried again.
-    tries: u32,
     /// What the kernel turned out to lack.
     lacks: BTreeSet<Kind>,
+    /// Since when ops fail that may succeed soon.
+    trying_since: Option<Instant>,
+    way_out: WayOut,
     report: R,
+}
+
+/// The next hop that is asked, and how.
+#[derive(Default)]
+struct WayOut {
+    watch: uplink::Watch,
+    asker: Option<Asker>,
+    line: Option<Line>,
 }
 
 impl<R: Fn(Report)> Worker<R> {
@@ -181,6 +202,16 @@ impl<R: Fn(Report)> Worker<R> {
                     }
                     None => return,
                 },
+                answer = self.way_out.answer() => {
+                    if self.way_out.heard(answer) == News::Some {
+                        look_at = Instant::now();
+                    }
+                }
+                () = self.way_out.due() => {
+                    if self.way_out.ask() == News::Some {
+                        look_at = Instant::now();
+                    }
+                }
                 () = sleep_until(look_at) => {
                     let begun = Instant::now();
                     look_at = begun + self.look(&mut inbox).await;
@@ -243,7 +274,7 @@ impl<R: Fn(Report)> Worker<R> {
             return RETRY;
         }
         let mut failures = Vec::new();
-        let mut settled = true;
+        let mut stage = Stage::Tried;
         let mut again = LOOK_EVERY;
         for _ in 0..ROUNDS {
             let (plan, seen) = match self.plan().await {
@@ -263,7 +294,8 @@ impl<R: Fn(Report)> Worker<R> {
                 continue;
             }
             if plan.ops.is_empty() || !failures.is_empty() {
-                self.tell(&plan, seen, failures, settled);
+                let stage = self.stage(stage);
+                self.tell(&plan, seen, failures, stage);
                 return again;
             }
             for op in &plan.ops {
@@ -288,16 +320,35 @@ impl<R: Fn(Report)> Worker<R> {
                 failures.push(text);
             }
             match applied.outlook() {
-                Some(Outlook::Retry) => {
-                    again = RETRY;
-                    self.tries = self.tries.saturating_add(1);
-                    settled = self.tries >= PATIENCE;
-                }
-                Some(Outlook::Fatal) => settled = false,
-                Some(Outlook::Skip) | None => {}
+                Some(Outlook::Retry) => again = RETRY,
+                Some(Outlook::Skip | Outlook::Fatal) | None => {}
+            }
+            if applied
+                .failures
+                .iter()
+                .any(|failure| failure.outlook() == Outlook::Retry)
+            {
+                stage = Stage::Trying;
             }
         }
         RETRY
+    }
+
+    fn stage(&mut self, stage: Stage) -> Stage {
+        match stage {
+            Stage::Tried => {
+                self.trying_since = None;
+                Stage::Tried
+            }
+            Stage::Trying => {
+                let since = *self.trying_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= TRIED {
+                    Stage::Tried
+                } else {
+                    Stage::Trying
+                }
+            }
+        }
     }
 
     async fn plan(&self) -> Result<(Plan, Host)> {
@@ -321,14 +372,14 @@ impl<R: Fn(Report)> Worker<R> {
         Ok((plan::diff(&desired, &seen), seen))
     }
 
-    fn tell(&mut self, plan: &Plan, seen: Host, failures: Vec<String>, settled: bool) {
+    fn tell(&mut self, plan: &Plan, seen: Host, failures: Vec<String>, stage: Stage) {
         let ports = ports(&seen);
         let look = Look {
             compared: self.desired.is_some(),
             due: plan.ops.len(),
             findings: plan.findings.clone(),
             failures,
-            settled,
+            stage,
             guests: guests(seen, &ports),
             ports,
         };
@@ -353,21 +404,28 @@ impl<R: Fn(Report)> Worker<R> {
         Ok(())
     }
 
-    async fn facts(&self) -> Result<Option<Facts>> {
-        let route = self.netlink.default_route().await?;
+    async fn facts(&mut self) -> Result<Option<Facts>> {
+        let routes = self.netlink.default_routes().await?;
+        let route = routes.first().map(|route| route.link.clone());
         let host = &self.config.host;
+        let uplink = host.gateway.uplink.clone().or_else(|| route.clone());
+        let hop = routes
+            .iter()
+            .find(|route| Some(&route.link) == uplink.as_ref())
+            .and_then(|route| Some((route.link.clone(), route.via?)))
+            .map(|(link, address)| NextHop { link, address });
+        self.way_out.asker = match &hop {
+            Some(hop) => self.netlink.asker(hop).await?,
+            None => None,
+        };
+        self.way_out.watch.set(hop.filter(|_| self.way_out.asker.is_some()));
+        let uplink_health = self.uplink_health(uplink.as_ref(), route.as_ref()).await?;
         let Some(underlay) = host.underlay.clone().or_else(|| route.clone()) else {
             return Ok(None);
         };
         let found = self.netlink.first_global_address(&underlay).await?;
         let Some(vtep) = host.address.filter(|_| found.is_some()).or(found) else {
             return Ok(None);
-        };
-        let uplink = host.gateway.uplink.clone().or_else(|| route.clone());
-        let works = match (&uplink, &route) {
-            // A host that cannot connect its segments is the last that should be their gateway: as one without a way out.
-            (Some(uplink), Some(_)) if self.lacks.is_empty() => self.netlink.carrier(uplink).await? == Carrier::Up,
-            _ => false,
         };
         let Some(underlay_mtu) = self.underlay_mtu(vtep, &underlay).await? else {
             return Ok(None);
@@ -383,10 +441,26 @@ impl<R: Fn(Report)> Worker<R> {
             underlay,
             underlay_mtu,
             uplink,
-            uplink_works: if works { Uplink::Works } else { Uplink::Down },
+            uplink_health,
             resolvers: resolvers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
             bridge_netfilter: bridge_netfilter(),
         }))
+    }
+
+    async fn uplink_health(&self, uplink: Option<&IfName>, route: Option<&IfName>) -> Result<Health> {
+        // A host that cannot connect its segments is the last that should be their gateway.
+        if !self.lacks.is_empty() {
+            return Ok(Health::Lacking);
+        }
+        let carrier = match uplink {
+            Some(uplink) => self.netlink.carrier(uplink).await?,
+            None => Carrier::Down,
+        };
+        let route = match route {
+            Some(_) => Route::There,
+            None => Route::Missing,
+        };
+        Ok(uplink::health(uplink, route, carrier, &self.way_out.watch))
     }
 
     /// The least of the routes to all peers, and of the underlay itself where there are none.
@@ -441,6 +515,73 @@ impl<R: Fn(Report)> Worker<R> {
     }
 }
 
+/// Whether the word on the next hop is another one now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    Some,
+    None,
+}
+
+impl WayOut {
+    /// When the next hop is to be asked, or has been silent for long enough.
+    async fn due(&self) {
+        match self.watch.poll_timeout() {
+            Some(at) => tokio::time::sleep(at.since(clock::now())).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn answer(&self) -> std::io::Result<Mac> {
+        match &self.line {
+            Some(line) => line.answer().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn heard(&mut self, answer: std::io::Result<Mac>) -> News {
+        let before = self.watch.silent().is_some();
+        let ours = |line: &Line| Some(line.of()) == self.watch.hop();
+        match answer {
+            Ok(from) if self.line.as_ref().is_some_and(ours) => self.watch.handle_answer(from),
+            Ok(_) => {}
+            // The interface went down or away: the next question opens the line anew.
+            Err(_) => self.line = None,
+        }
+        self.news(before)
+    }
+
+    fn ask(&mut self) -> News {
+        let before = self.watch.silent().is_some();
+        // An answer may lie ready already while this thread was at work: that is one.
+        if let Some(from) = self.line.as_ref().and_then(Line::answered) {
+            return self.heard(Ok(from));
+        }
+        if let Some(question) = self.watch.handle_timeout(clock::now()) {
+            if self.line.as_ref().is_none_or(|line| *line.of() != question.of) {
+                self.line = Line::open(question.of.clone())
+                    .inspect_err(|problem| debug!(%problem, "the next hop cannot be asked"))
+                    .ok();
+            }
+            let asked = match (&self.line, self.asker) {
+                (Some(line), Some(asker)) => line.ask(&question, asker).is_ok(),
+                (None, _) | (_, None) => false,
+            };
+            if !asked {
+                self.watch.handle_unsent();
+            }
+        }
+        self.news(before)
+    }
+
+    fn news(&self, was_silent: bool) -> News {
+        if self.watch.silent().is_some() == was_silent {
+            News::None
+        } else {
+            News::Some
+        }
+    }
+}
+
 /// What would be due on this host were it formed alone with the segments of its file; nothing is changed.
 ///
 /// # Errors
@@ -489,8 +630,9 @@ fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
         told_facts: false,
         replaced: Replaced::open(config.state_dir.join("sysctls")),
         told: None,
-        tries: 0,
         lacks: BTreeSet::new(),
+        trying_since: None,
+        way_out: WayOut::default(),
         report: |_| {},
     })
 }
@@ -545,11 +687,21 @@ fn resolvers(text: &str) -> Vec<Ipv4Addr> {
 /// Docker and Kubernetes pass bridged frames through the IP firewall on purpose; their bridges give them away.
 fn bridge_netfilter() -> BridgeNetfilter {
     let others = ["docker0", "cni0", "kube-bridge", "cilium_host", "flannel.1", "weave"];
-    let theirs = others.iter().any(|name| nix::net::if_::if_nametoindex(*name).is_ok());
-    if theirs {
-        BridgeNetfilter::LeaveAlone
+    if !others.iter().any(|name| nix::net::if_::if_nametoindex(*name).is_ok()) {
+        return BridgeNetfilter::SwitchOff;
+    }
+    let calls = [
+        Sysctl::BridgeNetfilter4,
+        Sysctl::BridgeNetfilter6,
+        Sysctl::BridgeNetfilterArp,
+    ];
+    // Where the module is not loaded there are no such sysctls, and nothing is on.
+    let on =
+        |call: &Sysctl| sysctl::read(&call.path()).is_ok_and(|value| value.is_some_and(|value| value.trim() != "0"));
+    if calls.iter().any(on) {
+        BridgeNetfilter::LeftOn
     } else {
-        BridgeNetfilter::SwitchOff
+        BridgeNetfilter::LeftOff
     }
 }
 

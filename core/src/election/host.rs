@@ -26,6 +26,8 @@ pub(super) struct Host {
     peers: BTreeMap<HostId, Peer>,
     kernel_answered: BTreeSet<HostId>,
     uplink: Uplink,
+    /// Since when the own uplink has been what it is.
+    own_uplink_since: Instant,
     drained: Candidacy,
     /// Since when each host's uplink has been what it is, and when membership gave a host up.
     uplink_since: BTreeMap<HostId, (Uplink, Instant)>,
@@ -49,6 +51,7 @@ impl Host {
             peers: BTreeMap::new(),
             kernel_answered: start.kernel_answered.clone(),
             uplink: Uplink::Works,
+            own_uplink_since: now,
             drained: Candidacy::Candidate,
             uplink_since: BTreeMap::new(),
             given_up: BTreeMap::new(),
@@ -120,12 +123,16 @@ impl Host {
         Some(view)
     }
 
-    pub(super) fn set_uplink(&mut self, uplink: Uplink) {
-        self.uplink = uplink;
+    pub(super) fn set_uplink(&mut self, uplink: Uplink, now: Instant) {
+        if self.uplink != uplink {
+            self.uplink = uplink;
+            self.own_uplink_since = now;
+        }
     }
 
-    pub(super) fn uplink(&self) -> Uplink {
-        self.uplink
+    /// Whether the own uplink has been lost for [`timing::UPLINK_LOST`].
+    pub(super) fn uplink_lost(&self, now: Instant) -> bool {
+        self.uplink == Uplink::Down && now.since(self.own_uplink_since) >= timing::UPLINK_LOST
     }
 
     pub(super) fn set_drained(&mut self, drained: Candidacy) {

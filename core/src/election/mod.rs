@@ -244,7 +244,7 @@ impl Election {
     /// Whether this host's own uplink works.
     pub fn set_uplink(&mut self, uplink: Uplink, now: Instant) {
         self.begin(now);
-        self.host.set_uplink(uplink);
+        self.host.set_uplink(uplink, now);
         self.touch_all();
         self.finish(now);
     }

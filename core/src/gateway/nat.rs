@@ -19,8 +19,8 @@
 //! `meta` and `reject` have are used: bridge ports are known by name, not by their bridge's.
 
 use crate::config::{Mode, PortForward, Protocol, Segment, Transport};
-use crate::desired::{Inputs, SegmentInputs, Table};
-use crate::id::IfName;
+use crate::desired::{BridgeNetfilter, Inputs, SegmentInputs, Table, gateway_mac};
+use crate::id::{IfName, Mac};
 use crate::observed::TableName;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -434,9 +434,22 @@ fn bridge(inputs: &Inputs) -> Table {
         "udp sport 547 iifname @guests drop",
         "icmpv6 type nd-router-advert iifname @guests drop",
     ];
-    let rules = rules.map(str::to_owned).to_vec();
+    let mut rules = rules.map(str::to_owned).to_vec();
+    rules.extend(to_gateways(inputs));
     let chain = Chain::base("ov_prerouting", "filter hook prerouting priority filter", rules);
     render(TableName::Bridge, &sets, &[chain])
+}
+
+/// With bridge netfilter on, a frame to the gateway is tracked when it enters the bridge, and the kernel takes what is
+/// not addressed to the port's own MAC for settled before it is routed: nothing can be masqueraded then.
+fn to_gateways(inputs: &Inputs) -> Option<String> {
+    match inputs.bridge_netfilter {
+        BridgeNetfilter::SwitchOff | BridgeNetfilter::LeftOff => return None,
+        BridgeNetfilter::LeftOn => {}
+    }
+    let gateways = inputs.segments.iter().filter(|(_, it)| it.has_gateway_link());
+    let macs: Vec<Mac> = gateways.map(|(id, _)| gateway_mac(*id)).collect();
+    (!macs.is_empty()).then(|| format!("ether daddr {} meta pkttype set host", braces(macs)))
 }
 
 /// Outer VXLAN for this segment: UDP port, and the VNI in bits 32 to 55 of the VXLAN header behind UDP's 64 bits. It is

@@ -75,7 +75,7 @@ impl Node {
         self.membership = Membership::Formed(formed.cluster);
         self.effects.push_back(Effect::SaveIdentity(self.membership));
         if let Some(facts) = &self.facts {
-            formed.election.set_uplink(facts.uplink_works, now);
+            formed.election.set_uplink(facts.uplink_health.uplink(), now);
         }
         formed.save_now(now);
         self.formed = Some(Box::new(formed));
@@ -497,7 +497,9 @@ impl Node {
     pub fn undrain(&mut self, now: Instant) -> Result<(), Refusal> {
         let formed = self.formed()?;
         formed.drained = false;
-        formed.election.undrain(now);
+        if !formed.leases.has_lost_disk() {
+            formed.election.undrain(now);
+        }
         formed.touch_now(now);
         self.settle(now);
         Ok(())

@@ -22,6 +22,7 @@ use crate::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use crate::mtu::{self, OverlayMtu};
 use crate::peers::{self, Peer, PeerState, Who};
 use crate::time::{Duration, Instant};
+use crate::uplink::Health;
 
 /// How long a holder's word in gossip counts.
 const CLAIM_FRESH: Duration = Duration::from_secs(5);
@@ -179,7 +180,8 @@ impl Formed {
 
     /// Says what this host is.
     fn tell_host(&mut self, config: &HostConfig, facts: &Facts, version: &str, now: Instant) {
-        let host = host_record(self.me, self.instance, config, facts, version, self.drained);
+        let drained = self.drained || self.leases.has_lost_disk();
+        let host = host_record(self.me, self.instance, config, facts, version, drained);
         let segments = self
             .read
             .values()
@@ -200,9 +202,11 @@ impl Formed {
             underlay: config.host.underlay.clone().or_else(|| IfName::new("lo").ok())?,
             underlay_mtu: me.overlay_mtu.underlay(me.vtep),
             uplink: config.host.gateway.uplink.clone(),
-            uplink_works: Uplink::Down,
+            uplink_health: Health::NoRoute {
+                link: config.host.gateway.uplink.clone(),
+            },
             resolvers: Vec::new(),
-            bridge_netfilter: BridgeNetfilter::LeaveAlone,
+            bridge_netfilter: BridgeNetfilter::LeftOff,
         })
     }
 
@@ -568,7 +572,7 @@ pub(super) fn host_record(
             config::Candidacy::Candidate if drained => gossip::Candidacy::Drained { priority },
             config::Candidacy::Candidate => gossip::Candidacy::Candidate { priority },
         },
-        uplink: match facts.uplink_works {
+        uplink: match facts.uplink_health.uplink() {
             Uplink::Works => gossip::Uplink::Works,
             Uplink::Down => gossip::Uplink::Fails,
         },

@@ -13,6 +13,7 @@ use crate::gossip::{self, Host, Record};
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use crate::mtu::UnderlayMtu;
 use crate::time::Duration;
+use crate::uplink::Health;
 
 /// What the edge has found out about this host; told again whenever it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct Facts {
     /// The way out for guests, if there is one.
     pub uplink: Option<IfName>,
     /// Whether it works.
-    pub uplink_works: election::Uplink,
+    pub uplink_health: Health,
     /// The name servers that this host itself uses and that guests can reach.
     pub resolvers: Vec<Ipv4Addr>,
     /// Whether somebody else on the host needs bridged frames to pass the IP firewall.

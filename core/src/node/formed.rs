@@ -288,10 +288,12 @@ impl Formed {
             AddressEvent::Set => self.addressed.insert(group),
             AddressEvent::Failed | AddressEvent::Removed => self.addressed.remove(&group),
         };
+        self.election.handle_address(group, event, now);
         if changed {
             self.touch_now(now);
+            self.tell_claim(group, now);
+            self.finish_move(group);
         }
-        self.election.handle_address(group, event, now);
     }
 
     pub(super) fn handle_dhcp(&mut self, segment: SegmentId, source: Mac, bytes: Vec<u8>, now: Instant) {
@@ -509,12 +511,12 @@ impl Formed {
             .collect()
     }
 
-    /// Says in gossip what this host is for a group.
+    /// Says in gossip what this host is for a group: the gateway from when its kernel has the address.
     pub(super) fn tell_claim(&mut self, group: GroupId, now: Instant) {
-        let held = match self.election.role(group) {
-            Some(Role::Holder { term }) => Some(term),
-            Some(Role::Follower { .. } | Role::Claimant { .. }) | None => None,
-        };
+        let held = self.held_term(group);
+        if held.is_some() && !self.addressed.contains(&group) {
+            return;
+        }
         let known = match self.gossip.get(&Key::Claim(group.0, self.me)) {
             Some(Record::Claim(claim)) => Some(claim.clone()),
             _ => None,
@@ -655,17 +657,26 @@ impl Formed {
             Role::Follower { holder: None } => self.note(Level::Debug, format!("{names} has no gateway: {reason}")),
         }
         self.tell_claim(group, now);
-        self.finish_move(group, role);
+        self.finish_move(group);
         self.touch_now(now);
     }
 
-    fn finish_move(&mut self, group: GroupId, role: Role) {
-        let holder = match role {
-            Role::Holder { .. } => Some(self.me),
-            Role::Follower { holder } => holder.map(|(host, _)| host),
-            Role::Claimant { .. } => None,
+    /// The host that serves a group, as far as is known here: it holds the term, and its kernel has the address.
+    pub(super) fn server(&self, group: GroupId) -> Option<HostId> {
+        let (holder, term) = self.election.holder(group)?;
+        let serves = if holder == self.me {
+            self.addressed.contains(&group)
+        } else {
+            match self.gossip.get(&Key::Claim(group.0, holder)) {
+                Some(Record::Claim(claim)) => claim.presence == Presence::Here && claim.term == term,
+                _ => false,
+            }
         };
-        let Some(holder) = holder else { return };
+        serves.then_some(holder)
+    }
+
+    fn finish_move(&mut self, group: GroupId) {
+        let Some(holder) = self.server(group) else { return };
         let arrived = self.moves.get(&group).is_some_and(|waits| match waits.to {
             Some(to) => to == holder,
             None => waits.from != Some(holder),
@@ -714,7 +725,14 @@ impl Formed {
             lease::Effect::GossipShare(info) => {
                 self.gossip.put_share(share_record(&info), now);
             }
-            lease::Effect::Finding(finding) => self.finding(&finding),
+            lease::Effect::Finding(finding) => {
+                if finding == Finding::DiskLost {
+                    // It has no address to give: whoever has should serve, where there is somebody.
+                    self.election.drain(now);
+                    self.touch_now(now);
+                }
+                self.finding(&finding);
+            }
             lease::Effect::Left => self.left = true,
         }
     }
@@ -816,7 +834,8 @@ impl Formed {
                 }
                 return;
             }
-            Key::Claim(..) => {
+            Key::Claim(segment, _) => {
+                self.finish_move(group_of(*segment));
                 // Only the word that somebody serves or no longer serves matters; the beat is for those who wait for it.
                 let served = |record: &Option<Box<Record>>| match record.as_deref() {
                     Some(Record::Claim(claim)) => Some((claim.term, claim.presence)),

@@ -36,7 +36,7 @@ use formed::Formed;
 pub use leaving::Force;
 pub use removing::{Hearing, Sign};
 pub use segments::{Applied, Change, FieldChange, Guests, Run};
-pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, Problem, SegmentLine, Severity};
+pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, Problem, SegmentLine, Serves, Severity};
 
 use crate::config::{HostConfig, Trust};
 use crate::election::{AddressEvent, GroupId, Outcome};
@@ -44,6 +44,7 @@ use crate::gateway::lease::Recovered;
 use crate::gossip::Record;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use crate::time::{Duration, Instant};
+use crate::uplink::Health;
 
 /// How long a host that is to join waits before it asks the next address of its list.
 const JOIN_AGAIN: Duration = Duration::from_millis(500);
@@ -238,10 +239,11 @@ impl Node {
             return;
         }
         self.looked = Looked::Once;
+        self.note_uplink(facts.as_ref());
         self.facts = facts;
         if let Some(formed) = &mut self.formed {
             if let Some(facts) = &self.facts {
-                formed.election.set_uplink(facts.uplink_works, now);
+                formed.election.set_uplink(facts.uplink_health.uplink(), now);
             }
             formed.touch(now);
         }
@@ -367,6 +369,24 @@ impl Node {
         self.join_timeout(now);
         self.leave_timeout(now);
         self.settle(now);
+    }
+
+    /// A way out that stops working, or works again, is worth a line in the log.
+    fn note_uplink(&mut self, facts: Option<&Facts>) {
+        let before = self.facts.as_ref().map(|facts| &facts.uplink_health);
+        let Some(health) = facts
+            .map(|facts| &facts.uplink_health)
+            .filter(|now| before != Some(*now))
+        else {
+            return;
+        };
+        match (health, before) {
+            (Health::Works, None) => {}
+            (Health::Works, Some(_)) => self.note(Level::Info, health.to_string()),
+            (Health::NoRoute { .. } | Health::NoCarrier { .. } | Health::Silent(_) | Health::Lacking, _) => {
+                self.note(Level::Warn, health.to_string());
+            }
+        }
     }
 
     fn note(&mut self, level: Level, text: impl Into<String>) {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::effect::Facts;
 use super::{Membership, Node, group_of};
 use crate::config::{Mode, Segment};
+use crate::desired::BridgeNetfilter;
 use crate::election::Role;
 use crate::gateway::lease::{LeaseInfo, PoolLine as Line};
 use crate::gossip::{self, Presence};
@@ -13,6 +14,7 @@ use crate::id::{HostId, Mac, SegmentName, Term, Vni};
 use crate::mtu::OverlayMtu;
 use crate::peers::{PeerState, Who};
 use crate::time::{Duration, Instant};
+use crate::uplink::Health;
 
 /// A line of `peer list`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +80,19 @@ pub struct GatewayLine {
     pub since: Option<Duration>,
     /// Whether it is this host.
     pub me: bool,
+    /// Whether that host's kernel has the address, as far as this one knows.
+    pub serves: Serves,
     /// Why.
     pub reason: String,
+}
+
+/// How far a gateway is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// It has the term, and is about to.
+    NotYet,
+    /// Its kernel has the address.
+    Now,
 }
 
 /// A line of `lease list`.
@@ -241,6 +254,10 @@ impl Node {
             term: Term(0),
             since: None,
             me: false,
+            serves: match formed.server(group) {
+                Some(_) => Serves::Now,
+                None => Serves::NotYet,
+            },
             reason,
         };
         let Some(role) = super::derive::role_of(formed, *id) else {
@@ -256,7 +273,14 @@ impl Node {
                 None => none("no host is known to serve it".to_owned()),
             });
         };
-        let reason = formed.election.reason(group).to_owned();
+        let mut reason = formed.election.reason(group).to_owned();
+        let holder = formed.election.holder(group).map(|(host, _)| host);
+        if let Some(trouble) = holder
+            .filter(|_| leads_out(segment))
+            .and_then(|host| self.uplink_trouble(host))
+        {
+            reason = format!("{reason}; {trouble}");
+        }
         Some(match role {
             Role::Holder { term } => GatewayLine {
                 host: Some(formed.name_of(self.me)),
@@ -273,6 +297,21 @@ impl Node {
             },
             Role::Follower { holder: None } | Role::Claimant { .. } => none(reason),
         })
+    }
+
+    /// What is wrong with a host's way out.
+    fn uplink_trouble(&self, host: HostId) -> Option<String> {
+        if host == self.me {
+            let health = self.facts.as_ref().map(|facts| &facts.uplink_health);
+            return health
+                .filter(|health| **health != Health::Works)
+                .map(ToString::to_string);
+        }
+        let known = self.formed.as_ref()?.gossip.host(host)?;
+        match known.uplink {
+            gossip::Uplink::Works => None,
+            gossip::Uplink::Fails => Some(format!("the uplink of {} does not work", known.name)),
+        }
     }
 
     /// All leases that this host knows of, by segment and address.
@@ -406,6 +445,43 @@ impl Node {
                 PeerState::Alive | PeerState::Left | PeerState::Static => {}
             }
         }
+        let left_on = self
+            .facts
+            .as_ref()
+            .is_some_and(|facts| facts.bridge_netfilter == BridgeNetfilter::LeftOn);
+        if left_on && !formed.derived.mine().is_empty() {
+            add(
+                Severity::Warn,
+                "bridge netfilter is on, and left so for Docker or Kubernetes: their firewall rules see what guests send \
+                 each other and may drop it, guests do not reach published ports from inside, and it costs a fifth of \
+                 the throughput"
+                    .to_owned(),
+                Some(
+                    "if nothing here needs it: `sysctl -w net.bridge.bridge-nf-call-iptables=0 \
+                     net.bridge.bridge-nf-call-ip6tables=0 net.bridge.bridge-nf-call-arptables=0`; with Docker also: \
+                     `iptables -I DOCKER-USER -i br-blue -o br-blue -j ACCEPT`, for each bridge"
+                        .to_owned(),
+                ),
+            );
+        }
+        for host in formed.gossip.hosts() {
+            let candidate = match host.candidacy {
+                gossip::Candidacy::Candidate { .. } => true,
+                gossip::Candidacy::Drained { .. } | gossip::Candidacy::None => false,
+            };
+            let needs = |(.., segment): &(u64, HostId, _, Segment)| leads_out(segment) && segment.selects(&host.labels);
+            if !candidate || !formed.read.values().any(needs) {
+                continue;
+            }
+            let Some(trouble) = self.uplink_trouble(host.id) else {
+                continue;
+            };
+            let hint = match &self.facts {
+                Some(facts) if host.id == self.me => facts.uplink_health.hint().map(str::to_owned),
+                Some(_) | None => Some(format!("run `overlayctl status` on {}: it says why", host.name)),
+            };
+            add(Severity::Warn, trouble, hint);
+        }
         for line in formed
             .read
             .keys()
@@ -438,7 +514,17 @@ impl Node {
             }
         }
         let awaited = formed.leases.awaited();
-        if !awaited.is_empty() {
+        if formed.leases.has_lost_disk() {
+            add(
+                Severity::Fail,
+                "the journal of this host is lost, or its disk is full: it owns and keeps no addresses any more".into(),
+                Some(
+                    "mend the disk; then run `overlayctl leave --force` here (guests on this host lose their network), \
+                     and `overlayctl join ADDR`"
+                        .into(),
+                ),
+            );
+        } else if !awaited.is_empty() {
             let names = awaited
                 .iter()
                 .map(|host| formed.name_of(*host))
@@ -458,4 +544,13 @@ impl Node {
     pub fn host_record(&self, id: HostId) -> Option<&gossip::Host> {
         self.formed.as_ref()?.gossip.host(id)
     }
+}
+
+/// Whether the gateway of a segment needs an uplink.
+fn leads_out(segment: &Segment) -> bool {
+    let outside = match segment.mode {
+        Mode::Nat | Mode::Routed => true,
+        Mode::Isolated | Mode::Bridged(_) => false,
+    };
+    outside && segment.ipv4.is_some()
 }

@@ -5,9 +5,12 @@
 mod joining;
 mod world;
 
-use overlayd_core::id::SegmentName;
+use overlayd_core::desired::BridgeNetfilter;
+use overlayd_core::id::{IfName, SegmentName};
 use overlayd_core::node::{Done, Ended, Force, Guests, Membership, Run};
 use overlayd_core::peers::PeerState;
+use overlayd_core::time::Duration;
+use overlayd_core::uplink::{Health, NextHop};
 use world::{World, blue, segments};
 
 #[test]
@@ -402,6 +405,66 @@ fn a_planned_move_ends_where_it_was_meant_to() {
 }
 
 #[test]
+fn a_move_is_answered_when_the_receivers_kernel_has_the_address_whichever_host_was_asked() {
+    for asked in 0..3 {
+        let mut world = World::formed(3);
+        world.apply(0, &blue());
+        world.run(9_000);
+        world.address_takes = Duration::from_millis(400);
+        let from = world.gateways("blue")[0].clone();
+        for to in ["hv1", "hv2", "hv3"].into_iter().filter(|name| *name != from) {
+            world.move_gateway(asked, "blue", Some(to)).unwrap();
+            assert_eq!(world.gateways("blue"), [to], "asked hv{}", asked + 1);
+            world.run(2_000);
+        }
+    }
+}
+
+#[test]
+fn a_gateway_whose_journal_is_lost_goes_where_addresses_can_be_given_if_there_is_such_a_host() {
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    world.run(9_000);
+    let before = world.gateways("blue")[0].clone();
+    let holder = world.index(&before);
+    world.lose_journal(holder);
+    world.undrain(holder);
+    world.run(3_000);
+    let after = world.gateways("blue");
+    assert!(after.len() == 1 && after != [before.as_str()], "{after:?}");
+    let problems = world.node(holder).problems();
+    assert!(problems[0].what.contains("owns and keeps no addresses"), "{problems:?}");
+    assert!(
+        problems[0]
+            .hint
+            .as_deref()
+            .unwrap()
+            .contains("overlayctl leave --force")
+    );
+    world.lose_journal(1 - holder);
+    world.run(9_000);
+    assert_eq!(world.gateways("blue"), after, "nobody else is better");
+}
+
+#[test]
+fn bridge_netfilter_that_is_left_on_is_a_problem_of_the_host_concerned() {
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    world.run(3_000);
+    world.set_bridge_netfilter(1, BridgeNetfilter::LeftOn);
+    assert_eq!(world.node(0).problems(), []);
+    let problems = world.node(1).problems();
+    assert!(problems[0].what.contains("bridge netfilter is on"), "{problems:?}");
+    let hint = problems[0].hint.as_deref().unwrap();
+    assert!(
+        hint.contains("sysctl -w net.bridge.bridge-nf-call-iptables=0"),
+        "{hint}"
+    );
+    world.set_bridge_netfilter(1, BridgeNetfilter::LeftOff);
+    assert_eq!(world.node(1).problems(), []);
+}
+
+#[test]
 fn guests_are_told_to_all_and_programmed_behind_their_host() {
     let mut world = World::formed(2);
     world.apply(0, &blue());
@@ -440,4 +503,89 @@ fn the_ranges_of_a_removed_host_are_inherited() {
             .any(|owner| !matches!(owner.as_deref(), Some("hv1" | "hv3")));
         assert!(!orphaned, "as seen by host {host}: {owners:?}");
     }
+}
+
+fn silent() -> Health {
+    Health::Silent(NextHop {
+        link: IfName::new("eth0").unwrap(),
+        address: "192.0.2.1".parse().unwrap(),
+    })
+}
+
+/// What `status` says is wrong on a host, and its line of `gateway list`.
+fn told(world: &World, host: usize) -> (Vec<String>, String) {
+    let problems = world.node(host).problems().into_iter().map(|problem| problem.what);
+    (
+        problems.collect(),
+        world.node(host).gateway_lines(world.now)[0].reason.clone(),
+    )
+}
+
+#[test]
+fn a_gateway_whose_next_hop_falls_silent_moves_and_both_hosts_say_why() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(15_000);
+    let before = world.gateways("blue")[0].clone();
+    let holder = world.index(&before);
+    let other = (holder + 1) % 3;
+    assert_eq!(told(&world, holder).0, [""; 0]);
+    world.set_uplink(holder, silent());
+    let why = "uplink eth0: next hop 192.0.2.1 does not answer";
+    let (problems, reason) = told(&world, holder);
+    assert_eq!(problems, [why]);
+    assert!(
+        reason.ends_with(why) || world.gateways("blue") != [before.as_str()],
+        "{reason}"
+    );
+    assert!(world.notes(holder).contains(why), "{}", world.notes(holder));
+    world.run(4_000);
+    let after = world.gateways("blue");
+    assert_eq!(after.len(), 1);
+    assert_ne!(after, [before.as_str()]);
+    assert_eq!(told(&world, other).0, [format!("the uplink of {before} does not work")]);
+    world.set_uplink(holder, Health::Works);
+    world.run(2_000);
+    assert_eq!(world.gateways("blue"), after, "an incumbent stays");
+    for host in 0..3 {
+        assert_eq!(told(&world, host).0, [""; 0]);
+    }
+    assert!(world.notes(holder).contains("the uplink works"));
+}
+
+#[test]
+fn where_nobody_has_an_uplink_there_is_a_gateway_and_its_line_says_what_is_missing() {
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    world.run(15_000);
+    let before = world.gateways("blue");
+    // The router that serves both dies; the holder is the first to notice.
+    let holder = world.index(&before[0]);
+    world.set_uplink(holder, silent());
+    world.run(1_200);
+    world.set_uplink(1 - holder, silent());
+    world.run(40_000);
+    assert_eq!(world.gateways("blue"), before);
+    assert!(told(&world, holder).1.ends_with("next hop 192.0.2.1 does not answer"));
+    let reason = told(&world, 1 - holder).1;
+    assert!(
+        reason.ends_with(&format!("the uplink of {} does not work", before[0])),
+        "{reason}"
+    );
+    world.kill_host(holder);
+    world.run(3_000);
+    assert_eq!(world.gateways("blue").len(), 1, "the other one takes it all the same");
+}
+
+#[test]
+fn a_segment_that_leads_nowhere_misses_no_uplink() {
+    let mut world = World::formed(2);
+    world.apply(0, &blue().replace("mode: nat", "mode: isolated"));
+    world.run(5_000);
+    world.set_uplink(0, silent());
+    world.set_uplink(1, silent());
+    world.run(2_000);
+    let (problems, reason) = told(&world, 0);
+    assert_eq!(problems, [""; 0]);
+    assert!(!reason.contains("uplink"), "{reason}");
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use overlayd_core::config::{self, HostConfig, Segment};
 use overlayd_core::desired::{BridgeNetfilter, Inputs};
-use overlayd_core::election::{AddressEvent, Outcome, Uplink};
+use overlayd_core::election::{AddressEvent, Outcome};
 use overlayd_core::gateway::lease::{JournalRecord, Recovered};
 use overlayd_core::gossip::Record;
 use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
@@ -16,6 +16,7 @@ use overlayd_core::node::{
 };
 use overlayd_core::peers::PeerState;
 use overlayd_core::time::{Duration, Instant};
+use overlayd_core::uplink::Health;
 
 const LATENCY: Duration = Duration::from_millis(1);
 
@@ -27,6 +28,11 @@ enum Event {
     Welcome(usize, SocketAddr, Result<Box<Welcome>, Refusal>),
     Probe(usize, HostId, u64, Outcome),
     Address(usize, overlayd_core::election::GroupId, AddressEvent),
+    Take(
+        usize,
+        overlayd_core::election::GroupId,
+        BTreeMap<SegmentName, (Term, Option<Instant>)>,
+    ),
     Synced(usize, u64),
     RemovedAll(usize),
 }
@@ -35,6 +41,8 @@ struct Host {
     name: String,
     vtep: Ipv4Addr,
     mtu: u32,
+    uplink: Health,
+    bridge_netfilter: BridgeNetfilter,
     config: HostConfig,
     node: Option<Node>,
     /// Whether its kernel answers and forwards.
@@ -71,6 +79,8 @@ pub(crate) struct World {
     joins: BTreeMap<Call, (usize, SocketAddr)>,
     /// Pairs of hosts between which nothing passes.
     parted: BTreeSet<(usize, usize)>,
+    /// How long a kernel takes to set an address.
+    pub(crate) address_takes: Duration,
 }
 
 pub(crate) fn blue() -> String {
@@ -92,6 +102,7 @@ impl World {
             calls: 0,
             joins: BTreeMap::new(),
             parted: BTreeSet::new(),
+            address_takes: LATENCY,
         };
         for index in 0..count {
             let host = world.add(&format!("hv{}", index + 1));
@@ -119,6 +130,8 @@ impl World {
             name: name.to_owned(),
             vtep: Ipv4Addr::new(172, 31, 0, 11 + u8::try_from(at).unwrap()),
             mtu: 1500,
+            uplink: Health::Works,
+            bridge_netfilter: BridgeNetfilter::SwitchOff,
             config: config.unwrap(),
             node: None,
             kernel: true,
@@ -258,6 +271,33 @@ impl World {
 
     pub(crate) fn set_underlay_mtu(&mut self, host: usize, mtu: u32) {
         self.hosts[host].mtu = mtu;
+        let (now, facts) = (self.now, self.facts(host));
+        self.node_mut(host).set_facts(Some(facts), now);
+        self.carry(host);
+    }
+
+    /// Its disk refuses a write.
+    pub(crate) fn lose_journal(&mut self, host: usize) {
+        let now = self.now;
+        self.node_mut(host).lost_disk(now);
+        self.carry(host);
+    }
+
+    pub(crate) fn undrain(&mut self, host: usize) {
+        let now = self.now;
+        self.node_mut(host).undrain(now).unwrap();
+        self.carry(host);
+    }
+
+    pub(crate) fn set_bridge_netfilter(&mut self, host: usize, it: BridgeNetfilter) {
+        self.hosts[host].bridge_netfilter = it;
+        let (now, facts) = (self.now, self.facts(host));
+        self.node_mut(host).set_facts(Some(facts), now);
+        self.carry(host);
+    }
+
+    pub(crate) fn set_uplink(&mut self, host: usize, uplink: Health) {
+        self.hosts[host].uplink = uplink;
         let (now, facts) = (self.now, self.facts(host));
         self.node_mut(host).set_facts(Some(facts), now);
         self.carry(host);
@@ -449,9 +489,9 @@ impl World {
             underlay: IfName::new("eth0").unwrap(),
             underlay_mtu: UnderlayMtu::new(it.mtu),
             uplink: Some(IfName::new("eth0").unwrap()),
-            uplink_works: Uplink::Works,
+            uplink_health: it.uplink.clone(),
             resolvers: Vec::new(),
-            bridge_netfilter: BridgeNetfilter::SwitchOff,
+            bridge_netfilter: it.bridge_netfilter,
         }
     }
 
@@ -541,6 +581,12 @@ impl World {
                 node.handle_probe(other, number, outcome, now);
                 host
             }
+            Event::Take(host, group, taken) => {
+                self.hosts[host].addresses.extend(taken);
+                let Some(node) = &mut self.hosts[host].node else { return };
+                node.handle_address(group, AddressEvent::Set, now);
+                host
+            }
             Event::Address(host, group, event) => {
                 let Some(node) = &mut self.hosts[host].node else { return };
                 node.handle_address(group, event, now);
@@ -611,17 +657,19 @@ impl World {
                 term,
                 lifetime,
             } => {
-                for segment in addresses.into_keys() {
-                    self.hosts[host]
-                        .addresses
-                        .insert(segment, (term, lifetime.map(|life| now + life)));
-                }
-                self.later(Event::Address(host, group, AddressEvent::Set));
+                let addresses = addresses.into_keys();
+                let taken = addresses.map(|segment| (segment, (term, lifetime.map(|life| now + life))));
+                self.sequence += 1;
+                let at = (now + self.address_takes, self.sequence);
+                self.queue.insert(at, Event::Take(host, group, taken.collect()));
             }
             Effect::RemoveAddress { group, segments } => {
                 for segment in segments {
                     self.hosts[host].addresses.remove(&segment);
                 }
+                // One after the other: what was to be set before is not set after.
+                self.queue
+                    .retain(|_, event| !matches!(event, Event::Take(of, whose, _) if (*of, *whose) == (host, group)));
                 self.later(Event::Address(host, group, AddressEvent::Removed));
             }
             Effect::Desired(Some(inputs)) => self.hosts[host].inputs = Some(*inputs),

@@ -4,7 +4,9 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use overlayd_tests::dhcp_load::{Client, Load, run};
 use overlayd_tests::wait::{throughout, until, wait_for};
+use overlayd_tests::wiring::SERVER;
 use overlayd_tests::world::{BLUE, Underlay, tell};
 use overlayd_tests::{Host, Plan};
 use serde_json::json;
@@ -126,6 +128,124 @@ fn a_read_only_disk_is_named() {
 
 #[test]
 #[ignore = "makes network namespaces: needs root"]
+fn a_disk_that_is_full_at_the_start_is_named() {
+    tell(&ONE, |world| {
+        let hv1 = world.host("hv1");
+        hv1.configure(&json!({}))?;
+        let state = hv1.state();
+        std::fs::create_dir_all(&state)?;
+        let script = format!(
+            "mount -t tmpfs -o size=64k none {state}; head -c 1M /dev/zero > {state}/filling || true; exec {} --config {}",
+            world.programs().agent.display(),
+            hv1.file().display(),
+            state = state.display(),
+        );
+        let output = hv1
+            .namespace()
+            .command("timeout")
+            .args(["10", "sh", "-ec", &script])
+            .output()?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        let named = format!("cannot write {}; is the disk full", state.join("identity").display());
+        assert!(stderr.contains(&named), "{stderr}");
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn on_a_full_disk_it_goes_on_says_so_promises_nothing_and_is_whole_again_after_leave_and_join() {
+    let two = Plan { hosts: 2, ..ONE };
+    tell(&two, |world| {
+        let [hv1, hv2] = ["hv1", "hv2"].map(|name| world.host(name));
+        hv1.configure(&json!({}))?;
+        hv1.launch_agent()?;
+        hv2.configure(&json!({ "cluster": { "join": [hv1.listen()] } }))?;
+        std::fs::create_dir_all(hv2.state())?;
+        // Mounts of its own, which go with the agent.
+        let mount = format!(
+            "mount -t tmpfs -o size=256k none {}; exec \"$@\"",
+            hv2.state().display()
+        );
+        hv2.launch_agent_by(&["sh", "-ec", &mount, "sh"])?;
+        world.all_know_each_other(SOON)?;
+        world.apply("hv1", BLUE)?;
+        world.gateway("blue", SOON)?;
+        let [near, far] = [world.guest("hv2", "br-blue")?, world.guest("hv1", "br-blue")?];
+        near.dhcp()?;
+        let there = far.dhcp()?.address;
+        near.ping(SERVER)?;
+        assert_eq!(hv2.json(&["status"])?["problems"], json!([]));
+
+        let pid = hv2.agent_pid().context("it runs")?;
+        let filling = std::path::PathBuf::from(format!("/proc/{pid}/root{}/filling", hv2.state().display()));
+        let full = std::fs::write(&filling, vec![0; 1 << 20]);
+        assert_eq!(full.map_err(|error| error.kind()), Err(std::io::ErrorKind::StorageFull));
+        // What has to be written: a new generation, and leases that this host would keep, more than fit what is left of
+        // the journal's last page.
+        world.apply("hv1", &BLUE.replace("blue.internal", "blue.example"))?;
+        let late = world.guest("hv2", "br-blue")?;
+        let load = Load {
+            interface: "eth0".to_owned(),
+            clients: Client::fresh(1, 60),
+            spacing: Duration::from_millis(40),
+            at_once: 60,
+            retry: Duration::from_millis(250),
+            patience: Duration::from_secs(15),
+        };
+        let report = late.namespace().within(|| run(&load))?;
+        assert_eq!(report.duplicates().len(), 0, "{report:?}");
+        // Whoever had an offer of this host when its disk refused begins anew, as real clients do after a few tries.
+        let unserved = report.exchanges.iter().filter(|exchange| exchange.address.is_none());
+        let again = Load {
+            clients: unserved.map(|exchange| exchange.client).collect(),
+            ..load
+        };
+        assert!(again.clients.len() < 5, "the other host has addresses: {report:?}");
+        let report = late.namespace().within(|| run(&again))?;
+        assert_eq!(report.failed(), 0, "{report:?}");
+        let lease = late.dhcp()?;
+        until("it says so", SOON, || {
+            let problems = hv2.json(&["status"])?["problems"].to_string();
+            Ok(problems.contains("owns and keeps no addresses any more") && problems.contains("state/cluster"))
+        })?;
+        assert!(hv2.log().contains("the journal cannot be written"), "{}", hv2.log());
+        let leases = hv1.list(&["lease", "list"])?;
+        let of_it = leases.iter().find(|row| row["address"] == lease.address.to_string());
+        let of_it = of_it.with_context(|| format!("{leases:?}"))?;
+        // Nobody else is there to keep it, and that is flagged.
+        assert_eq!(
+            (&of_it["owner"], &of_it["copies"]),
+            (&json!("hv1"), &json!(1)),
+            "{of_it}"
+        );
+        for guest in [&near, &late] {
+            guest.ping(SERVER)?;
+            guest.ping(there)?;
+        }
+        throughout("it runs, and is a member", Duration::from_secs(2), || {
+            assert_eq!(hv1.alive()?, ["hv1", "hv2"]);
+            Ok(())
+        })?;
+
+        // As the manual says.
+        std::fs::remove_file(&filling)?;
+        hv2.ctl(&["leave", "--force"])?;
+        hv2.ctl(&["join", &hv1.listen()])?;
+        world.all_know_each_other(SOON)?;
+        until("it is well again", SOON, || {
+            Ok(hv2.json(&["status"])?["problems"] == json!([]))
+        })?;
+        let newcomer = world.guest("hv2", "br-blue")?;
+        newcomer.dhcp()?;
+        newcomer.ping(SERVER)?;
+        far.ping(SERVER)
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
 fn without_cap_net_admin_it_says_so() {
     tell(&ONE, |world| {
         let hv1 = world.host("hv1");
@@ -178,6 +298,43 @@ fn what_the_kernel_refuses_is_said_once_and_keeps_nobody_waiting_until_it_is_men
         until("and nothing is wrong", SOON, || {
             Ok(!hv1.json(&["status"])?["problems"].to_string().contains(refusal))
         })?;
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn without_nft_it_is_ready_all_the_same_names_what_is_missing_and_bridges_are_there() {
+    let two = Plan { hosts: 2, ..ONE };
+    tell(&two, |world| {
+        let [hv1, hv2] = ["hv1", "hv2"].map(|name| world.host(name));
+        hv1.configure(&json!({}))?;
+        hv2.configure(&json!({ "cluster": { "join": [hv1.listen()] } }))?;
+        hv1.launch_agent()?;
+        hv2.launch_agent()?;
+        world.all_know_each_other(SOON)?;
+        world.apply("hv1", BLUE)?;
+        // It comes back on a host that is bare, with a manager that waits for it and without the program.
+        hv2.kill_agent();
+        hv2.namespace()
+            .sh("ip link del br-blue; ip link del vx-blue; nft flush ruleset")?;
+        let socket = hv2.folder().join("notify");
+        let manager = UnixDatagram::bind(&socket)?;
+        manager.set_read_timeout(Some(SOON))?;
+        let notify = format!("NOTIFY_SOCKET={}", socket.display());
+        hv2.launch_agent_by(&["env", "PATH=/nowhere", &notify])?;
+        let mut said = [0; 64];
+        let length = manager.recv(&mut said).context("it never said that it is ready")?;
+        assert_eq!(said[..length].trim_ascii(), b"READY=1");
+        until("bridge and VXLAN are there", SOON, || {
+            Ok(hv2.link("br-blue").is_some() && hv2.flood_list("vx-blue").is_ok_and(|to| to == ["172.31.0.11"]))
+        })?;
+        let problems = hv2.json(&["status"])?["problems"].to_string();
+        assert!(
+            problems.contains("the program nft is missing; install the package nftables"),
+            "{problems}"
+        );
+        assert!(hv2.log().contains("the program nft is missing"), "{}", hv2.log());
         Ok(())
     });
 }
@@ -267,7 +424,7 @@ fn the_units_capabilities_are_enough_for_the_main_job() {
         world.gateway("blue", SOON)?;
         let guest = world.guest("hv2", "br-blue")?;
         guest.dhcp()?;
-        guest.ping(overlayd_tests::wiring::SERVER)?;
+        guest.ping(SERVER)?;
         for host in [hv1, hv2] {
             assert!(!host.log().contains("ERROR"), "{}", host.log());
             assert_eq!(host.json(&["status"])?["problems"], json!([]));

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
-use overlayd::netlink::{Carrier, Error, GatewayAddress, Netlink, Outlook, Renewal, Sighting, Watch};
+use overlayd::netlink::{DefaultRoute, Error, GatewayAddress, Netlink, Outlook, Renewal, Sighting, Watch};
 use overlayd_core::config::{
     Dns, HostAddress, HostSelector, Ipv4, Mode, MtuBound, PortSecurity, Segment, Stp, Transport,
 };
@@ -16,6 +16,7 @@ use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term, Vni};
 use overlayd_core::mtu::{OverlayMtu, UnderlayMtu};
 use overlayd_core::observed::{AddrGen, Host, LinkKind, Origin, Seal};
 use overlayd_core::plan::{Op, apply_model, diff};
+use overlayd_core::uplink::{Carrier, NextHop};
 
 /// Runs a test on a thread of its own in a network namespace of its own, with an underlay `eth0` and its far end.
 fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send) {
@@ -545,7 +546,28 @@ fn the_watch_tells_of_changes_and_of_guests() {
 fn the_hosts_own_network_is_read() {
     in_namespace(|| async {
         let netlink = Netlink::open().unwrap();
-        assert_eq!(netlink.default_route().await.unwrap(), Some(name("eth0")));
+        let route = |link: &str, via: Option<Ipv4Addr>| DefaultRoute { link: name(link), via };
+        let router = Ipv4Addr::new(172, 31, 0, 1);
+        assert_eq!(netlink.default_routes().await.unwrap(), [route("eth0", Some(router))]);
+        run("ip route add default dev far0 metric 9");
+        run("ip -4 route add default via inet6 fd00::1 dev eth0 metric 5");
+        assert_eq!(
+            netlink.default_routes().await.unwrap(),
+            [route("eth0", Some(router)), route("eth0", None), route("far0", None)]
+        );
+        let hop = |link: &str| NextHop {
+            link: name(link),
+            address: router,
+        };
+        let asker = netlink.asker(&hop("eth0")).await.unwrap().unwrap();
+        assert_eq!(asker.address, Ipv4Addr::new(172, 31, 0, 121));
+        run("ip link set far0 arp off");
+        assert_eq!(
+            netlink.asker(&hop("far0")).await.unwrap(),
+            None,
+            "nobody is asked by ARP there"
+        );
+        assert_eq!(netlink.asker(&hop("none0")).await.unwrap(), None);
         assert_eq!(
             netlink.first_global_address(&name("eth0")).await.unwrap(),
             Some(ip("172.31.0.121"))

@@ -134,7 +134,7 @@ impl Group {
         let candidacy = host.host(host.me).map_or(Candidacy::Never, |own| own.candidacy);
         match candidacy {
             Candidacy::Candidate => {
-                if host.uplink() == Uplink::Works {
+                if !host.uplink_lost(now) {
                     return;
                 }
                 let steady = |other: HostId| {
@@ -147,7 +147,7 @@ impl Group {
             }
             Candidacy::Drained => {
                 if let Some(to) = self.best_successor(host, now, |_| true) {
-                    self.begin_hand_over(to, "an operator drained the host", host, now);
+                    self.begin_hand_over(to, "the host is drained, or its disk is lost", host, now);
                 }
             }
             Candidacy::Never => match self.best_successor(host, now, |_| true) {

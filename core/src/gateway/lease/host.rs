@@ -250,6 +250,10 @@ impl Host {
         }
     }
 
+    pub(super) fn has_lost_disk(&self) -> bool {
+        self.lost
+    }
+
     /// Whether that is news.
     pub(super) fn set_reach(&mut self, host: HostId, reach: Reach, now: Instant) -> bool {
         let before = self.reach.insert(host, reach);

@@ -102,6 +102,11 @@ impl Leases {
         self.end_turn(now);
     }
 
+    /// Whether this host owns and keeps nothing any more, because its journal is lost.
+    pub fn has_lost_disk(&self) -> bool {
+        self.host.has_lost_disk()
+    }
+
     /// A lease that this host gave in a cluster of its own, before it joined: its new owner is asked to bind it.
     pub fn bring(&mut self, segment: SegmentId, address: IpAddr, claim: Claim, now: Instant) {
         self.segment(segment, now).bring(address, claim, now);

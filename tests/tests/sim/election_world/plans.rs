@@ -149,7 +149,14 @@ pub(super) fn uplink() -> Result<(), Violation> {
     }
     world.drain(before);
     tell(&mut world);
-    let silent = silence(&mut world, group, 1000)?;
+    let silent = silence(&mut world, group, 1500)?;
+    let still = holder(&world, group);
+    must(
+        still == Some(before) && silent == 0,
+        "the gateway stays for two seconds: the others' uplinks may be gone, too",
+        (still, silent),
+    )?;
+    let silent = silence(&mut world, group, 1500)?;
     let after = holder(&world, group);
     must(
         after.is_some_and(|after| after != before) && silent <= 50,
