@@ -280,6 +280,16 @@ fn refusal(script: &str, output: &Output) -> Error {
     } else {
         reason.to_owned()
     };
+    // The first line of each of our scripts makes the table, and a kernel that has no such family refuses that.
+    let lacks = text.starts_with("add table ") && reason.ends_with("Operation not supported");
+    let reason = if lacks {
+        format!(
+            "{reason}; this kernel has no such nftables: it needs CONFIG_NF_TABLES_INET and CONFIG_NF_TABLES_BRIDGE, and \
+             `modprobe nf_tables` must not fail"
+        )
+    } else {
+        reason
+    };
     Error::Refused { line, text, reason }
 }
 
@@ -295,6 +305,19 @@ mod tests {
             stdout: Vec::new(),
             stderr: said.as_bytes().to_vec(),
         }
+    }
+
+    #[test]
+    fn a_kernel_without_our_tables_is_named_with_what_it_needs() {
+        let script = "add table inet overlayd\ndelete table inet overlayd\n";
+        let said =
+            "/dev/stdin:1:1-24: Error: Could not process rule: Operation not supported\nadd table inet overlayd\n^^^\n";
+        let error = refusal(script, &output(said)).to_string();
+        assert!(
+            error.contains("Operation not supported; this kernel has no such nftables"),
+            "{error}"
+        );
+        assert!(error.contains("CONFIG_NF_TABLES_INET"), "{error}");
     }
 
     #[test]

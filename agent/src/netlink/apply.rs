@@ -143,6 +143,10 @@ impl Run<'_> {
         match op {
             Op::SetSysctl { sysctl, value } => {
                 self.flush();
+                if sysctl.link().is_some_and(|link| self.unmade.contains(link)) {
+                    self.leave_out(op);
+                    return Ok(());
+                }
                 let path = sysctl.path();
                 let before = sysctl::read(&path)?.and_then(|text| text.parse().ok());
                 sysctl::write(&path, &value.to_string())?;
@@ -169,7 +173,7 @@ impl Run<'_> {
     fn push(&mut self, at: usize, op: &Op) -> Result<(), Error> {
         for link in encode::links(op).into_iter().flatten() {
             if self.unmade.contains(link) {
-                self.not_tried += 1;
+                self.leave_out(op);
                 return Ok(());
             }
             if self.indexes.contains_key(link) {
@@ -182,7 +186,7 @@ impl Run<'_> {
                     self.indexes.insert(link.clone(), message.header.index);
                 }
                 None if self.unmade.contains(link) => {
-                    self.not_tried += 1;
+                    self.leave_out(op);
                     return Ok(());
                 }
                 None if is_undone_by_absence(op) => return Ok(()),
@@ -242,6 +246,12 @@ impl Run<'_> {
             },
             Some(_) | None => Error::Refused(refusal),
         }
+    }
+
+    /// Does not try an op: it is about a link that could not be made. One that would hang on that link is not made either.
+    fn leave_out(&mut self, op: &Op) {
+        self.not_tried += 1;
+        self.unmade.extend(made_link(op).cloned());
     }
 
     fn fail(&mut self, at: usize, error: Error) {

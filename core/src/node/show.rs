@@ -490,7 +490,10 @@ impl Node {
         {
             add(
                 Severity::Fail,
-                format!("segment {} has no gateway: {}", line.segment, line.reason),
+                format!(
+                    "this host knows of no gateway for segment {}: {}",
+                    line.segment, line.reason
+                ),
                 None,
             );
         }

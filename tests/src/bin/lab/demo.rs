@@ -295,6 +295,8 @@ fn gateway_dies(story: &mut Story, world: &World, guests: &[Guest]) -> Result<()
             took.as_secs_f64(),
             back.name()
         ));
+        // It served when it died, and learns first that it does no more, then who does.
+        world.gateway("blue", FORMS)?;
         shown.line(world.host("hv1").ctl(&["status"])?);
         Ok(())
     })
