@@ -152,6 +152,7 @@ impl Edge {
                 address,
             } => self.announcer.announce(segment, link, mac, address),
             Effect::Hush(segment) => self.announcer.cancel(segment),
+            Effect::NewJournal => self.new_journal(),
             Effect::SaveIdentity(membership) => self.save_identity(membership),
             Effect::SaveCluster(records) => self.save_cluster(records),
             Effect::SaveAnswered(hosts) => {
@@ -305,10 +306,22 @@ impl Edge {
         }
         if let Err(problem) = saved {
             error!("{problem:#}; a restart would not know the cluster");
-            // Nothing that has to be on disk may be said from now on.
-            let lost = Event::Disk(self.journal_life, disk::Report::Lost(format!("{problem:#}")));
-            // The loop that reads it is this one.
-            let _ = self.events.send(lost);
+            self.lost_journal(&problem);
+        }
+    }
+
+    /// Nothing that has to be on disk may be said from now on.
+    fn lost_journal(&self, problem: &anyhow::Error) {
+        let lost = Event::Disk(self.journal_life, disk::Report::Lost(format!("{problem:#}")));
+        // The loop that reads it is this one.
+        let _ = self.events.send(lost);
+    }
+
+    fn new_journal(&mut self) {
+        self.journal = None;
+        let begun = self.state.new_journal().and_then(|journal| self.start_journal(journal));
+        if let Err(problem) = begun {
+            self.lost_journal(&problem);
         }
     }
 

@@ -38,6 +38,8 @@ pub enum Event {
     Kernel(kernel::Report),
     /// Gateway addresses are set or off.
     Address(GroupId, AddressEvent),
+    /// VXLAN interfaces have heard guests.
+    Far(kernel::FarGuests),
     /// The journal of this life of it has come further.
     Disk(u64, disk::Report),
     /// What came of a call to join.
@@ -173,6 +175,7 @@ impl Agent {
                     question(self, now);
                 }
             }
+            Event::Far(guests) => self.node.hear_far_guests(&guests),
             Event::Address(group, event) => self.node.handle_address(group, event, now),
             Event::Disk(life, report) if life == self.edge.journal_life => self.disk(report, now),
             Event::Disk(..) => {}
@@ -223,7 +226,8 @@ impl Agent {
             kernel::Report::Looked(look) => {
                 self.node.set_ports(look.ports.clone());
                 self.node.set_guests(&look.guests, now);
-                let ready = look.compared && look.stage == kernel::Stage::Tried;
+                // Without an underlay, now or ever before, there is nothing to make.
+                let ready = look.stage == kernel::Stage::Tried && (look.compared || !self.node.has_plan());
                 self.edge.look = look;
                 self.edge.blind = None;
                 // A service that is never ready is killed and started again for ever: what needs an operator is told,

@@ -98,6 +98,14 @@ impl Journal {
         }
     }
 
+    /// An empty journal in the place of the one at `path`.
+    ///
+    /// # Errors
+    /// The old file is still in place.
+    pub fn anew(path: &Path) -> io::Result<Self> {
+        Self::create(path, &[])
+    }
+
     /// Appends `records` and returns once they are on disk.
     ///
     /// # Errors

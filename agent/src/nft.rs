@@ -107,12 +107,12 @@ impl Reader {
         {
             return Ok(tables.clone());
         }
-        let (inet, bridge) = tokio::join!(observe(TableName::Inet), observe(TableName::Bridge));
-        let found = [(TableName::Inet, inet?), (TableName::Bridge, bridge?)];
-        let tables: BTreeMap<_, _> = found
-            .into_iter()
-            .filter_map(|(table, found)| Some((table, found?)))
-            .collect();
+        let [inet, netdev, bridge] = TableName::ALL.map(observe);
+        let (inet, netdev, bridge) = tokio::join!(inet, netdev, bridge);
+        let mut tables = BTreeMap::new();
+        for (table, found) in TableName::ALL.into_iter().zip([inet?, netdev?, bridge?]) {
+            tables.extend(found.map(|seal| (table, seal)));
+        }
         self.known = generation.map(|generation| (generation, tables.clone()));
         Ok(tables)
     }

@@ -84,10 +84,17 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
         cluster: cluster_id,
         removed: Default::default(),
     });
-    let tell = events.clone();
-    let kernel = kernel::start(config.clone(), config.state_dir.clone(), move |report| {
-        let _ = tell.send(Event::Kernel(report));
-    })?;
+    let (tell, tell_far) = (events.clone(), events.clone());
+    let kernel = kernel::start(
+        config.clone(),
+        config.state_dir.clone(),
+        move |report| {
+            let _ = tell.send(Event::Kernel(report));
+        },
+        move |guests| {
+            let _ = tell_far.send(Event::Far(guests));
+        },
+    )?;
     let tell = events.clone();
     let addresses = address::start(move |group, event| {
         let _ = tell.send(Event::Address(group, event));

@@ -199,6 +199,15 @@ impl StateDir {
         self.save("answered", text.as_bytes())
     }
 
+    /// Begins an empty journal in the place of the one that is there.
+    ///
+    /// # Errors
+    /// The journal cannot be made.
+    pub fn new_journal(&self) -> Result<Journal> {
+        let path = self.path.join("journal");
+        Journal::anew(&path).with_context(|| format!("cannot make {}", path.display()))
+    }
+
     /// Opens the journal of addresses and leases.
     ///
     /// # Errors

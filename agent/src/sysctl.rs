@@ -2,9 +2,14 @@
 //!
 //! `/proc/sys/net` shows the network namespace of the calling thread.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
+use overlayd_core::observed::Sysctl;
+use tracing::warn;
+
+use crate::journal;
 use crate::netlink::Outlook;
 
 /// A switch that could not be read or written; it stands as before.
@@ -88,9 +93,70 @@ fn path(name: &str) -> PathBuf {
     PathBuf::from("/proc/sys").join(path)
 }
 
+/// The values that sysctls had before this host changed them, kept on disk until it leaves.
+pub struct Replaced {
+    path: PathBuf,
+    values: BTreeMap<String, u32>,
+}
+
+impl Replaced {
+    /// With the values of former runs.
+    pub fn open(path: PathBuf) -> Self {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let read = |line: &str| {
+            let (name, value) = line.split_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        Self {
+            path,
+            values: text.lines().filter_map(read).collect(),
+        }
+    }
+
+    /// Only the first value is the host's own.
+    pub fn remember(&mut self, replaced: &[(Sysctl, u32)]) {
+        let before = self.values.len();
+        for (sysctl, value) in replaced {
+            self.values.entry(sysctl.path()).or_insert(*value);
+        }
+        if self.values.len() != before {
+            let text: String = self
+                .values
+                .iter()
+                .map(|(name, value)| format!("{name} {value}\n"))
+                .collect();
+            if let Err(problem) = journal::replace(&self.path, text.as_bytes()) {
+                warn!(%problem, path = %self.path.display(), "the former values of sysctls cannot be written down");
+            }
+        }
+    }
+
+    /// Writes all of them again, and says so as `sysctl` lines; those of links that are gone need no putting back.
+    pub fn put_back(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (name, value) in std::mem::take(&mut self.values) {
+            match read(&name) {
+                Ok(Some(now)) if now != value.to_string() => match write(&name, &value.to_string()) {
+                    Ok(()) => lines.push(format!("sysctl -w {name}={value}")),
+                    Err(problem) => warn!(%problem, "a sysctl could not be put back"),
+                },
+                Ok(_) => {}
+                Err(problem) => warn!(%problem, "a sysctl could not be read"),
+            }
+        }
+        if let Err(problem) = std::fs::remove_file(&self.path)
+            && problem.kind() != std::io::ErrorKind::NotFound
+        {
+            warn!(%problem, path = %self.path.display(), "cannot be removed");
+        }
+        lines
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use overlayd_core::id::IfName;
 
     #[test]
     fn a_name_with_an_interface_that_has_dots_finds_its_file() {
@@ -120,5 +186,15 @@ mod tests {
                 .starts_with("cannot write /proc/sys/net/ipv4/conf/ov-none/rp_filter: "),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_first_value_of_a_sysctl_is_the_one_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sysctls");
+        let sysctl = Sysctl::ArpIgnore(IfName::new("eth0").unwrap());
+        Replaced::open(path.clone()).remember(&[(sysctl.clone(), 0)]);
+        Replaced::open(path.clone()).remember(&[(sysctl.clone(), 1)]);
+        assert_eq!(Replaced::open(path).values, [(sysctl.path(), 0)].into());
     }
 }

@@ -121,7 +121,7 @@ pub(crate) enum Command {
     /// Show and release leases
     #[command(subcommand, arg_required_else_help = true)]
     Lease(Lease),
-    /// Show who may hand out which addresses
+    /// Show who may hand out which addresses, and recover them
     #[command(subcommand, arg_required_else_help = true)]
     Pool(Pool),
     /// Show the guests' network interfaces
@@ -274,6 +274,12 @@ pub(crate) enum Pool {
         /// Only this segment
         segment: Option<String>,
     },
+    /// Own the addresses although every host that could hand them out is gone
+    ///
+    /// Your word that no other host of the cluster serves anywhere: run it on one host, once the lost hosts are removed
+    /// (`overlayctl peer remove`). What their guests hold is unknown, so a full lease time passes before an address goes
+    /// to a new guest. Refused while another host can still do it.
+    Recover,
 }
 
 #[derive(Debug, Subcommand)]

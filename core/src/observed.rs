@@ -281,19 +281,27 @@ impl fmt::Display for Sysctl {
     }
 }
 
-/// Our two nftables tables.
+/// Our nftables tables, one for each family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TableName {
     /// `table inet overlayd`
     Inet,
+    /// `table netdev overlayd`
+    Netdev,
     /// `table bridge overlayd`
     Bridge,
+}
+
+impl TableName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Inet, Self::Netdev, Self::Bridge];
 }
 
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Inet => "inet overlayd",
+            Self::Netdev => "netdev overlayd",
             Self::Bridge => "bridge overlayd",
         })
     }

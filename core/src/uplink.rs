@@ -61,7 +61,7 @@ pub enum Health {
     },
     /// The next hop has answered before, and does not any more.
     Silent(NextHop),
-    /// There is nothing to lead out: this kernel lacks what segments are made of.
+    /// There is nothing to lead out, or no way to: this host lacks what segments are made of.
     Lacking,
 }
 
@@ -81,7 +81,7 @@ impl Health {
             Self::NoRoute { .. } => Some("look at `ip route`; `host.gateway.uplink` names another interface"),
             Self::NoCarrier { .. } => Some("look at the cable and at `ip link`"),
             Self::Silent(_) => Some("look at that router, and at what is between: `ip neigh`"),
-            Self::Lacking => Some("another problem names the module that is missing"),
+            Self::Lacking => Some("another problem names the module or program that is missing"),
         }
     }
 }
@@ -96,9 +96,9 @@ impl fmt::Display for Health {
             Self::Silent(NextHop { link, address }) => {
                 write!(f, "uplink {link}: next hop {address} does not answer")
             }
-            Self::Lacking => {
-                f.write_str("this host counts as one without an uplink: its kernel lacks what segments are made of")
-            }
+            Self::Lacking => f.write_str(
+                "this host counts as one without an uplink: it lacks what segments and gateways are made of",
+            ),
         }
     }
 }

@@ -391,6 +391,18 @@ impl Control for Service {
         }))
     }
 
+    async fn pool_recover(&self, _: Request<wire::PoolRecoverRequest>) -> Answer<wire::PoolRecoverResponse> {
+        let done = self
+            .call(|agent, now| agent.call(|node, call| node.recover(call, now)))
+            .await?;
+        match done {
+            Done::Recovered { rests } => Ok(Response::new(wire::PoolRecoverResponse {
+                rests_ms: u64::try_from(rests.as_millis()).unwrap_or(u64::MAX),
+            })),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn endpoint_list(&self, request: Request<wire::EndpointListRequest>) -> Answer<wire::EndpointListResponse> {
         let only = request.into_inner().segment.as_deref().map(segment_name).transpose()?;
         let lines = self

@@ -34,6 +34,8 @@ use super::{Event, Identity, Inbox, Invitation, JoinReply, JoinRequest, Refusal,
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A newcomer is dialled before it hears that it was let in: that it is in no cluster is told only if it stays so.
+const UNFORMED_TIMES: u32 = 3;
 /// With a ping each second and two seconds of patience a peer whose packets vanish is noticed within four.
 const PING_EVERY: Duration = Duration::from_secs(1);
 const PING_PATIENCE: Duration = Duration::from_secs(2);
@@ -218,18 +220,22 @@ struct Dialler {
 impl Dialler {
     async fn run(self) {
         let mut pause = FIRST_PAUSE;
-        let mut last_refusal = None;
+        let mut refused: Option<(Refusal, u32)> = None;
         loop {
             let began = tokio::time::Instant::now();
             match self.session().await {
                 Ended::Stopping => return,
                 Ended::Broken(status) => {
                     tracing::debug!(address = %self.address, %status, "no connection");
-                    last_refusal = None;
+                    refused = None;
                 }
                 Ended::Refused(why, text) => {
-                    if last_refusal != Some(why) {
-                        last_refusal = Some(why);
+                    let times = refused
+                        .filter(|(before, _)| *before == why)
+                        .map_or(1, |(_, times)| times + 1);
+                    refused = Some((why, times));
+                    let told_at = if why == Refusal::Unformed { UNFORMED_TIMES } else { 1 };
+                    if times == told_at {
                         let event = Event::Refused {
                             address: self.address,
                             why,

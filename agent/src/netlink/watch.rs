@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 
 use netlink_packet_route::link::LinkAttribute;
 use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourMessage, NeighbourState};
@@ -40,6 +41,8 @@ pub struct News {
     pub routes: bool,
     /// What bridges learnt and forgot, in the order of its happening.
     pub guests: Vec<(Guest, Sighting)>,
+    /// What VXLAN interfaces learnt: the interface's index, the guest, and the VTEP that its frame came from.
+    pub far: Vec<(u32, Mac, IpAddr)>,
 }
 
 impl News {
@@ -161,6 +164,10 @@ impl News {
                     sighting,
                 ));
             }
+        } else if let (AddressFamily::Bridge, false, Sighting::Learned) = (header.family, set_by_hand, sighting)
+            && let (Some(mac), Some(vtep)) = (entry.mac, entry.destination)
+        {
+            self.far.push((header.ifindex, mac, vtep));
         } else if set_by_hand && (sighting == Sighting::Forgotten || entry.mac == Some(Mac::ZERO)) {
             self.interfaces.entry(header.ifindex).or_default();
         }

@@ -5,7 +5,7 @@
 //!  netlink events ─┼─► look ─► derive ─► diff ─► apply ─► look again ─► Report::Looked
 //!  slow tick ──────┘
 //! ```
-//! It owns the netlink socket for plans and the one for events. A plan is always made from what was just observed;
+//! It owns the netlink socket for plans; a thread beside it reads the events. A plan is always made from what was just observed;
 //! nothing is remembered about the kernel but the values that sysctls had before, which lie on disk until this host
 //! leaves. It ends when its sender is dropped; what it made stays.
 
@@ -27,9 +27,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use crate::netlink::{Asker, Kind, Netlink, Outlook, Watch};
-use crate::sockets::next_hop::Line;
-use crate::{clock, journal, sysctl};
+use super::way_out::{WayOut, Word};
+use crate::netlink::{self, Netlink, News, Outlook, Watch};
+use crate::sysctl::{self, Replaced};
 
 /// What no event tells (a changed nftables table) is found after so long at the latest.
 const LOOK_EVERY: Duration = Duration::from_millis(1500);
@@ -123,7 +123,12 @@ pub enum Stage {
     Tried,
 }
 
-/// Starts the thread; `report` is called there.
+/// Guests that VXLAN interfaces have just heard: the interface, the guest, and the VTEP that its frame came from.
+pub type FarGuests = Vec<(IfName, Mac, IpAddr)>;
+
+type Heard = Result<News, netlink::Error>;
+
+/// Starts the threads; `report` and `hear` are called there.
 ///
 /// # Errors
 /// There is no netlink socket to be had, or no thread.
@@ -131,17 +136,12 @@ pub fn start(
     config: HostConfig,
     state_dir: PathBuf,
     report: impl Fn(Report) + Send + 'static,
+    hear: impl Fn(FarGuests) + Send + 'static,
 ) -> Result<mpsc::UnboundedSender<Order>> {
     let (orders, inbox) = mpsc::unbounded_channel();
     let netlink = Netlink::open()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start a runtime")?;
-    let watch = {
-        let _guard = runtime.enter();
-        Watch::open().context("cannot listen to the kernel's network events")?
-    };
+    let runtime = runtime()?;
+    let events = listen(hear)?;
     let mut worker = Worker {
         netlink,
         config,
@@ -150,16 +150,63 @@ pub fn start(
         told_facts: false,
         replaced: Replaced::open(state_dir.join("sysctls")),
         told: None,
-        lacks: BTreeSet::new(),
+        lacking: false,
         trying_since: None,
         way_out: WayOut::default(),
         report,
     };
     std::thread::Builder::new()
         .name("kernel".into())
-        .spawn(move || runtime.block_on(worker.run(inbox, watch)))
+        .spawn(move || runtime.block_on(worker.run(inbox, events)))
         .context("cannot start a thread")?;
     Ok(orders)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")
+}
+
+/// Listens to the kernel's events on a thread of its own: a look may take long, and a guest that was heard asks for its
+/// address within a millisecond.
+fn listen(hear: impl Fn(FarGuests) + Send + 'static) -> Result<mpsc::UnboundedReceiver<Heard>> {
+    let (tell, events) = mpsc::unbounded_channel();
+    let runtime = runtime()?;
+    let mut watch = {
+        let _guard = runtime.enter();
+        Watch::open().context("cannot listen to the kernel's network events")?
+    };
+    let run = async move {
+        loop {
+            let heard = watch.next().await;
+            let far = heard.as_ref().map(far_guests).unwrap_or_default();
+            if !far.is_empty() {
+                hear(far);
+            }
+            let broken = heard.is_err();
+            if tell.send(heard).is_err() {
+                return;
+            }
+            if broken {
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("events".into())
+        .spawn(move || runtime.block_on(run))
+        .context("cannot start a thread")?;
+    Ok(events)
+}
+
+fn far_guests(news: &News) -> FarGuests {
+    let mut names: BTreeMap<u32, Option<IfName>> = BTreeMap::new();
+    let mut named = |index: u32| names.entry(index).or_insert_with(|| link_name(index)).clone();
+    let far = news.far.iter();
+    far.filter_map(|(index, mac, vtep)| Some((named(*index)?, *mac, *vtep)))
+        .collect()
 }
 
 struct Worker<R> {
@@ -170,24 +217,16 @@ struct Worker<R> {
     told_facts: bool,
     replaced: Replaced,
     told: Option<Look>,
-    /// What the kernel turned out to lack.
-    lacks: BTreeSet<Kind>,
+    /// Whether the host turned out to lack what segments and gateways are made of.
+    lacking: bool,
     /// Since when ops fail that may succeed soon.
     trying_since: Option<Instant>,
     way_out: WayOut,
     report: R,
 }
 
-/// The next hop that is asked, and how.
-#[derive(Default)]
-struct WayOut {
-    watch: uplink::Watch,
-    asker: Option<Asker>,
-    line: Option<Line>,
-}
-
 impl<R: Fn(Report)> Worker<R> {
-    async fn run(&mut self, mut inbox: mpsc::UnboundedReceiver<Order>, mut watch: Watch) {
+    async fn run(&mut self, mut inbox: mpsc::UnboundedReceiver<Order>, mut events: mpsc::UnboundedReceiver<Heard>) {
         let mut look_at = Instant::now();
         let mut rested = look_at;
         loop {
@@ -203,12 +242,12 @@ impl<R: Fn(Report)> Worker<R> {
                     None => return,
                 },
                 answer = self.way_out.answer() => {
-                    if self.way_out.heard(answer) == News::Some {
+                    if self.way_out.heard(answer) == Word::Changed {
                         look_at = Instant::now();
                     }
                 }
                 () = self.way_out.due() => {
-                    if self.way_out.ask() == News::Some {
+                    if self.way_out.ask() == Word::Changed {
                         look_at = Instant::now();
                     }
                 }
@@ -217,7 +256,7 @@ impl<R: Fn(Report)> Worker<R> {
                     look_at = begun + self.look(&mut inbox).await;
                     rested = Instant::now() + (begun.elapsed() * REST).min(LOOK_EVERY);
                 }
-                news = watch.next() => match news {
+                Some(news) = events.recv() => match news {
                     Ok(news) if news.asks_for_a_look() => look_at = look_at.min(Instant::now() + SETTLE),
                     Ok(news) if !news.guests.is_empty() => {
                         look_at = look_at.min((Instant::now() + SETTLE).max(rested));
@@ -225,7 +264,6 @@ impl<R: Fn(Report)> Worker<R> {
                     Ok(_) => {}
                     Err(problem) => {
                         warn!(%problem, "the kernel's events cannot be read; looking at everything");
-                        tokio::time::sleep(RETRY).await;
                         look_at = Instant::now();
                     }
                 },
@@ -303,11 +341,7 @@ impl<R: Fn(Report)> Worker<R> {
             }
             let applied = self.netlink.apply(&plan.ops).await;
             self.replaced.remember(&applied.replaced);
-            self.lacks = applied
-                .failures
-                .iter()
-                .filter_map(|failure| failure.error.lacks())
-                .collect();
+            self.lacking = applied.failures.iter().any(|failure| failure.error.is_lack());
             if applied.done > 0 {
                 info!(ops = applied.done, "plan applied");
             }
@@ -448,8 +482,8 @@ impl<R: Fn(Report)> Worker<R> {
     }
 
     async fn uplink_health(&self, uplink: Option<&IfName>, route: Option<&IfName>) -> Result<Health> {
-        // A host that cannot connect its segments is the last that should be their gateway.
-        if !self.lacks.is_empty() {
+        // A host that cannot connect its segments, or cannot lead out of them, is the last that should be their gateway.
+        if self.lacking {
             return Ok(Health::Lacking);
         }
         let carrier = match uplink {
@@ -515,73 +549,6 @@ impl<R: Fn(Report)> Worker<R> {
     }
 }
 
-/// Whether the word on the next hop is another one now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum News {
-    Some,
-    None,
-}
-
-impl WayOut {
-    /// When the next hop is to be asked, or has been silent for long enough.
-    async fn due(&self) {
-        match self.watch.poll_timeout() {
-            Some(at) => tokio::time::sleep(at.since(clock::now())).await,
-            None => std::future::pending().await,
-        }
-    }
-
-    async fn answer(&self) -> std::io::Result<Mac> {
-        match &self.line {
-            Some(line) => line.answer().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn heard(&mut self, answer: std::io::Result<Mac>) -> News {
-        let before = self.watch.silent().is_some();
-        let ours = |line: &Line| Some(line.of()) == self.watch.hop();
-        match answer {
-            Ok(from) if self.line.as_ref().is_some_and(ours) => self.watch.handle_answer(from),
-            Ok(_) => {}
-            // The interface went down or away: the next question opens the line anew.
-            Err(_) => self.line = None,
-        }
-        self.news(before)
-    }
-
-    fn ask(&mut self) -> News {
-        let before = self.watch.silent().is_some();
-        // An answer may lie ready already while this thread was at work: that is one.
-        if let Some(from) = self.line.as_ref().and_then(Line::answered) {
-            return self.heard(Ok(from));
-        }
-        if let Some(question) = self.watch.handle_timeout(clock::now()) {
-            if self.line.as_ref().is_none_or(|line| *line.of() != question.of) {
-                self.line = Line::open(question.of.clone())
-                    .inspect_err(|problem| debug!(%problem, "the next hop cannot be asked"))
-                    .ok();
-            }
-            let asked = match (&self.line, self.asker) {
-                (Some(line), Some(asker)) => line.ask(&question, asker).is_ok(),
-                (None, _) | (_, None) => false,
-            };
-            if !asked {
-                self.watch.handle_unsent();
-            }
-        }
-        self.news(before)
-    }
-
-    fn news(&self, was_silent: bool) -> News {
-        if self.watch.silent().is_some() == was_silent {
-            News::None
-        } else {
-            News::Some
-        }
-    }
-}
-
 /// What would be due on this host were it formed alone with the segments of its file; nothing is changed.
 ///
 /// # Errors
@@ -630,7 +597,7 @@ fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
         told_facts: false,
         replaced: Replaced::open(config.state_dir.join("sysctls")),
         told: None,
-        lacks: BTreeSet::new(),
+        lacking: false,
         trying_since: None,
         way_out: WayOut::default(),
         report: |_| {},
@@ -671,6 +638,11 @@ fn guests(seen: Host, ports: &BTreeMap<IfName, Vec<IfName>>) -> BTreeMap<IfName,
     guests
 }
 
+fn link_name(index: u32) -> Option<IfName> {
+    let name = nix::net::if_::if_indextoname(index).ok()?;
+    IfName::new(name.to_str().ok()?).ok()
+}
+
 fn host_name() -> Result<String> {
     let name = nix::unistd::gethostname().context("cannot read this host's name")?;
     Ok(name.to_string_lossy().into_owned())
@@ -705,65 +677,6 @@ fn bridge_netfilter() -> BridgeNetfilter {
     }
 }
 
-/// The values that sysctls had before this host changed them, kept on disk until it leaves.
-struct Replaced {
-    path: PathBuf,
-    values: BTreeMap<String, u32>,
-}
-
-impl Replaced {
-    fn open(path: PathBuf) -> Self {
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        let read = |line: &str| {
-            let (name, value) = line.split_once(' ')?;
-            Some((name.to_owned(), value.parse().ok()?))
-        };
-        Self {
-            path,
-            values: text.lines().filter_map(read).collect(),
-        }
-    }
-
-    /// Only the first value is the host's own.
-    fn remember(&mut self, replaced: &[(Sysctl, u32)]) {
-        let before = self.values.len();
-        for (sysctl, value) in replaced {
-            self.values.entry(sysctl.path()).or_insert(*value);
-        }
-        if self.values.len() != before {
-            let text: String = self
-                .values
-                .iter()
-                .map(|(name, value)| format!("{name} {value}\n"))
-                .collect();
-            if let Err(problem) = journal::replace(&self.path, text.as_bytes()) {
-                warn!(%problem, path = %self.path.display(), "the former values of sysctls cannot be written down");
-            }
-        }
-    }
-
-    /// Those of links that are gone need no putting back.
-    fn put_back(&mut self) -> Vec<String> {
-        let mut lines = Vec::new();
-        for (name, value) in std::mem::take(&mut self.values) {
-            match sysctl::read(&name) {
-                Ok(Some(now)) if now != value.to_string() => match sysctl::write(&name, &value.to_string()) {
-                    Ok(()) => lines.push(format!("sysctl -w {name}={value}")),
-                    Err(problem) => warn!(%problem, "a sysctl could not be put back"),
-                },
-                Ok(_) => {}
-                Err(problem) => warn!(%problem, "a sysctl could not be read"),
-            }
-        }
-        if let Err(problem) = std::fs::remove_file(&self.path)
-            && problem.kind() != std::io::ErrorKind::NotFound
-        {
-            warn!(%problem, path = %self.path.display(), "cannot be removed");
-        }
-        lines
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -775,15 +688,5 @@ mod tests {
             resolvers(text),
             ["9.9.9.9".parse::<Ipv4Addr>().unwrap(), "10.0.0.1".parse().unwrap()]
         );
-    }
-
-    #[test]
-    fn the_first_value_of_a_sysctl_is_the_one_put_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sysctls");
-        let sysctl = Sysctl::ArpIgnore(IfName::new("eth0").unwrap());
-        Replaced::open(path.clone()).remember(&[(sysctl.clone(), 0)]);
-        Replaced::open(path.clone()).remember(&[(sysctl.clone(), 1)]);
-        assert_eq!(Replaced::open(path).values, [(sysctl.path(), 0)].into());
     }
 }

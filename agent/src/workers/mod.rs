@@ -4,3 +4,4 @@
 pub mod address;
 pub mod disk;
 pub mod kernel;
+mod way_out;

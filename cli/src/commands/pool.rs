@@ -1,10 +1,12 @@
 //! `pool`: which host may hand out which addresses.
 
-use overlayd_proto::control::{PoolRange, PoolShowRequest};
+use std::time::Duration;
+
+use overlayd_proto::control::{PoolRange, PoolRecoverRequest, PoolShowRequest};
 use serde::Serialize;
 
 use crate::args::Pool;
-use crate::client::{Client, Failure, SHORT};
+use crate::client::{Client, Failure, LONG, SHORT};
 use crate::output::{Output, Text, Tone, plain};
 
 /// A range, as JSON has it.
@@ -59,14 +61,47 @@ fn cells(range: &RangeRow) -> Vec<Text> {
     ]
 }
 
+/// A recovery, as JSON has it.
+#[derive(Serialize)]
+struct Recovered {
+    recovered: bool,
+    rests_seconds: f64,
+}
+
 pub(super) async fn run(command: &Pool, client: &Client, output: &Output) -> Result<(), Failure> {
-    let Pool::Show { segment } = command;
-    let request = PoolShowRequest {
-        segment: segment.clone(),
-    };
+    match command {
+        Pool::Show { segment } => show(segment.clone(), client, output).await,
+        Pool::Recover => recover(client, output).await,
+    }
+}
+
+async fn show(segment: Option<String>, client: &Client, output: &Output) -> Result<(), Failure> {
+    let request = PoolShowRequest { segment };
     let answer = client
         .ask(output, SHORT, |mut calls| async move { calls.pool_show(request).await })
         .await?;
     let rows: Vec<RangeRow> = answer.ranges.into_iter().map(RangeRow::from).collect();
     output.list(&rows, HEADER, "no pools", cells)
+}
+
+async fn recover(client: &Client, output: &Output) -> Result<(), Failure> {
+    let call = client.ask(output, LONG, |mut calls| async move {
+        calls.pool_recover(PoolRecoverRequest {}).await
+    });
+    let answer = output
+        .progress("writing to disk that this host takes part", call)
+        .await?;
+    let rests = Duration::from_millis(answer.rests_ms);
+    let recovered = Recovered {
+        recovered: true,
+        rests_seconds: rests.as_secs_f64(),
+    };
+    output.outcome(
+        &recovered,
+        &format!(
+            "recovered: this host owns what nobody else does; addresses go to new guests after {} s at most (see \
+             `overlayctl pool show`)",
+            rests.as_secs()
+        ),
+    )
 }

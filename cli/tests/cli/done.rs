@@ -56,6 +56,11 @@ drained: this host takes no gateway until `overlayctl undrain`
             &["lease", "release", "192.168.124.16"],
             "released 192.168.124.16 of 52:54:00:aa:bb:01\n",
         ),
+        (
+            &["pool", "recover"],
+            "recovered: this host owns what nobody else does; addresses go to new guests after 3718 s at most (see \
+             `overlayctl pool show`)\n",
+        ),
     ];
     for (arguments, expected) in told {
         let ran = check(&agent, arguments, "");

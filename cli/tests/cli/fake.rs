@@ -353,6 +353,17 @@ impl Control for Fake {
         )
     }
 
+    async fn pool_recover(
+        &self,
+        request: Request<PoolRecoverRequest>,
+    ) -> Result<Response<PoolRecoverResponse>, Status> {
+        self.answer(
+            request,
+            PoolRecoverResponse { rests_ms: 3_718_000 },
+            PoolRecoverResponse { rests_ms: 3_718_000 },
+        )
+    }
+
     async fn endpoint_list(
         &self,
         request: Request<EndpointListRequest>,

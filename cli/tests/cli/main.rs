@@ -40,6 +40,7 @@ pub(crate) const ASKING: &[&[&str]] = &[
     &["lease", "list"],
     &["lease", "release", "192.168.124.16"],
     &["pool", "show"],
+    &["pool", "recover"],
     &["endpoint", "list"],
     &["plan"],
 ];

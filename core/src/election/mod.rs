@@ -279,18 +279,6 @@ impl Election {
         self.finish(now);
     }
 
-    /// Gives up at once what this host holds, with a successor where there is one; what a leaving host does when
-    /// draining has taken too long. [`Election::held`] is empty when it is done.
-    pub fn resign(&mut self, now: Instant) {
-        self.begin(now);
-        self.host.set_drained(Candidacy::Drained);
-        for group in self.groups.values_mut() {
-            group.touch();
-            group.resign(&mut self.host, now);
-        }
-        self.finish(now);
-    }
-
     /// The groups that this host holds or whose address it is still taking off.
     pub fn held(&self) -> BTreeSet<GroupId> {
         self.groups

@@ -1,14 +1,15 @@
 //! The nftables tables of this host, rendered whole.
 //!
 //! `table inet overlayd` admits VXLAN from known VTEPs only, keeps guests away from the hosts and from each other's
-//! segments, and on a gateway forwards, masquerades and clamps. `table bridge overlayd` drops what only the segment's
-//! own DHCP server and router may send. Each text replaces its table in one transaction.
+//! segments, and on a gateway forwards, masquerades and clamps. `table netdev overlayd` drops what only the segment's
+//! own DHCP server and router may send, where it comes in from a guest. Each text replaces its table in one transaction.
 //!
 //! What a packet passes, in hook order:
 //! ```text
-//! prerouting raw     guests' VXLAN and gRPC to any member: drop · outer VXLAN of ours: notrack
+//! ingress            of each guest's port: DHCP servers' and routers' words: drop
+//! prerouting raw     guests' VXLAN and gRPC to any member: drop · outer VXLAN of ours: notrack, from strangers: drop
 //! prerouting dstnat  port forwards
-//! input              guests: DHCP, DNS, echo, host_address · VXLAN for our VNIs from strangers: drop
+//! input              guests: DHCP, DNS, echo, host_address
 //! forward mangle     TCP MSS, connection mark
 //! forward            around the gateway: rejected · from the segment · to the segment
 //! postrouting        masquerade
@@ -18,17 +19,20 @@
 //! `ov_`, because nft takes some plain words for keywords. Only expressions that kernels without the bridge family's
 //! `meta` and `reject` have are used: bridge ports are known by name, not by their bridge's.
 
-use crate::config::{Mode, PortForward, Protocol, Segment, Transport};
+use crate::config::{Mode, PortForward, Protocol, Segment};
 use crate::desired::{BridgeNetfilter, Inputs, SegmentInputs, Table, gateway_mac};
 use crate::id::{IfName, Mac};
 use crate::observed::TableName;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 
 /// Marks a connection as ours (upper byte) and names its segment (the VNI), so that a gateway that steps down can
 /// flush its segment's connections and no other.
 pub const CONNECTION_MARK: u32 = 0x4f00_0000;
+
+/// A chain takes 256 devices at most.
+const DEVICES: usize = 200;
 
 const REJECT: &str = "reject with icmpx type admin-prohibited";
 
@@ -37,7 +41,10 @@ pub fn tables(inputs: &Inputs) -> Vec<Table> {
     if inputs.segments.is_empty() {
         return Vec::new();
     }
-    vec![inet(inputs), bridge(inputs)]
+    [Some(inet(inputs)), netdev(inputs), bridge(inputs)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 struct Set {
@@ -48,15 +55,15 @@ struct Set {
 
 struct Chain {
     name: String,
-    hook: Option<&'static str>,
+    hook: Option<String>,
     rules: Vec<String>,
 }
 
 impl Chain {
-    fn base(name: &str, hook: &'static str, rules: Vec<String>) -> Self {
+    fn base(name: impl Into<String>, hook: impl Into<String>, rules: Vec<String>) -> Self {
         Self {
-            name: name.to_owned(),
-            hook: Some(hook),
+            name: name.into(),
+            hook: Some(hook.into()),
             rules,
         }
     }
@@ -87,7 +94,7 @@ fn render(name: TableName, sets: &[Set], chains: &[Chain]) -> Table {
     }
     for Chain { name, hook, rules } in chains {
         lines.push(format!("\tchain {name} {{"));
-        lines.extend(hook.map(|hook| format!("\t\ttype {hook}; policy accept;")));
+        lines.extend(hook.iter().map(|hook| format!("\t\ttype {hook}; policy accept;")));
         lines.extend(rules.iter().map(|rule| format!("\t\t{rule}")));
         lines.push("\t}".to_owned());
     }
@@ -135,11 +142,7 @@ fn inet(inputs: &Inputs) -> Table {
             "filter hook prerouting priority raw",
             raw_in(inputs, &segments),
         ),
-        Chain::base(
-            "ov_raw_out",
-            "filter hook output priority raw",
-            raw_out(inputs, &segments),
-        ),
+        Chain::base("ov_raw_out", "filter hook output priority raw", raw_out(&segments)),
         Chain::base(
             "ov_dstnat",
             "nat hook prerouting priority dstnat",
@@ -177,21 +180,24 @@ fn inet(inputs: &Inputs) -> Table {
     render(TableName::Inet, &sets, &chains)
 }
 
-/// Each outer packet of guests' traffic passes these two chains and `raw_out`, and each expression in them shows in what a
-/// segment carries: most packets end at the first comparison.
+/// Each outer packet of guests' traffic passes this chain and `raw_out`, and each expression in them shows in what a
+/// segment carries.
 fn raw_in(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
     let inside: Vec<String> = segments.iter().flat_map(|it| inside(&it.segment)).collect();
     let guests = format!("{}iifname {} jump ov_inside", not_underlay(inputs), braces(&inside));
-    let vtep = inputs.host.vtep;
-    let outer = segments.iter().flat_map(|it| {
-        let group = match it.segment.transport {
-            Transport::Unicast => None,
-            Transport::Multicast { group, .. } => Some(group),
-        };
-        let here = group.into_iter().chain([vtep]);
-        here.map(|to| format!("{} daddr {to} {} notrack", family(to), outer_vxlan(&it.segment)))
-    });
-    [guests].into_iter().chain(outer).collect()
+    // A VXLAN device takes packets of its local address' family only, to any address of the host or its group.
+    let (family, nfproto, members) = match inputs.host.vtep {
+        IpAddr::V4(_) => ("ip", "ipv4", "@members4"),
+        IpAddr::V6(_) => ("ip6", "ipv6", "@members6"),
+    };
+    let outer = outer_vxlan(segments);
+    let known = outer
+        .iter()
+        .map(|it| format!("{it} {family} saddr {members} notrack return"));
+    let strangers = outer
+        .iter()
+        .map(|it| format!("{it} meta nfproto {nfproto} fib daddr type {{ local, multicast }} drop"));
+    [guests].into_iter().chain(known).chain(strangers).collect()
 }
 
 /// A guest behind our own NAT would come from a known VTEP's address: its VXLAN must not reach any, nor its gRPC.
@@ -210,12 +216,8 @@ fn from_inside(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
 }
 
 /// NAT makes the kernel track every outer source port as a connection of its own.
-fn raw_out(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
-    let vtep = inputs.host.vtep;
-    segments
-        .iter()
-        .map(|it| format!("{} saddr {vtep} {} notrack", family(vtep), outer_vxlan(&it.segment)))
-        .collect()
+fn raw_out(segments: &[&SegmentInputs]) -> Vec<String> {
+    outer_vxlan(segments).iter().map(|it| format!("{it} notrack")).collect()
 }
 
 fn input(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
@@ -223,16 +225,7 @@ fn input(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
         let name = &it.segment.name;
         inside(&it.segment).map(|link| format!("{link} : jump ov_host_{name}"))
     });
-    let guests = format!("{}iifname vmap {}", not_underlay(inputs), braces(to_host));
-    // A VXLAN device takes packets of its local address' family only.
-    let (family, members) = match inputs.host.vtep {
-        IpAddr::V4(_) => ("ip", "@members4"),
-        IpAddr::V6(_) => ("ip6", "@members6"),
-    };
-    let strangers = segments
-        .iter()
-        .map(|it| format!("{} {family} saddr != {members} drop", outer_vxlan(&it.segment)));
-    [guests].into_iter().chain(strangers).collect()
+    vec![format!("{}iifname vmap {}", not_underlay(inputs), braces(to_host))]
 }
 
 /// What guests may send to the host itself.
@@ -413,8 +406,9 @@ fn masquerade(it: &SegmentInputs, uplink: Option<&IfName>) -> Vec<String> {
     rules
 }
 
-/// Filtered where frames come in from a guest; what comes through the VXLAN device was filtered on its own host.
-fn bridge(inputs: &Inputs) -> Table {
+/// Filtered where frames come in from a guest; what comes through the VXLAN device was filtered on its own host, and pays
+/// nothing.
+fn netdev(inputs: &Inputs) -> Option<Table> {
     let addressed = inputs
         .segments
         .values()
@@ -423,50 +417,60 @@ fn bridge(inputs: &Inputs) -> Table {
         .flat_map(|it| &it.guest_ports)
         .filter(|port| quotable(port))
         .collect();
-    let sets = [Set {
-        name: "guests",
-        kind: "type ifname",
-        elements: guests.into_iter().map(quoted).collect(),
-    }];
-    // Each frame of each guest passes these: the port is looked up only for the few that it matters for.
-    let rules = [
-        "udp sport 67 iifname @guests drop",
-        "udp sport 547 iifname @guests drop",
-        "icmpv6 type nd-router-advert iifname @guests drop",
-    ];
-    let mut rules = rules.map(str::to_owned).to_vec();
-    rules.extend(to_gateways(inputs));
-    let chain = Chain::base("ov_prerouting", "filter hook prerouting priority filter", rules);
-    render(TableName::Bridge, &sets, &[chain])
+    let guests: Vec<String> = guests.into_iter().map(quoted).collect();
+    let chains: Vec<Chain> = guests
+        .chunks(DEVICES)
+        .enumerate()
+        .map(|(number, ports)| {
+            let hook = format!("filter hook ingress devices = {} priority filter", braces(ports));
+            let rules = ["udp sport { 67, 547 } drop", "icmpv6 type nd-router-advert drop"];
+            Chain::base(format!("ov_guests_{number}"), hook, rules.map(str::to_owned).to_vec())
+        })
+        .collect();
+    (!chains.is_empty()).then(|| render(TableName::Netdev, &[], &chains))
 }
 
 /// With bridge netfilter on, a frame to the gateway is tracked when it enters the bridge, and the kernel takes what is
 /// not addressed to the port's own MAC for settled before it is routed: nothing can be masqueraded then.
-fn to_gateways(inputs: &Inputs) -> Option<String> {
+fn bridge(inputs: &Inputs) -> Option<Table> {
     match inputs.bridge_netfilter {
         BridgeNetfilter::SwitchOff | BridgeNetfilter::LeftOff => return None,
         BridgeNetfilter::LeftOn => {}
     }
     let gateways = inputs.segments.iter().filter(|(_, it)| it.has_gateway_link());
     let macs: Vec<Mac> = gateways.map(|(id, _)| gateway_mac(*id)).collect();
-    (!macs.is_empty()).then(|| format!("ether daddr {} meta pkttype set host", braces(macs)))
+    if macs.is_empty() {
+        return None;
+    }
+    let rule = format!("ether daddr {} meta pkttype set host", braces(macs));
+    let chain = Chain::base("ov_prerouting", "filter hook prerouting priority filter", vec![rule]);
+    Some(render(TableName::Bridge, &[], &[chain]))
 }
 
-/// Outer VXLAN for this segment: UDP port, and the VNI in bits 32 to 55 of the VXLAN header behind UDP's 64 bits. It is
+/// Outer VXLAN of these segments, by UDP port: the VNI is in bits 32 to 55 of the VXLAN header behind UDP's 64 bits. It is
 /// read with the reserved byte after it: nft compares four bytes in place, but has to copy three.
-fn outer_vxlan(segment: &Segment) -> String {
-    let vni = segment.vni.number() << 8;
-    format!("udp dport {} @th,96,32 & 0xffffff00 == {vni:#010x}", segment.port)
+fn outer_vxlan(segments: &[&SegmentInputs]) -> Vec<String> {
+    let mut vnis: BTreeMap<u16, BTreeSet<u32>> = BTreeMap::new();
+    for it in segments {
+        vnis.entry(it.segment.port)
+            .or_default()
+            .insert(it.segment.vni.number() << 8);
+    }
+    let of = |(port, vnis): (u16, BTreeSet<u32>)| {
+        let vnis: Vec<String> = vnis.into_iter().map(|vni| format!("{vni:#010x}")).collect();
+        let wanted = match vnis.as_slice() {
+            [vni] => format!("== {vni}"),
+            _ => braces(vnis),
+        };
+        format!("udp dport {port} @th,96,32 & 0xffffff00 {wanted}")
+    };
+    vnis.into_iter().map(of).collect()
 }
 
 /// Guests' packets never come in by the underlay: comparing one name spares its packets the look-up of many.
 fn not_underlay(inputs: &Inputs) -> String {
     let underlay = Some(&inputs.host.underlay).filter(|link| quotable(link));
     underlay.map_or_else(String::new, |link| format!("iifname != {} ", quoted(link)))
-}
-
-fn family(address: IpAddr) -> &'static str {
-    if address.is_ipv4() { "ip" } else { "ip6" }
 }
 
 /// The interfaces that guests' packets come in by.

@@ -38,12 +38,24 @@ impl Gossip {
     /// Gives a segment a definition: the next generation, by this host. `fresh` becomes its id if the name is new or
     /// stands under a tombstone.
     pub fn apply(&mut self, name: &SegmentName, definition: String, fresh: SegmentId, now: Instant) -> Written {
+        self.apply_above(0, name, definition, fresh, now)
+    }
+
+    /// The same where generations up to `above` were known before, of which the records have been lost.
+    pub fn apply_above(
+        &mut self,
+        above: u64,
+        name: &SegmentName,
+        definition: String,
+        fresh: SegmentId,
+        now: Instant,
+    ) -> Written {
         let known = self.segment(name);
         let content = Content::Definition(definition);
-        if known.is_some_and(|known| known.content == content) {
+        if known.is_some_and(|known| known.content == content && known.generation >= above) {
             return Written::Unchanged;
         }
-        let generation = known.map_or(0, |known| known.generation) + 1;
+        let generation = known.map_or(0, |known| known.generation).max(above) + 1;
         let id = known
             .filter(|known| known.content != Content::Tombstone)
             .map_or(fresh, |known| known.id);

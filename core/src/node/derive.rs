@@ -82,10 +82,19 @@ impl Derived {
             .collect()
     }
 
+    pub(super) fn has_inputs(&self) -> bool {
+        self.inputs.is_some()
+    }
+
     /// How many guests on other hosts were handed out.
     pub(super) fn remote_guests(&self) -> usize {
         let segments = self.inputs.iter().flat_map(|inputs| inputs.segments.values());
         segments.map(|segment| segment.endpoints.len()).sum()
+    }
+
+    /// The leases begin anew: all pools are told again.
+    pub(super) fn forget_pools(&mut self) {
+        self.pools.clear();
     }
 
     pub(super) fn mine(&self) -> &BTreeMap<SegmentId, Mine> {
@@ -582,7 +591,7 @@ pub(super) fn host_record(
     }
 }
 
-fn pool_of(mine: &Mine) -> Option<SegmentPool> {
+pub(super) fn pool_of(mine: &Mine) -> Option<SegmentPool> {
     let dhcp = mine.segment.ipv4.as_ref()?.dhcp.as_ref()?;
     let ranges = mine.segment.pool_v4().into_iter();
     Some(SegmentPool {

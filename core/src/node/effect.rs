@@ -175,6 +175,11 @@ pub enum Done {
     },
     /// The lease has ended.
     Released,
+    /// This host takes part, and owns what nobody else does.
+    Recovered {
+        /// How long, at most, until its addresses go to new guests.
+        rests: Duration,
+    },
     /// The peer is forgotten.
     PeerRemoved {
         /// Segments in which others inherit its ranges.
@@ -288,6 +293,8 @@ pub enum Effect {
         /// What.
         records: Vec<JournalRecord>,
     },
+    /// Begin an empty journal; what there was is of no use any more.
+    NewJournal,
     /// Put this on disk: who this host is now.
     SaveIdentity(super::Membership),
     /// Put this on disk: what the cluster knows.

@@ -7,17 +7,17 @@ use rand::Rng;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use super::derive::Derived;
-use super::effect::{Call, Done, Effect, Level, Note, Refusal, Said};
+use super::effect::{Call, Effect, Level, Note, Refusal, Said};
+use super::recovering::Recovery;
 use super::removing::Removal;
-use super::told::{lease_info, lease_record, share_info, share_record};
 use super::{Disk, Found, Reason, group_of};
 use crate::config::Segment;
 use crate::election::{self, AddressEvent, Election, FoundAddress, GroupId, Outcome, Role};
 use crate::gateway::dhcp;
-use crate::gateway::lease::{self, Answer, Finding, Leases, Recovered};
-use crate::gossip::{self, Change, Endpoint, Gossip, Key, Origin, Presence, Record};
+use crate::gateway::lease::{self, Leases, Recovered};
+use crate::gossip::{self, Endpoint, Gossip, Key, Presence, Record};
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
-use crate::peers::{self, Liveness, Membership};
+use crate::peers::{Liveness, Membership};
 use crate::time::{Duration, Instant};
 
 /// What is derived is computed again at most so often, unless a role changes.
@@ -35,15 +35,17 @@ const SILENT_AFTER: Duration = Duration::from_millis(1200);
 /// So many probes in a row without an answer, and a kernel that has answered before is gone.
 const UNANSWERED: u32 = 6;
 /// What gossip knows is written to disk this long after a change, so that a burst is written once.
-const SAVE_AFTER: Duration = Duration::from_millis(20);
+pub(super) const SAVE_AFTER: Duration = Duration::from_millis(20);
 /// How often a holder repeats its claim in gossip: hosts that are no voters believe one for 5 s.
 const CLAIM_EVERY: Duration = Duration::from_secs(2);
 /// How often a move that was asked for and has not come about is asked for again.
 pub(super) const MOVE_AGAIN: Duration = Duration::from_millis(500);
+/// So many guests that nobody has told of are remembered at most.
+const FAR_GUESTS: usize = 16_384;
 /// Numbers of the node's own probes; the election's are below.
 const OWN_PROBES: u64 = 1 << 63;
 /// Tokens of the operator's requests to the leases; the DHCP server's are below.
-const OWN_TOKENS: u64 = 1 << 63;
+pub(super) const OWN_TOKENS: u64 = 1 << 63;
 
 /// What survived a restart.
 #[derive(Debug)]
@@ -105,10 +107,11 @@ pub(super) struct Formed {
     pub(super) derived: Derived,
     derive_at: Option<Instant>,
     derived_last: Instant,
-    save_at: Option<Instant>,
+    pub(super) save_at: Option<Instant>,
     claim_at: Instant,
     pub(super) moves: BTreeMap<GroupId, Move>,
     pub(super) removals: BTreeMap<HostId, Removal>,
+    pub(super) recovery: Option<Recovery>,
     pub(super) drained: bool,
     /// The groups whose gateway addresses are on this host's links: only there guests are listened to.
     pub(super) addressed: BTreeSet<GroupId>,
@@ -117,10 +120,12 @@ pub(super) struct Formed {
     next_probe: u64,
     /// What this host's guests were said to be last.
     guests: BTreeMap<(SegmentId, Mac), IfName>,
+    /// Where the frames of guests came from that no host has told of yet.
+    pub(super) far_guests: BTreeMap<(SegmentId, Mac), HostId>,
     /// Leases that were brought along are being settled: until then at most, the bridges are not connected.
     pub(super) apart_until: Option<Instant>,
     pub(super) left: bool,
-    removed: bool,
+    pub(super) removed: bool,
     /// Hosts at whose VTEP an agent with another id has asked to be let in, and when: their disk is lost.
     pub(super) superseded: BTreeMap<HostId, Instant>,
 }
@@ -184,12 +189,14 @@ impl Formed {
             claim_at: now,
             moves: BTreeMap::new(),
             removals: BTreeMap::new(),
+            recovery: None,
             drained: false,
             addressed: BTreeSet::new(),
             releases: BTreeMap::new(),
             next_token: OWN_TOKENS,
             next_probe: OWN_PROBES,
             guests: BTreeMap::new(),
+            far_guests: BTreeMap::new(),
             apart_until: None,
             left: false,
             removed: gossip.is_removed(me),
@@ -206,7 +213,7 @@ impl Formed {
 
     /// A guest is new on another host. It is reached without, only by way of all hosts, and to derive takes the longer the
     /// more guests there are: of a crowd that comes within seconds not each one is worth it.
-    fn touch_for_guest(&mut self, now: Instant) {
+    pub(super) fn touch_for_guest(&mut self, now: Instant) {
         let wait = DERIVE_EVERY + DERIVE_PER_GUEST * u32::try_from(self.derived.remote_guests()).unwrap_or(u32::MAX);
         let at = now.max(self.derived_last + wait);
         self.derive_at.get_or_insert(at);
@@ -299,7 +306,8 @@ impl Formed {
     pub(super) fn handle_dhcp(&mut self, segment: SegmentId, source: Mac, bytes: Vec<u8>, now: Instant) {
         let guest_host = match self.gossip.get(&Key::Endpoint(segment, source)) {
             Some(Record::Endpoint(endpoint)) if endpoint.presence == Presence::Here => Some(endpoint.host),
-            _ => self.guests.contains_key(&(segment, source)).then_some(self.me),
+            _ if self.guests.contains_key(&(segment, source)) => Some(self.me),
+            _ => self.far_guests.get(&(segment, source)).copied(),
         };
         self.dhcp.handle_packet(
             segment,
@@ -310,6 +318,27 @@ impl Formed {
             },
             now,
         );
+    }
+
+    /// Only a gateway wants to know, and only until the guest's host has told.
+    pub(super) fn hear_far_guests(&mut self, guests: &[(IfName, Mac, IpAddr)]) {
+        if self.addressed.is_empty() {
+            return;
+        }
+        if self.far_guests.len() > FAR_GUESTS {
+            self.far_guests.clear();
+        }
+        let segments: BTreeMap<IfName, SegmentId> = self
+            .read
+            .iter()
+            .map(|(name, (_, _, id, _))| (name.vxlan(), *id))
+            .collect();
+        let hosts: BTreeMap<IpAddr, HostId> = self.gossip.hosts().map(|host| (host.vtep, host.id)).collect();
+        for (vxlan, mac, vtep) in guests {
+            if let (Some(segment), Some(host)) = (segments.get(vxlan), hosts.get(vtep)) {
+                self.far_guests.insert((*segment, *mac), *host);
+            }
+        }
     }
 
     pub(super) fn set_guests(&mut self, guests: &BTreeMap<IfName, BTreeMap<Mac, IfName>>, now: Instant) {
@@ -396,6 +425,8 @@ impl Formed {
                 .map(|waits| (waits.until.min(waits.again), Reason::Call)),
         );
         all.extend(self.removals.values().map(|removal| (removal.timeout(), Reason::Call)));
+        let recovery = self.recovery.as_ref().and_then(Recovery::timeout);
+        all.extend(recovery.map(|at| (at, Reason::Call)));
         all
     }
 
@@ -422,6 +453,7 @@ impl Formed {
         }
         self.press_moves(now);
         self.press_removals(now);
+        self.press_recovery(now);
         let late: Vec<_> = self
             .moves
             .iter()
@@ -545,344 +577,6 @@ impl Formed {
         );
     }
 
-    /// Carries effects between the machines until none has any left.
-    pub(super) fn pump(&mut self, now: Instant) {
-        loop {
-            let mut moved = false;
-            while let Some(effect) = self.election.poll_effect() {
-                moved = true;
-                self.carry_election(effect, now);
-            }
-            while let Some(effect) = self.dhcp.poll_effect() {
-                moved = true;
-                match effect {
-                    dhcp::Effect::Ask { token, request } => self.leases.handle_request(token, request, now),
-                    dhcp::Effect::Reply {
-                        segment,
-                        destination_mac,
-                        source,
-                        destination,
-                        bytes,
-                    } => {
-                        self.effects.push_back(Effect::Dhcp {
-                            segment,
-                            destination_mac,
-                            source,
-                            destination,
-                            bytes,
-                        });
-                    }
-                }
-            }
-            while let Some(effect) = self.leases.poll_effect() {
-                moved = true;
-                self.carry_leases(effect, now);
-            }
-            while let Some(effect) = self.membership.poll_effect() {
-                moved = true;
-                self.carry_membership(effect, now);
-            }
-            while let Some(effect) = self.gossip.poll_effect() {
-                moved = true;
-                self.carry_gossip(effect, now);
-            }
-            if !moved {
-                return;
-            }
-        }
-    }
-
-    fn carry_election(&mut self, effect: election::Effect, now: Instant) {
-        match effect {
-            election::Effect::Send { to, message } => self.send(to, Said::Election(message)),
-            election::Effect::Probe { host, number } => match self.gossip.host(host) {
-                Some(known) => {
-                    let address = known.vtep;
-                    self.effects.push_back(Effect::Probe { host, address, number });
-                }
-                None => self.election.handle_probe(host, number, Outcome::Unanswered, now),
-            },
-            election::Effect::SetAddress { group, term, lifetime } => {
-                let addresses = self.derived.gateway_addresses(group);
-                self.effects.push_back(Effect::SetAddress {
-                    group,
-                    addresses,
-                    term,
-                    lifetime,
-                });
-            }
-            election::Effect::RemoveAddress { group } => {
-                let segments = self.derived.segment_names(group);
-                self.stop_serving(group);
-                self.effects.push_back(Effect::RemoveAddress { group, segments });
-            }
-            election::Effect::Prepare { group, .. } => {
-                // Every candidate has all but the address made ready at all times.
-                self.election.handle_prepared(group, now);
-            }
-            election::Effect::Role { group, role, reason } => self.role_changed(group, role, &reason, now),
-            election::Effect::Liveness { host, liveness } => {
-                match liveness {
-                    election::Liveness::Dead => self.dead.insert(host),
-                    election::Liveness::Heard | election::Liveness::Silent => self.dead.remove(&host),
-                };
-                self.touch_now(now);
-            }
-            election::Effect::Persist { kernel_answered } => {
-                self.effects.push_back(Effect::SaveAnswered(kernel_answered));
-            }
-        }
-    }
-
-    fn role_changed(&mut self, group: GroupId, role: Role, reason: &str, now: Instant) {
-        let names = self.derived.segment_names(group);
-        let names = names.iter().map(SegmentName::as_str).collect::<Vec<_>>().join(", ");
-        match role {
-            Role::Holder { term } => {
-                self.note(
-                    Level::Info,
-                    format!("this host is the gateway of {names} (term {term}): {reason}"),
-                );
-            }
-            Role::Claimant { term } => self.note(Level::Debug, format!("claiming {names} (term {term})")),
-            Role::Follower {
-                holder: Some((host, term)),
-            } => {
-                let host = self.name_of(host);
-                self.note(
-                    Level::Info,
-                    format!("the gateway of {names} is {host} (term {term}): {reason}"),
-                );
-            }
-            Role::Follower { holder: None } => self.note(Level::Debug, format!("{names} has no gateway: {reason}")),
-        }
-        self.tell_claim(group, now);
-        self.finish_move(group);
-        self.touch_now(now);
-    }
-
-    /// The host that serves a group, as far as is known here: it holds the term, and its kernel has the address.
-    pub(super) fn server(&self, group: GroupId) -> Option<HostId> {
-        let (holder, term) = self.election.holder(group)?;
-        let serves = if holder == self.me {
-            self.addressed.contains(&group)
-        } else {
-            match self.gossip.get(&Key::Claim(group.0, holder)) {
-                Some(Record::Claim(claim)) => claim.presence == Presence::Here && claim.term == term,
-                _ => false,
-            }
-        };
-        serves.then_some(holder)
-    }
-
-    fn finish_move(&mut self, group: GroupId) {
-        let Some(holder) = self.server(group) else { return };
-        let arrived = self.moves.get(&group).is_some_and(|waits| match waits.to {
-            Some(to) => to == holder,
-            None => waits.from != Some(holder),
-        });
-        if arrived && let Some(waits) = self.moves.remove(&group) {
-            let result = Ok(Done::Moved { from: waits.from });
-            self.effects.push_back(Effect::Answer {
-                call: waits.call,
-                result,
-            });
-        }
-    }
-
-    /// Services off, before the address.
-    fn stop_serving(&mut self, group: GroupId) {
-        for segment in self.derived.segments_of(group) {
-            self.dhcp.remove_segment(segment);
-            self.effects.push_back(Effect::Hush(segment));
-        }
-    }
-
-    fn carry_leases(&mut self, effect: lease::Effect, now: Instant) {
-        match effect {
-            lease::Effect::Send { to, message } => self.send(to, Said::Lease(message)),
-            lease::Effect::Append { sequence, records } => {
-                self.effects.push_back(Effect::Append { sequence, records });
-            }
-            lease::Effect::Answer { token, answer } if token < OWN_TOKENS => {
-                self.dhcp.handle_answer(token, answer, now);
-            }
-            lease::Effect::Answer { token, answer } => {
-                if let Some(call) = self.releases.remove(&token) {
-                    let result = match answer {
-                        Answer::Done => Ok(Done::Released),
-                        Answer::Offer { .. } | Answer::Ack { .. } | Answer::Nak | Answer::Silence(_) => Err(
-                            Refusal::new("the owner of the address could not be reached, or holds no such lease")
-                                .hint("see `overlayctl lease list` for the owner, and try again when it is alive"),
-                        ),
-                    };
-                    self.effects.push_back(Effect::Answer { call, result });
-                }
-            }
-            lease::Effect::GossipLease(info) => {
-                self.gossip.put_lease(lease_record(&info), now);
-            }
-            lease::Effect::GossipShare(info) => {
-                self.gossip.put_share(share_record(&info), now);
-            }
-            lease::Effect::Finding(finding) => {
-                if finding == Finding::DiskLost {
-                    // It has no address to give: whoever has should serve, where there is somebody.
-                    self.election.drain(now);
-                    self.touch_now(now);
-                }
-                self.finding(&finding);
-            }
-            lease::Effect::Left => self.left = true,
-        }
-    }
-
-    fn finding(&mut self, finding: &Finding) {
-        let name = |id: &SegmentId| {
-            self.read
-                .values()
-                .find(|(_, _, known, _)| known == id)
-                .map_or_else(|| id.to_string(), |(.., s)| s.name.to_string())
-        };
-        let text = match finding {
-            Finding::NothingFree { segment } => {
-                format!(
-                    "segment {}: no address is free; see `overlayctl pool show`",
-                    name(segment)
-                )
-            }
-            Finding::SetAside { segment, address, time } => format!(
-                "segment {}: {} is set aside for {} s: a guest declined it or somebody uses it without a lease",
-                name(segment),
-                address,
-                time.as_secs()
-            ),
-            Finding::BirthLost { segment, owner } => {
-                format!(
-                    "segment {}: {} introduced the same addresses and owns them",
-                    name(segment),
-                    self.name_of(*owner)
-                )
-            }
-            Finding::BroughtTaken {
-                segment,
-                address,
-                client,
-            } => format!(
-                "segment {}: {client} brought a lease on {}, which is another guest's here or not in the pool: it will \
-                 get another address",
-                name(segment),
-                address
-            ),
-            Finding::Removed => "this host was removed from the cluster: it serves no more".to_owned(),
-            Finding::DiskLost => "the journal of this host is lost: it owns and keeps no addresses any more; \
-                                  run `overlayctl leave --force` here, then join again"
-                .to_owned(),
-        };
-        self.note(Level::Warn, text);
-    }
-
-    fn carry_membership(&mut self, effect: peers::Effect, now: Instant) {
-        match effect {
-            peers::Effect::Send { to, packet } => self.send(to, Said::Membership(packet)),
-            peers::Effect::Up(host) | peers::Effect::Restarted(host) => {
-                let name = self.name_of(host);
-                self.note(Level::Info, format!("peer {name} is alive"));
-                self.touch_now(now);
-            }
-            peers::Effect::Down(host) => {
-                let name = self.name_of(host);
-                self.note(Level::Warn, format!("peer {name} does not answer"));
-                self.touch_now(now);
-            }
-            peers::Effect::Rejoined => self.note(Level::Info, "the others had given this host up; it is back"),
-        }
-    }
-
-    fn carry_gossip(&mut self, effect: gossip::Effect, now: Instant) {
-        match effect {
-            gossip::Effect::Send { to, message } => self.send(to, Said::Gossip(message)),
-            gossip::Effect::Changed(change) => self.record_changed(change, now),
-            gossip::Effect::SegmentLost { loser, winner } => {
-                let (lost, won) = (self.name_of(loser.introducer), self.name_of(winner.introducer));
-                self.note(
-                    Level::Warn,
-                    format!(
-                        "segment {}: generation {} of {lost} gives way to generation {} of {won}; apply it again if it \
-                         was meant",
-                        loser.name, loser.generation, winner.generation
-                    ),
-                );
-            }
-            gossip::Effect::Remembered(_) => {}
-        }
-    }
-
-    fn record_changed(&mut self, change: Change, now: Instant) {
-        match &change.key {
-            Key::Lease(..) => {
-                if let (Origin::Peer(_), Some(Record::Lease(lease))) = (change.origin, change.new.as_deref()) {
-                    self.leases.handle_gossip_lease(lease_info(lease), now);
-                }
-                return;
-            }
-            Key::Share(..) => {
-                if let (Origin::Peer(_), Some(Record::Share(share))) = (change.origin, change.new.as_deref())
-                    && let Some(share) = share_info(share)
-                {
-                    self.leases.handle_gossip_share(share, now);
-                }
-                return;
-            }
-            Key::Claim(segment, _) => {
-                self.finish_move(group_of(*segment));
-                // Only the word that somebody serves or no longer serves matters; the beat is for those who wait for it.
-                let served = |record: &Option<Box<Record>>| match record.as_deref() {
-                    Some(Record::Claim(claim)) => Some((claim.term, claim.presence)),
-                    _ => None,
-                };
-                if served(&change.old) != served(&change.new) {
-                    self.touch(now);
-                }
-                return;
-            }
-            Key::Removed(host) => {
-                if *host == self.me {
-                    self.removed = true;
-                } else {
-                    self.leases.remove(*host, now);
-                    self.membership.forget(*host, now);
-                }
-            }
-            Key::Host(host) => {
-                if *host != self.me {
-                    self.membership.expect(*host, now);
-                }
-            }
-            Key::Segment(_) | Key::StaticPeer(..) => {}
-            Key::Endpoint(segment, mac) => {
-                let guest = match change.new.as_deref() {
-                    Some(Record::Endpoint(endpoint)) if endpoint.presence == Presence::Here => Some(lease::Guest {
-                        host: Some(endpoint.host),
-                        addresses: endpoint.addresses.clone(),
-                    }),
-                    _ => None,
-                };
-                let host = guest.as_ref().and_then(|guest| guest.host);
-                self.leases.set_guest(*segment, *mac, guest, now);
-                match (host, &change.old) {
-                    // Nothing that is derived speaks of this host's own guests.
-                    (Some(host), None) if host == self.me => {}
-                    (Some(_), None) => self.touch_for_guest(now),
-                    (Some(_) | None, _) => self.touch(now),
-                }
-                return;
-            }
-        }
-        self.save_at.get_or_insert(now + SAVE_AFTER);
-        self.touch(now);
-    }
-
     pub(super) fn send(&mut self, to: HostId, said: Said) {
         self.effects.push_back(Effect::Send { to, said });
     }
@@ -913,6 +607,14 @@ impl Formed {
             Some(Role::Follower { .. } | Role::Claimant { .. }) | None => None,
         }
     }
+}
+
+/// A guest as the leases know it; `None`: it is gone.
+pub(super) fn guest_at(endpoint: &Endpoint) -> Option<lease::Guest> {
+    (endpoint.presence == Presence::Here).then(|| lease::Guest {
+        host: Some(endpoint.host),
+        addresses: endpoint.addresses.clone(),
+    })
 }
 
 /// What is worth a place on disk: the rest is told again by whoever knows it.

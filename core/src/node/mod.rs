@@ -15,17 +15,19 @@
 
 mod bringing;
 mod calls;
+mod carry;
 mod derive;
 mod effect;
 mod formed;
 mod leaving;
+mod recovering;
 mod removing;
 mod segments;
 mod show;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
@@ -245,7 +247,7 @@ impl Node {
             if let Some(facts) = &self.facts {
                 formed.election.set_uplink(facts.uplink_health.uplink(), now);
             }
-            formed.touch(now);
+            formed.touch_now(now);
         }
         self.settle(now);
     }
@@ -303,6 +305,7 @@ impl Node {
     pub fn handle_synced(&mut self, sequence: u64, now: Instant) {
         if let Some(formed) = &mut self.formed {
             formed.leases.handle_synced(sequence, now);
+            formed.finish_recovery(sequence);
         }
         self.settle(now);
     }
@@ -311,6 +314,7 @@ impl Node {
     pub fn lost_disk(&mut self, now: Instant) {
         if let Some(formed) = &mut self.formed {
             formed.leases.lost_disk(now);
+            formed.fail_recovery();
         }
         self.settle(now);
     }
@@ -329,6 +333,19 @@ impl Node {
             formed.set_guests(guests, now);
         }
         self.settle(now);
+    }
+
+    /// Guests that VXLAN interfaces of this host have just heard, and from which VTEP: they may be asking for an address
+    /// before their hosts have told of them.
+    pub fn hear_far_guests(&mut self, guests: &[(IfName, Mac, IpAddr)]) {
+        if let Some(formed) = &mut self.formed {
+            formed.hear_far_guests(guests);
+        }
+    }
+
+    /// Whether anything was handed out yet that the kernel should have.
+    pub fn has_plan(&self) -> bool {
+        self.formed.as_ref().is_some_and(|formed| formed.derived.has_inputs())
     }
 
     /// The guest ports of each bridge of this host, as last observed.

@@ -4,6 +4,7 @@ use rand::Rng;
 
 use super::calls::no_segment;
 use super::effect::Refusal;
+use super::formed::Formed;
 use super::{Level, Node};
 use crate::config::{self, Segment};
 use crate::gossip::Written;
@@ -92,10 +93,11 @@ impl Node {
         for segment in segments {
             let known = formed.read.get(&segment.name);
             let generation = formed.gossip.segment(&segment.name).map_or(0, |known| known.generation);
+            let forgotten = formed.forgotten_generation(&segment.name);
             let old = known.map(|(.., known)| known);
             let change = match old {
                 None => Change::Added,
-                Some(old) if old == segment => Change::Unchanged,
+                Some(old) if old == segment && forgotten == 0 => Change::Unchanged,
                 Some(old) => {
                     if guests == Guests::Heed {
                         refuse_uprooting(old, segment, formed, known.map(|(_, _, id, _)| *id))?;
@@ -109,7 +111,7 @@ impl Node {
                 generation: if change == Change::Unchanged {
                     generation
                 } else {
-                    generation + 1
+                    generation.max(forgotten) + 1
                 },
                 fields: fields(old, segment),
             });
@@ -118,7 +120,12 @@ impl Node {
             for segment in segments {
                 let fresh = SegmentId(self.rng.next_u64());
                 let Some(formed) = &mut self.formed else { break };
-                formed.gossip.apply(&segment.name, segment.to_yaml(), fresh, now);
+                let above = formed.forgotten_generation(&segment.name);
+                formed
+                    .gossip
+                    .apply_above(above, &segment.name, segment.to_yaml(), fresh, now);
+                // What an operator was told to be done is not to be lost in a crash.
+                formed.save_now(now);
                 formed.touch_now(now);
             }
             self.settle(now);
@@ -146,13 +153,19 @@ impl Node {
     }
 }
 
+impl Formed {
+    /// The newest generation of a segment that the leases knew, if it was lost since; else 0.
+    pub(super) fn forgotten_generation(&self, name: &SegmentName) -> u64 {
+        let Some((known, _, id, _)) = self.read.get(name) else {
+            return 0;
+        };
+        let newest = self.leases.newest_generation(*id);
+        if newest > *known { newest } else { 0 }
+    }
+}
+
 /// VNI, bridge and subnet of a segment with guests change only by force.
-fn refuse_uprooting(
-    old: &Segment,
-    new: &Segment,
-    formed: &super::formed::Formed,
-    id: Option<SegmentId>,
-) -> Result<(), Refusal> {
+fn refuse_uprooting(old: &Segment, new: &Segment, formed: &Formed, id: Option<SegmentId>) -> Result<(), Refusal> {
     let subnet = |segment: &Segment| segment.ipv4.as_ref().map(|ipv4| ipv4.subnet);
     let mut keys = Vec::new();
     if old.vni != new.vni {

@@ -516,15 +516,30 @@ impl Node {
                 );
             }
         }
+        for name in formed.read.keys() {
+            let newest = formed.forgotten_generation(name);
+            if newest > 0 && formed.derived.mine().values().any(|mine| mine.segment.name == *name) {
+                add(
+                    Severity::Fail,
+                    format!("segment {name}: generation {newest} was lost here, and an older one gives no addresses"),
+                    Some("start a host that has it; if none has, `overlayctl apply` it again".into()),
+                );
+            }
+        }
         let awaited = formed.leases.awaited();
         if formed.leases.has_lost_disk() {
             add(
                 Severity::Fail,
                 "the journal of this host is lost, or its disk is full: it owns and keeps no addresses any more".into(),
                 Some(
-                    "mend the disk; then run `overlayctl leave --force` here (guests on this host lose their network), \
-                     and `overlayctl join ADDR`"
-                        .into(),
+                    if formed.gossip.hosts().any(|host| host.id != self.me) {
+                        "was the disk full, free it and restart overlayd. Else mend it, run `overlayctl leave --force` here \
+                         (guests on this host lose their network), and `overlayctl join ADDR`"
+                    } else {
+                        "was the disk full, free it and restart overlayd. Else mend it and run `overlayctl pool recover`: \
+                         this host is the only one, and gives addresses again when a full lease time has passed"
+                    }
+                    .into(),
                 ),
             );
         } else if !awaited.is_empty() {
@@ -537,6 +552,12 @@ impl Node {
                 Severity::Warn,
                 format!("this host keeps no leases yet: it waits for the acknowledgement of {names}"),
                 Some("start overlayd there, or remove the host if it is gone for good".into()),
+            );
+        } else if formed.leases.waits_for_nobody() {
+            add(
+                Severity::Fail,
+                "this host keeps no leases and owns no addresses: every host that took part is gone".into(),
+                Some("if no other host of the cluster serves anywhere: `overlayctl pool recover`, on one host".into()),
             );
         }
         problems.sort_by_key(|problem| problem.severity);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod joining;
+mod recovering;
 mod world;
 
 use overlayd_core::desired::BridgeNetfilter;

@@ -169,6 +169,11 @@ impl World {
         self.call(host, |node, call| node.leave(call, force, now))
     }
 
+    pub(crate) fn recover(&mut self, host: usize) -> Result<Done, Refusal> {
+        let now = self.now;
+        self.call(host, |node, call| node.recover(call, now))
+    }
+
     pub(crate) fn move_gateway(&mut self, host: usize, segment: &str, to: Option<&str>) -> Result<Done, Refusal> {
         let (now, segment) = (self.now, SegmentName::new(segment).unwrap());
         self.call(host, |node, call| node.move_gateway(call, &segment, to, now))
@@ -344,6 +349,15 @@ impl World {
         let facts = self.facts(host);
         self.node_mut(host).set_facts(Some(facts), now);
         self.carry(host);
+    }
+
+    /// The agent dies while `change` is made, and comes back without what was saved of the cluster since.
+    pub(crate) fn crash_unsaved(&mut self, host: usize, change: impl FnOnce(&mut Self)) {
+        let saved = self.hosts[host].records.clone();
+        change(self);
+        self.kill_agent(host);
+        self.hosts[host].records = saved;
+        self.restart(host);
     }
 
     /// The agent dies and comes back with nothing on disk.
@@ -683,6 +697,7 @@ impl World {
                 journal.records.extend(records as Vec<JournalRecord>);
                 self.later(Event::Synced(host, sequence));
             }
+            Effect::NewJournal => self.hosts[host].journal = Recovered::default(),
             Effect::SaveIdentity(membership) => {
                 let it = &mut self.hosts[host];
                 it.identity.1 = membership;

@@ -45,11 +45,13 @@ fn message_out(message: core::Message) -> Kind {
             address,
             epoch,
             record,
+            confirmed,
         } => Kind::Put(wire::Put {
             segment: segment.0,
             address: number_out(address),
             epoch: Some(epoch_out(epoch)),
             record: Some(record_out(record)),
+            confirmed,
         }),
         core::Message::Stored {
             segment,
@@ -147,10 +149,19 @@ fn message_out(message: core::Message) -> Kind {
             epoch: Some(epoch_out(epoch)),
             highest,
         }),
-        core::Message::Birth { segment, epoch, ranges } => Kind::Birth(wire::Birth {
+        core::Message::Birth {
+            segment,
+            epoch,
+            ownership,
+            ranges,
+        } => Kind::Birth(wire::Birth {
             segment: segment.0,
             epoch: Some(epoch_out(epoch)),
             ranges: ranges_out(ranges),
+            settled: match ownership {
+                core::Ownership::ToBe => false,
+                core::Ownership::Settled => true,
+            },
         }),
         core::Message::BirthKnown {
             segment,
@@ -224,6 +235,7 @@ impl TryFrom<wire::LeaseMessage> for core::Message {
                 address: number_in(&put.address, "put.address")?,
                 epoch: epoch_in(put.epoch)?,
                 record: record_in(put.record)?,
+                confirmed: put.confirmed,
             },
             Kind::Stored(stored) => core::Message::Stored {
                 segment: SegmentId(stored.segment),
@@ -283,6 +295,11 @@ impl TryFrom<wire::LeaseMessage> for core::Message {
             Kind::Birth(birth) => core::Message::Birth {
                 segment: SegmentId(birth.segment),
                 epoch: epoch_in(birth.epoch)?,
+                ownership: if birth.settled {
+                    core::Ownership::Settled
+                } else {
+                    core::Ownership::ToBe
+                },
                 ranges: ranges_in(birth.ranges)?,
             },
             Kind::BirthKnown(known) => core::Message::BirthKnown {

@@ -343,6 +343,7 @@ fn every_lease_message_survives() {
             address,
             epoch,
             record: record.clone(),
+            confirmed: true,
         },
         lease::Message::Stored {
             segment,
@@ -399,6 +400,13 @@ fn every_lease_message_survives() {
         lease::Message::Birth {
             segment,
             epoch,
+            ownership: lease::Ownership::ToBe,
+            ranges: vec![range],
+        },
+        lease::Message::Birth {
+            segment,
+            epoch,
+            ownership: lease::Ownership::Settled,
             ranges: vec![range],
         },
         lease::Message::BirthKnown {

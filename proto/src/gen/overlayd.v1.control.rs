@@ -456,6 +456,14 @@ pub struct PoolShowResponse {
     #[prost(message, repeated, tag = "1")]
     pub ranges: ::prost::alloc::vec::Vec<PoolRange>,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PoolRecoverRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PoolRecoverResponse {
+    /// How long, at most, until its addresses go to new guests.
+    #[prost(uint64, tag = "1")]
+    pub rests_ms: u64,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Endpoint {
     #[prost(string, tag = "1")]
@@ -1183,6 +1191,31 @@ pub mod control_client {
                 .insert(GrpcMethod::new("overlayd.v1.control.Control", "PoolShow"));
             self.inner.unary(req, path, codec).await
         }
+        /// The operator's word that no other host serves: this one takes part, and owns what nobody else does.
+        pub async fn pool_recover(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PoolRecoverRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PoolRecoverResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/overlayd.v1.control.Control/PoolRecover",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("overlayd.v1.control.Control", "PoolRecover"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn endpoint_list(
             &mut self,
             request: impl tonic::IntoRequest<super::EndpointListRequest>,
@@ -1361,6 +1394,14 @@ pub mod control_server {
             request: tonic::Request<super::PoolShowRequest>,
         ) -> std::result::Result<
             tonic::Response<super::PoolShowResponse>,
+            tonic::Status,
+        >;
+        /// The operator's word that no other host serves: this one takes part, and owns what nobody else does.
+        async fn pool_recover(
+            &self,
+            request: tonic::Request<super::PoolRecoverRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PoolRecoverResponse>,
             tonic::Status,
         >;
         async fn endpoint_list(
@@ -2270,6 +2311,51 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PoolShowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/overlayd.v1.control.Control/PoolRecover" => {
+                    #[allow(non_camel_case_types)]
+                    struct PoolRecoverSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::PoolRecoverRequest>
+                    for PoolRecoverSvc<T> {
+                        type Response = super::PoolRecoverResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PoolRecoverRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::pool_recover(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PoolRecoverSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -295,6 +295,9 @@ pub struct Put {
     pub epoch: ::core::option::Option<Epoch>,
     #[prost(message, optional, tag = "4")]
     pub record: ::core::option::Option<Record>,
+    /// The keeper that the record names, if any, has it on disk.
+    #[prost(bool, tag = "5")]
+    pub confirmed: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Stored {
@@ -459,6 +462,9 @@ pub struct Birth {
     pub epoch: ::core::option::Option<Epoch>,
     #[prost(message, repeated, tag = "3")]
     pub ranges: ::prost::alloc::vec::Vec<Range>,
+    /// The sender owns them; else it is to.
+    #[prost(bool, tag = "4")]
+    pub settled: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BirthKnown {

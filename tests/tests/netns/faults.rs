@@ -1,7 +1,7 @@
 //! What is wrong with a host is said where, what and what to do; and nothing is half done.
 
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use overlayd_tests::dhcp_load::{Client, Load, run};
@@ -244,6 +244,119 @@ fn on_a_full_disk_it_goes_on_says_so_promises_nothing_and_is_whole_again_after_l
     });
 }
 
+/// A segment whose addresses rest for 20 s where nobody knows who holds them.
+fn short_leases() -> String {
+    BLUE.replace(".254 }", ".254, lease_time: 10s }")
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_host_whose_disk_was_full_is_well_again_after_a_restart() {
+    tell(&ONE, |world| {
+        let hv1 = world.host("hv1");
+        hv1.configure(&json!({}))?;
+        std::fs::create_dir_all(hv1.state())?;
+        // A small disk in a mount namespace that outlives the agent.
+        let mount = format!(
+            "mount -t tmpfs -o size=256k none {}; exec sleep 120",
+            hv1.state().display()
+        );
+        let mut holder = hv1.namespace().command("sh").args(["-ec", &mount]).spawn()?;
+        let pid = holder.id().to_string();
+        let within = ["nsenter", "--target", &pid, "--mount"];
+        let state = std::path::PathBuf::from(format!("/proc/{pid}/root{}", hv1.state().display()));
+        until("it is mounted", SOON, || {
+            let mounts = std::fs::read_to_string(format!("/proc/{pid}/mounts"))?;
+            Ok(mounts.contains(&hv1.state().display().to_string()))
+        })?;
+        hv1.launch_agent_by(&within)?;
+        world.all_know_each_other(SOON)?;
+        world.apply("hv1", BLUE)?;
+        world.gateway("blue", SOON)?;
+        let [guest, late] = [world.guest("hv1", "br-blue")?, world.guest("hv1", "br-blue")?];
+        let address = guest.dhcp()?.address;
+        let filling = state.join("filling");
+        let full = std::fs::write(&filling, vec![0; 1 << 20]);
+        assert_eq!(full.map_err(|error| error.kind()), Err(std::io::ErrorKind::StorageFull));
+        let mut minutes = 30;
+        until("it says so", SOON, || {
+            // What has to be written: a new generation.
+            minutes += 1;
+            world.apply(
+                "hv1",
+                &BLUE.replace(".254 }", &format!(".254, lease_time: {minutes}m }}")),
+            )?;
+            let problems = hv1.json(&["status"])?["problems"].to_string();
+            Ok(problems.contains("free it and restart overlayd"))
+        })?;
+        std::fs::remove_file(&filling)?;
+        hv1.kill_agent();
+        hv1.launch_agent_by(&within)?;
+        world.all_know_each_other(SOON)?;
+        world.gateway("blue", SOON)?;
+        // What was applied meanwhile could not be written either.
+        until("it says that the segment is an old one", SOON, || {
+            let problems = hv1.json(&["status"])?["problems"].to_string();
+            Ok(problems.contains("was lost here"))
+        })?;
+        world.apply("hv1", BLUE)?;
+        assert_ne!(late.dhcp()?.address, address);
+        assert_eq!(guest.dhcp()?.address, address, "nothing was lost");
+        assert_eq!(hv1.json(&["status"])?["problems"], json!([]));
+        hv1.kill_agent();
+        holder.kill()?;
+        holder.wait()?;
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn the_only_host_recovers_its_pool_after_its_journal_was_damaged_and_gives_no_address_twice() {
+    tell(&ONE, |world| {
+        let hv1 = world.host("hv1");
+        world.form()?;
+        world.apply("hv1", &short_leases())?;
+        world.gateway("blue", SOON)?;
+        let [guest, other] = [world.guest("hv1", "br-blue")?, world.guest("hv1", "br-blue")?];
+        guest.dhcp()?;
+        let leased = Instant::now();
+        let refused = hv1.ctl(&["pool", "recover"]).unwrap_err().to_string();
+        assert!(refused.contains("nothing is to be recovered"), "{refused}");
+
+        hv1.kill_agent();
+        let journal = hv1.state().join("journal");
+        let mut bytes = std::fs::read(&journal)?;
+        bytes[20] ^= 1;
+        std::fs::write(&journal, bytes)?;
+        hv1.restart_agent()?;
+        until("it names the way out", SOON, || {
+            let problems = hv1.json(&["status"])?["problems"].to_string();
+            Ok(problems.contains("overlayctl pool recover"))
+        })?;
+        let recovered = hv1.json(&["pool", "recover"])?;
+        assert_eq!(recovered["recovered"], true);
+        // 1.03 times 10 s, and 10.
+        assert_eq!(recovered["rests_seconds"], 20.3);
+        let pool = hv1.list(&["pool", "show"])?;
+        let sum = |key: &str| pool.iter().filter_map(|row| row[key].as_u64()).sum::<u64>();
+        assert_eq!((sum("free"), sum("held")), (0, 0), "{pool:?}");
+        assert_eq!(hv1.json(&["status"])?["problems"], json!([]));
+        world.gateway("blue", SOON)?;
+        wait_for("addresses are given again", Duration::from_secs(60), || other.dhcp())?;
+        assert!(
+            leased.elapsed() >= Duration::from_secs(10),
+            "the other guest's lease is over"
+        );
+        // And it is on disk.
+        hv1.kill_agent();
+        hv1.restart_agent()?;
+        world.gateway("blue", SOON)?;
+        guest.dhcp()?;
+        other.ping(SERVER)
+    });
+}
+
 #[test]
 #[ignore = "makes network namespaces: needs root"]
 fn without_cap_net_admin_it_says_so() {
@@ -335,6 +448,10 @@ fn without_nft_it_is_ready_all_the_same_names_what_is_missing_and_bridges_are_th
             "{problems}"
         );
         assert!(hv2.log().contains("the program nft is missing"), "{}", hv2.log());
+        // It could lead nobody out.
+        until("the other host is the gateway", Duration::from_secs(30), || {
+            Ok(world.gateway("blue", SOON)? == "hv1")
+        })?;
         Ok(())
     });
 }

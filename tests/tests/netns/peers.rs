@@ -176,6 +176,45 @@ fn a_static_peer_is_flooded_to_and_may_be_removed() {
 
 #[test]
 #[ignore = "makes network namespaces: needs root"]
+fn a_stranger_sends_into_no_segment_of_ours_and_is_left_alone_otherwise() {
+    tell(&Plan::default(), |world| {
+        let [hv1, hv2, stranger] = ["hv1", "hv2", "hv3"].map(|name| world.host(name));
+        hv1.start_agent(&json!({}))?;
+        hv2.start_agent(&json!({ "cluster": { "join": [hv1.listen()] } }))?;
+        until("they are a cluster", SOON, || Ok(hv1.alive()? == ["hv1", "hv2"]))?;
+        world.apply("hv1", BLUE)?;
+        world.gateway("blue", SOON)?;
+        let guest = world.guest("hv1", "br-blue")?.dhcp()?.address;
+        let lay = |host: &Host, vni: u32, address: &str, to: &str| {
+            host.namespace().sh(&format!(
+                "ip link add vx{vni} type vxlan id {vni} local {} dstport 4789
+                 ip addr add {address} dev vx{vni}
+                 ip link set vx{vni} up
+                 bridge fdb append 00:00:00:00:00:00 dev vx{vni} dst {to}",
+                host.address()
+            ))
+        };
+        lay(stranger, 10, "192.168.124.250/24", &hv1.address().to_string())?;
+        lay(stranger, 99, "10.99.0.3/24", &hv1.address().to_string())?;
+        lay(hv1, 99, "10.99.0.1/24", &stranger.address().to_string())?;
+        let reaches = |to: &str| stranger.namespace().sh(&format!("ping -c 2 -W 1 {to}")).is_ok();
+        assert!(
+            reaches("10.99.0.1"),
+            "a segment that is not ours is none of our business"
+        );
+        assert!(!reaches(&guest.to_string()), "a stranger has reached a guest");
+        let vtep = stranger.address().to_string();
+        hv2.ctl(&["peer", "add", &vtep, "--static"])?;
+        until("a static peer reaches it", SOON, || Ok(reaches(&guest.to_string())))?;
+        hv2.ctl(&["peer", "remove", &vtep])?;
+        until("and does not any more", SOON, || Ok(!reaches(&guest.to_string())))?;
+        assert!(reaches("10.99.0.1"));
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
 fn only_a_dead_host_may_be_removed() {
     tell(&Plan::default(), |world| {
         world.form()?;

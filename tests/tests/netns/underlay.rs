@@ -1,8 +1,9 @@
 //! The underlay: IPv4, IPv6, multicast; its MTU and addresses change, and it may come late.
 
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use overlayd_tests::wait::until;
 use overlayd_tests::wiring::SERVER;
 use overlayd_tests::world::{BLUE, BLUE_MULTICAST, Underlay, tell};
@@ -133,6 +134,36 @@ fn an_underlay_that_is_missing_at_the_start_may_come_later() {
         until("the VXLAN is there", SOON, || {
             Ok(hv2.flood_list("vx-blue")? == ["172.31.0.11"])
         })?;
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_host_that_never_had_an_underlay_keeps_no_manager_waiting() {
+    tell(&TWO, |world| {
+        let hv1 = world.host("hv1");
+        hv1.namespace()
+            .ip_batch("link set eth0 down\nlink set eth0 name late0\n")?;
+        let socket = hv1.folder().join("notify");
+        let manager = UnixDatagram::bind(&socket)?;
+        manager.set_read_timeout(Some(SOON))?;
+        hv1.configure(&json!({}))?;
+        hv1.launch_agent_by(&["env", &format!("NOTIFY_SOCKET={}", socket.display())])?;
+        let mut told = [0; 64];
+        let length = manager.recv(&mut told).context("it never said that it is ready")?;
+        assert_eq!(told[..length].trim_ascii(), b"READY=1");
+        hv1.namespace().ip_batch(
+            "link set late0 name eth0
+             link set eth0 up
+             addr replace 172.31.0.11/24 dev eth0
+             route replace default via 172.31.0.1\n",
+        )?;
+        until("it has found its underlay", SOON, || {
+            Ok(hv1.json(&["status"])?["problems"] == json!([]))
+        })?;
+        world.apply("hv1", BLUE)?;
+        until("the bridge is there", SOON, || Ok(hv1.link("br-blue").is_some()))?;
         Ok(())
     });
 }

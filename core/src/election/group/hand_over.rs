@@ -101,13 +101,6 @@ impl Group {
         host.tell(to, self.id, Says::Prepare { term });
     }
 
-    /// Gives the gateway up whether or not somebody can take it.
-    pub(in crate::election) fn resign(&mut self, host: &mut Host, now: Instant) {
-        self.drop_claim(host);
-        let successor = self.best_successor(host, now, |_| true);
-        self.step_down(successor, "this host resigned", host, now);
-    }
-
     /// Begins what is due by itself, asks again, gives up.
     pub(super) fn tend_hand_over(&mut self, pass: Pass, host: &mut Host, now: Instant) {
         if self

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  introducer: Unborn ── Birth to all ──► every member that is not failed knows it ──► Settled: it may give
-//!                   └── another owner is named: that one stays
+//!                   └── another owner is named: that one stays, unless it gives way itself
 //!  any owner, after each change of epoch: Birth to all, until each knows
 //! ```
 //! Knowing who owns an address gives nobody a right to it: a range is taken by `Give`, by inheritance or here.
@@ -14,7 +14,7 @@ use crate::id::HostId;
 use crate::time::Instant;
 
 use super::host::{Departure, Host};
-use super::message::{Message, OwnedRun};
+use super::message::{Message, OwnedRun, Ownership};
 use super::record::{AddressState, Epoch, Transfer};
 use super::request::{Effect, Finding};
 use super::segment::Segment;
@@ -25,6 +25,8 @@ use super::view::Reach;
 #[derive(Debug, Default)]
 pub(super) struct Births {
     known_by: BTreeMap<HostId, RangeMap<Epoch>>,
+    /// The owners that a host has named of what this one is to own.
+    named_by: BTreeMap<HostId, RangeMap<HostId>>,
     /// Hosts that know all.
     done: BTreeSet<HostId>,
     /// When each was told last.
@@ -42,6 +44,47 @@ impl Births {
         self.done.clear();
         self.told.clear();
     }
+
+    /// A host has named another owner.
+    fn name(&mut self, by: HostId, part: Range, owner: HostId) {
+        self.named_by.entry(by).or_default().set(part, owner);
+    }
+
+    /// Whether a host has named another owner of any part of a range. What it said outlasts its failing.
+    fn has_named(&self, by: HostId, range: Range) -> bool {
+        let named = self.named_by.get(&by);
+        named.is_some_and(|named| named.within(range).next().is_some())
+    }
+
+    /// A named owner of a part of a range, such as is wanted.
+    fn named(&self, range: Range, wanted: impl Fn(HostId) -> bool) -> Option<(Range, HostId)> {
+        let all = self.named_by.values().flat_map(|named| named.within(range));
+        let mut found = all.filter(|(_, owner)| wanted(**owner));
+        found.next().map(|(part, owner)| (part, *owner))
+    }
+
+    /// What of a range a host does not know to be this one's under this epoch or a later one.
+    fn unknown_to(&self, host: HostId, range: Range, epoch: Epoch) -> Vec<Range> {
+        let Some(known) = self.known_by.get(&host) else {
+            return vec![range];
+        };
+        let earlier = known.within(range).filter(|(_, known)| **known < epoch);
+        let earlier = earlier.map(|(part, _)| part);
+        earlier.chain(known.gaps(range)).collect()
+    }
+
+    /// Whether a host has nothing against this one's owning a range: it knows so, or has named others that know so.
+    fn agrees(&self, host: HostId, range: Range, epoch: Epoch) -> bool {
+        self.unknown_to(host, range, epoch).into_iter().all(|part| {
+            let Some(named) = self.named_by.get(&host) else {
+                return false;
+            };
+            named.gaps(part).is_empty()
+                && named
+                    .within(part)
+                    .all(|(part, owner)| self.unknown_to(*owner, part, epoch).is_empty())
+        })
+    }
 }
 
 impl Segment {
@@ -50,8 +93,11 @@ impl Segment {
     /// If this host is that, and may only have forgotten them in a crash, it asks all members as an heir would.
     pub(super) fn first_owner(&mut self, host: &mut Host, range: Range, introducer: HostId, birth: Option<Epoch>) {
         let me = host.me;
-        for gap in self.state.gaps(range) {
-            self.update(host, gap, |_, state| {
+        let parts = self.parts(range).into_iter();
+        for (part, known) in parts.filter(|(_, state)| state.owner.is_none()) {
+            // Who has promised an heir something knows that there was an owner.
+            let birth = birth.filter(|_| known.promised == Epoch::NONE);
+            self.update(host, part, |_, state| {
                 state.owner = Some(introducer);
                 if introducer == me {
                     state.epoch = birth.unwrap_or(Epoch::NONE);
@@ -74,16 +120,11 @@ impl Segment {
         }
         let mine = self.owned(host.me);
         for to in due {
-            let known = self.births.known_by.entry(to).or_default();
-            let mut missing: BTreeMap<Epoch, Vec<Range>> = BTreeMap::new();
-            for (range, epoch) in mine.iter() {
-                let stale = known
-                    .within(range)
-                    .filter(|(_, known)| *known < epoch)
-                    .map(|(part, _)| part);
-                let parts: Vec<Range> = stale.chain(known.gaps(range)).collect();
+            let mut missing: BTreeMap<(Epoch, Ownership), Vec<Range>> = BTreeMap::new();
+            for (range, owned) in mine.iter() {
+                let parts = self.births.unknown_to(to, range, owned.0);
                 if !parts.is_empty() {
-                    missing.entry(*epoch).or_default().extend(parts);
+                    missing.entry(*owned).or_default().extend(parts);
                 }
             }
             if missing.is_empty() {
@@ -91,13 +132,14 @@ impl Segment {
                 host.tell_soon_to(to, now);
             }
             self.births.told.insert(to, now);
-            for (epoch, ranges) in missing {
+            for ((epoch, ownership), ranges) in missing {
                 let after = ranges.iter().map(|&range| self.after_all(range)).max().unwrap_or(0);
                 host.disk.send(
                     to,
                     Message::Birth {
                         segment: self.id,
                         epoch,
+                        ownership,
                         ranges,
                     },
                     after,
@@ -107,12 +149,16 @@ impl Segment {
         }
     }
 
-    /// What this host owns or is to own, by epoch.
-    fn owned(&self, me: HostId) -> RangeMap<Epoch> {
+    /// What this host owns or is to own.
+    fn owned(&self, me: HostId) -> RangeMap<(Epoch, Ownership)> {
         let mut mine = RangeMap::default();
         let known = |state: &AddressState| state.owner == Some(me) && state.epoch > Epoch::NONE;
         for (range, state) in self.state.iter().filter(|(_, state)| known(state)) {
-            mine.set(range, state.epoch);
+            let ownership = match state.transfer {
+                Transfer::Unborn => Ownership::ToBe,
+                Transfer::Settled | Transfer::HandingOver => Ownership::Settled,
+            };
+            mine.set(range, (state.epoch, ownership));
         }
         mine
     }
@@ -122,7 +168,7 @@ impl Segment {
         &mut self,
         host: &mut Host,
         from: HostId,
-        epoch: Epoch,
+        (epoch, ownership): (Epoch, Ownership),
         ranges: Vec<Range>,
         now: Instant,
     ) {
@@ -130,7 +176,7 @@ impl Segment {
         let mut others = Vec::new();
         let parts: Vec<_> = ranges.into_iter().flat_map(|range| self.parts(range)).collect();
         for (part, state) in parts {
-            match self.answer_birth(host, from, epoch, part, &state, now) {
+            match self.answer_birth(host, from, (epoch, ownership), (part, &state), now) {
                 None => known.push(part),
                 Some(owner) => others.push(owner),
             }
@@ -154,9 +200,8 @@ impl Segment {
         &mut self,
         host: &mut Host,
         from: HostId,
-        epoch: Epoch,
-        part: Range,
-        state: &AddressState,
+        (epoch, ownership): (Epoch, Ownership),
+        (part, state): (Range, &AddressState),
         now: Instant,
     ) -> Option<OwnedRun> {
         let other = |owner, epoch| {
@@ -174,6 +219,12 @@ impl Segment {
                 other(owner, self.at(part.first()).epoch)
             }
             (Some(owner), Transfer::Unborn) if owner == host.me && epoch < state.epoch => other(owner, state.epoch),
+            // However new the generation: whoever adds the addresses did not know that they have an owner.
+            (Some(owner), Transfer::Settled | Transfer::HandingOver)
+                if owner != from && owner != host.me && ownership == Ownership::ToBe =>
+            {
+                other(owner, state.epoch)
+            }
             (Some(owner), Transfer::HandingOver) if owner == from && epoch >= state.epoch => {
                 if host.departure == Departure::None {
                     self.finish_give(host, from, part, epoch);
@@ -242,8 +293,10 @@ impl Segment {
             self.births.told.remove(&from);
         }
         let known = self.births.known_by.entry(from).or_default();
+        let named = self.births.named_by.entry(from).or_default();
         for range in ranges {
             known.set(range, epoch);
+            named.clear(range);
         }
         for run in others {
             for (part, state) in self.parts(run.range) {
@@ -251,13 +304,14 @@ impl Segment {
                     continue;
                 }
                 match state.transfer {
-                    Transfer::Unborn if run.owner == from || run.epoch > state.epoch => {
+                    Transfer::Unborn if run.owner == from || run.epoch > state.epoch || host.is_removed(run.owner) => {
                         self.yield_to(host, part, run.epoch, run.owner);
                     }
+                    Transfer::Unborn => self.births.name(from, part, run.owner),
                     Transfer::Settled if run.owner != from && run.epoch > state.epoch => {
                         self.rise_range(host, part, run.epoch, now);
                     }
-                    Transfer::Unborn | Transfer::Settled | Transfer::HandingOver => {}
+                    Transfer::Settled | Transfer::HandingOver => {}
                 }
             }
         }
@@ -279,16 +333,21 @@ impl Segment {
             .map(|(range, state)| (range, state.epoch))
             .collect();
         for (range, epoch) in unborn {
-            let known = host
-                .others()
-                .filter(|&other| host.reach(other) != Reach::Failed)
-                .all(|other| {
-                    self.births.known_by.get(&other).is_some_and(|known| {
-                        known.gaps(range).is_empty() && known.within(range).all(|(_, known)| *known >= epoch)
-                    })
-                });
+            if let Some((part, owner)) = self.births.named(range, |owner| host.is_removed(owner)) {
+                // It is inherited, and rests.
+                self.yield_to(host, part, Epoch::NONE, owner);
+                continue;
+            }
+            let known = host.others().all(|other| {
+                let asked = host.reach(other) != Reach::Failed || self.births.has_named(other, range);
+                !asked || self.births.agrees(other, range, epoch)
+            });
             if known && !self.blocked.within(range).any(|(_, until)| *until > now) {
                 self.update(host, range, |_, state| state.transfer = Transfer::Settled);
+                if self.births.named(range, |_| true).is_some() {
+                    // Whoever named another hears that it was wrong.
+                    self.births.changed();
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::time::{Duration, Instant};
 use super::asking::{For, Then};
 use super::host::Host;
 use super::message::{Ask, Claim, Generation};
-use super::record::{AddressState, Epoch, Holder};
+use super::record::{AddressState, Epoch, Holder, Transfer};
 use super::request::{Answer, Effect, Finding};
 use super::segment::{Segment, Timer};
 use super::timing::{self, MOVED};
@@ -76,6 +76,26 @@ impl Segment {
             self.look_at(address, now);
         }
         self.at_time(now, Timer::Tick);
+    }
+
+    /// The pool of a segment that this host served before it lost its journal: whoever introduced the addresses, all of
+    /// them are inherited, and rest.
+    pub(super) fn set_forgotten_pool(&mut self, host: &mut Host, pool: SegmentPool, above: u64, now: Instant) {
+        let reserved = pool.reservations.iter().map(|r| Range::one(Address::from(r.address)));
+        let ranges: Vec<Range> = pool.ranges.iter().copied().chain(reserved).collect();
+        let promised = Epoch {
+            number: above,
+            host: host.me,
+        };
+        let me = host.me;
+        for range in ranges {
+            self.update(host, range, |_, state| {
+                state.owner = Some(me);
+                state.transfer = Transfer::Unborn;
+                state.promised = promised;
+            });
+        }
+        self.set_pool(host, pool, now);
     }
 
     /// The segment has a tombstone.

@@ -341,20 +341,25 @@ impl Segment {
                     .iter()
                     .any(|(from, said)| *from == owner && said.owner == Some(owner))
         };
+        // What this host was only to own, others may take for its own still.
+        let owns = mine.owner == Some(me) && mine.transfer == Transfer::Settled;
         let best = reports
             .iter()
             .filter_map(|(_, said)| Some((said.epoch, said.owner?)))
             .filter(|&(epoch, owner)| epoch > Epoch::NONE || owner != me && !denied(owner))
+            .filter(|&(epoch, owner)| owner != me || epoch.host != me || owns)
             .max();
         let (epoch, owner) = best.unwrap_or((Epoch::NONE, me));
         let forgotten = owner == me && epoch == Epoch::NONE;
-        if !ballot.removed.contains(&owner) && !forgotten {
-            // Where it is this host, the giver's records are on their way: only its `Give` makes this host the owner.
+        // The giver's records are on their way: only its `Give` makes this host the owner. A removed one's never arrives.
+        let given = owner == me && !owns;
+        let orphan = ballot.removed.contains(&owner) || given && ballot.removed.contains(&epoch.host);
+        if !orphan && !forgotten {
             if owner == me {
                 return;
             }
             self.update(host, piece, |_, state| {
-                if state.owner != Some(me) && (epoch, Some(owner)) != (state.epoch, state.owner) {
+                if !owns && (epoch, Some(owner)) != (state.epoch, state.owner) {
                     state.owner = Some(owner);
                     state.epoch = epoch;
                     state.transfer = Transfer::Settled;

@@ -3,6 +3,7 @@
 //! ```text
 //!            join        every member left has acknowledged, one of them
 //!  (nothing) ────► Joining ── takes part and knows all the removed ─────► Taking ── leave ──► Leaving ──► removed
+//!      │              └────────── or the operator's `pool recover` ──────►┤
 //!      └──────────────────────────── form ────────────────────────────────►┘
 //!                        any of them ── disk lost, or removed by others ──► Lost
 //! ```
@@ -16,7 +17,7 @@ use crate::time::{Duration, Instant};
 use super::disk::Disk;
 use super::journal::{Introduced, JournalRecord, Membership};
 use super::message::{Generation, Message, Part};
-use super::request::{Effect, Finding};
+use super::request::{Effect, Finding, Unrecovered};
 use super::timing::{ACKNOWLEDGE_LATE, ACKNOWLEDGE_SOON, REPEAT_FIRST, TICK};
 use super::view::{Reach, Roster};
 
@@ -141,8 +142,13 @@ impl Host {
             .collect()
     }
 
+    /// Whether every member that is left has acknowledged this host, and none of them takes part either.
+    pub(super) fn waits_for_nobody(&self) -> bool {
+        self.part() == Part::Joining && self.awaited().is_empty() && !self.others().any(|host| self.can_keep(host))
+    }
+
     pub(super) fn reach(&self, host: HostId) -> Reach {
-        self.reach.get(&host).copied().unwrap_or(Reach::Failed)
+        self.reach.get(&host).copied().unwrap_or(Reach::Silent)
     }
 
     /// Whether a host can be asked.
@@ -210,6 +216,34 @@ impl Host {
         self.membership.members.insert(self.me);
         self.membership.introduced = Introduced::Fully;
         self.write(now);
+    }
+
+    /// The operator's word that nobody else serves: this host need not wait for one that takes part.
+    ///
+    /// Every member that is left must have acknowledged it all the same, and so must `known`, which gossip knows of: what
+    /// they have, ballots will ask for.
+    pub(super) fn recover(&mut self, known: &BTreeSet<HostId>, now: Instant) -> Result<(), Unrecovered> {
+        if self.takes_part() {
+            return Err(Unrecovered::TakesPart);
+        }
+        if !self.serves() || self.departure != Departure::None {
+            return Err(Unrecovered::NoPart);
+        }
+        if let Some(other) = self.others().find(|&other| self.can_keep(other)) {
+            return Err(Unrecovered::OtherTakesPart(other));
+        }
+        if !known.is_subset(&self.membership.members) {
+            self.membership.members.extend(known);
+            self.write(now);
+        }
+        let silent = |other: &HostId| !self.hears(*other) || !self.membership.acknowledged.contains(other);
+        let silent: Vec<HostId> = self.others().filter(silent).collect();
+        if !silent.is_empty() {
+            return Err(Unrecovered::Silent(silent));
+        }
+        self.membership.introduced = Introduced::Fully;
+        self.write(now);
+        Ok(())
     }
 
     pub(super) fn join(&mut self, roster: Roster, now: Instant) {

@@ -16,10 +16,11 @@ impl Segment {
         host: &mut Host,
         from: HostId,
         (address, epoch, record): (Address, Epoch, Record),
+        confirmed: bool,
         now: Instant,
     ) {
         let version = record.version;
-        self.note_replaced(host, address, &record);
+        self.note_replaced(host, address, &record, confirmed);
         if let Some((why, left)) = self.refusal(host, address, epoch, &record, now) {
             let promised = self.at(address).promised;
             let segment = self.id;
@@ -97,11 +98,11 @@ impl Segment {
     }
 
     /// Notes that the owner has found another keeper for what this host keeps.
-    fn note_replaced(&mut self, host: &Host, address: Address, record: &Record) {
+    fn note_replaced(&mut self, host: &Host, address: Address, record: &Record, confirmed: bool) {
         let mine = &self.at(address).record;
         if record.keeper == Some(host.me) {
             self.replaced.remove(&address);
-        } else if mine.keeper == Some(host.me) && mine.version < record.version {
+        } else if confirmed && mine.keeper == Some(host.me) && mine.version < record.version {
             self.replaced.insert(address);
         }
     }

@@ -46,6 +46,8 @@ pub enum Message {
         epoch: Epoch,
         /// What to store.
         record: Record,
+        /// Whether the keeper that it names, if any, is known to have it on disk: who kept it before may go.
+        confirmed: bool,
     },
     /// The record is on disk here.
     Stored {
@@ -135,6 +137,8 @@ pub enum Message {
         segment: SegmentId,
         /// The owner's; at birth the generation that adds the addresses, and the introducer.
         epoch: Epoch,
+        /// Whether it owns them already.
+        ownership: Ownership,
         /// Which addresses.
         ranges: Vec<Range>,
     },
@@ -164,6 +168,15 @@ pub enum Message {
         /// The highest `sequence` that the sender ever heard from the receiver.
         heard: u64,
     },
+}
+
+/// Whether the first owner of addresses may use them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ownership {
+    /// Not before every member that is not failed knows of it, and of no other owner.
+    ToBe,
+    /// It may; or whoever it has them from could.
+    Settled,
 }
 
 /// What a host knows of a segment's configuration.

@@ -47,9 +47,11 @@ use host::{Departure, Host};
 use segment::Segment;
 
 pub use journal::{Introduced, JournalRecord, Membership, Recovered};
-pub use message::{Ask, Basis, Claim, Generation, GivenRun, Message, OwnedRun, Part, PutRefusal, Reply, ReportedRun};
+pub use message::{
+    Ask, Basis, Claim, Generation, GivenRun, Message, OwnedRun, Ownership, Part, PutRefusal, Reply, ReportedRun,
+};
 pub use record::{AddressState, Epoch, Holder, Record, Rest, Transfer, Version};
-pub use request::{Answer, Effect, Finding, Reason, Request, Silence, Timeout};
+pub use request::{Answer, Effect, Finding, Reason, Request, Silence, Timeout, Unrecovered};
 pub use show::{LeaseInfo, LeaseState, ShareInfo, SharedRange};
 pub use view::{Guest, PoolLine, Reach, Reservation, Roster, SegmentPool, Standing};
 
@@ -78,6 +80,62 @@ impl Leases {
         self.host.admit(joiner, now);
         self.end_turn(now);
         self.roster()
+    }
+
+    /// The operator's word that no other host serves: this one takes part from now on, and inherits what the removed
+    /// owned. `known` are the hosts that gossip knows of.
+    ///
+    /// # Errors
+    /// It does not, or not yet: those of `known` that it had not met are asked to acknowledge it.
+    pub fn recover(&mut self, known: &BTreeSet<HostId>, now: Instant) -> Result<(), Unrecovered> {
+        let recovered = self.host.recover(known, now);
+        if recovered.is_ok() {
+            for segment in self.segments.values_mut() {
+                segment.orphans_due = true;
+                segment.inherit(&mut self.host, now);
+            }
+        }
+        self.end_turn(now);
+        recovered
+    }
+
+    /// The same for a host whose journal is lost, where no other member is left: it begins with an empty one. What the
+    /// guests of these pools rely on is unknown, so every address rests. `above` is the highest number of any epoch that
+    /// was told before.
+    pub fn recover_lost(
+        me: HostId,
+        removed: &BTreeSet<HostId>,
+        pools: BTreeMap<SegmentId, SegmentPool>,
+        above: u64,
+        (seed, now): (u64, Instant),
+    ) -> Self {
+        let mut leases = Self::new(me, Recovered::default(), seed, now);
+        leases.host.form(now);
+        leases.learn_removed(removed, now);
+        for (id, pool) in pools {
+            let mut segment = Segment::new(id, now);
+            segment.set_forgotten_pool(&mut leases.host, pool, above, now);
+            leases.segments.insert(id, segment);
+        }
+        leases.end_turn(now);
+        leases
+    }
+
+    /// The last append about this host's membership.
+    pub fn written(&self) -> u64 {
+        self.host.written()
+    }
+
+    /// Whether this host waits for one that takes part, and every member that is left waits, too.
+    pub fn waits_for_nobody(&self) -> bool {
+        self.host.waits_for_nobody()
+    }
+
+    /// How long addresses rest at most whose former owners cannot be asked.
+    pub fn longest_rest(&self) -> Duration {
+        let segments = self.segments.values();
+        let longest = segments.map(|segment| segment.configured.longest).max();
+        timing::relied(longest.unwrap_or_default())
     }
 
     /// The operator's word that `host` is off for good. The edge has checked that nobody hears it.
@@ -280,6 +338,13 @@ impl Leases {
     /// All ranges of a segment.
     pub fn pool_show(&self, segment: SegmentId) -> Vec<PoolLine> {
         self.segments.get(&segment).map(Segment::pool_show).unwrap_or_default()
+    }
+
+    /// The newest generation of a segment that this host ever knew. While it knows only an older one it gives nothing.
+    pub fn newest_generation(&self, segment: SegmentId) -> u64 {
+        self.segments
+            .get(&segment)
+            .map_or(0, |segment| segment.configured.generation)
     }
 
     /// How long a lease of this segment is given for now.

@@ -562,6 +562,7 @@ impl Segment {
                         address,
                         epoch: state.epoch,
                         record,
+                        confirmed,
                     };
                     host.disk.send(to, message, after, now);
                 }

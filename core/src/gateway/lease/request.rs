@@ -184,6 +184,19 @@ pub enum Finding {
     DiskLost,
 }
 
+/// Why this host cannot begin to take part on an operator's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unrecovered {
+    /// It takes part.
+    TakesPart,
+    /// Its disk is lost, it was removed, or it leaves.
+    NoPart,
+    /// This one takes part, and can let it do so.
+    OtherTakesPart(HostId),
+    /// These members are not heard, or have not acknowledged it: they may have what nobody else knows.
+    Silent(Vec<HostId>),
+}
+
 /// Why `poll_timeout` wants to be called back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {

@@ -9,7 +9,7 @@ use crate::time::{Duration, Instant};
 use super::Leases;
 use super::host::Host;
 use super::journal::{JournalRecord, Membership, Recovered};
-use super::record::Transfer;
+use super::record::{AddressState, Epoch, Transfer};
 use super::segment::{Segment, Timer};
 
 /// How long after a start records are first put again, and how far apart.
@@ -105,6 +105,17 @@ impl Segment {
             at = at + RESUME_APART;
         }
         let me: HostId = host.me;
+        // What others have said of them is forgotten: all members are asked, as an heir would.
+        let unborn = |state: &AddressState| state.owner == Some(me) && state.transfer == Transfer::Unborn;
+        let to_be: Vec<Range> = self
+            .state
+            .iter()
+            .filter(|(_, state)| unborn(state))
+            .map(|(range, _)| range)
+            .collect();
+        for range in to_be {
+            self.update(host, range, |_, state| state.epoch = Epoch::NONE);
+        }
         let mine: Vec<Range> = self
             .state
             .iter()

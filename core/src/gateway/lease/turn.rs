@@ -84,10 +84,11 @@ impl Leases {
                 address,
                 epoch,
                 record,
+                confirmed,
             } => {
                 self.segment(segment, now);
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_put(&mut self.host, from, (address, epoch, record), now);
+                    segment.handle_put(&mut self.host, from, (address, epoch, record), confirmed, now);
                 }
             }
             Message::Stored {
@@ -160,10 +161,15 @@ impl Leases {
                     segment.handle_prepare_refused(host, epoch, highest, now);
                 }
             }
-            Message::Birth { segment, epoch, ranges } => {
+            Message::Birth {
+                segment,
+                epoch,
+                ownership,
+                ranges,
+            } => {
                 self.segment(segment, now);
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_birth(&mut self.host, from, epoch, ranges, now);
+                    segment.handle_birth(&mut self.host, from, (epoch, ownership), ranges, now);
                 }
             }
             Message::BirthKnown {

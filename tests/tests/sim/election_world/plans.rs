@@ -116,26 +116,6 @@ pub(super) fn drain() -> Result<(), Violation> {
     )
 }
 
-pub(super) fn resign() -> Result<(), Violation> {
-    let (mut world, group) = settled(3, |_| {})?;
-    let Some(before) = holder(&world, group) else {
-        return must(false, "a settled group has a gateway", ());
-    };
-    world.predicates.upheaval(world.now);
-    let now = world.machines[before].clock(world.now);
-    if let Some(election) = &mut world.machines[before].election {
-        election.resign(now);
-    }
-    world.drain(before);
-    let silent = silence(&mut world, group, 500)?;
-    must(silent <= 50, "a host that resigns hands over without silence", silent)?;
-    let rest = world.machines[before]
-        .election
-        .as_ref()
-        .map(|election| election.held().len());
-    must(rest == Some(0), "a host that has resigned holds nothing", rest)
-}
-
 pub(super) fn uplink() -> Result<(), Violation> {
     let (mut world, group) = settled(3, |_| {})?;
     let Some(before) = holder(&world, group) else {

@@ -110,10 +110,6 @@ pub(crate) const ALL: &[Story] = &[
         tell: plans::drain,
     },
     Story {
-        about: "a host that resigns hands over at once",
-        tell: plans::resign,
-    },
-    Story {
         about: "a lost uplink moves the gateway once another's has worked for 10 s",
         tell: plans::uplink,
     },

@@ -251,8 +251,14 @@ impl World {
             return;
         }
         let home = self.chance.pick(&running);
+        self.moves(guest, home);
+    }
+
+    /// A guest moves to a host, which tells those that it reaches.
+    pub(crate) fn moves(&mut self, guest: usize, home: usize) {
         self.guests[guest].home = home;
         self.coverage.count("guests moved");
+        let running: Vec<usize> = (0..self.hosts.len()).filter(|&host| self.hosts[host].runs()).collect();
         for host in running {
             let seen = Seen {
                 host: Some(self.hosts[home].id),

@@ -102,9 +102,11 @@ impl World {
         // The dead are removed once everybody hears everybody.
         let soon = self.now + 3_000;
         self.run(soon);
-        let Some(at) = (0..self.hosts.len()).find(|&host| self.hosts[host].runs() && self.hosts[host].takes_part())
-        else {
-            return self.broken("somebody takes part", "nobody does".to_owned());
+        let part = |world: &Self| {
+            (0..world.hosts.len()).find(|&host| world.hosts[host].runs() && world.hosts[host].takes_part())
+        };
+        let Some(at) = part(self).or_else(|| self.recover_the_pool()) else {
+            return;
         };
         for gone in 0..self.hosts.len() {
             // Who left while it was cut off is not known to have left.
@@ -112,5 +114,16 @@ impl World {
                 self.remove(gone, at);
             }
         }
+    }
+    /// Nobody takes part: the operator removes the lost, and says so at one host.
+    fn recover_the_pool(&mut self) -> Option<usize> {
+        let at = (0..self.hosts.len()).find(|&host| self.hosts[host].runs())?;
+        for gone in 0..self.hosts.len() {
+            if matches!(self.hosts[gone].status, Status::Off | Status::Left) {
+                self.remove(gone, at);
+            }
+        }
+        self.pool_recover(&[at]);
+        Some(at)
     }
 }

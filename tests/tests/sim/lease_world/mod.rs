@@ -417,7 +417,7 @@ impl World {
         }
     }
 
-    fn neighbours(&self, host: usize) -> Vec<usize> {
+    pub(crate) fn neighbours(&self, host: usize) -> Vec<usize> {
         (0..self.hosts.len())
             .filter(|&to| to != host && self.connected(host, to))
             .collect()
@@ -485,7 +485,8 @@ impl World {
             let since = match self.hosts[host].reach.get(&other) {
                 _ if self.connected(host, other) => self.now,
                 Some((_, since)) => *since,
-                None => 0,
+                // Counted from its start.
+                None => self.now,
             };
             let reach = match self.now - since {
                 0..1000 => Reach::Reachable,

@@ -123,13 +123,16 @@ impl World {
         running.map(view).collect()
     }
 
+    /// Whether a host believes to own an address.
+    pub(crate) fn owns(&self, host: usize, address: IpAddr) -> bool {
+        let host = &self.hosts[host];
+        let state = host.machine.state(self.segment, address);
+        state.owner == Some(host.id) && state.transfer == Transfer::Settled
+    }
+
     fn owners(&self, address: IpAddr) -> Vec<usize> {
-        let owns = |host: &super::Host| {
-            let state = host.machine.state(self.segment, address);
-            state.owner == Some(host.id) && state.transfer == Transfer::Settled
-        };
         (0..self.hosts.len())
-            .filter(|&host| self.hosts[host].runs() && owns(&self.hosts[host]))
+            .filter(|&host| self.hosts[host].runs() && self.owns(host, address))
             .collect()
     }
 

@@ -58,9 +58,32 @@ pub(crate) const ALL: &[Story] = &[
         about: "a joiner restarts that heard who owns what before it heard of any pool",
         tell: a_joiner_restarts_that_heard_of_owners_first,
     },
+    Story {
+        about: "a host that was down adds addresses of which one that it hears knows the owner",
+        tell: a_host_adds_what_another_owns,
+    },
+    Story {
+        about: "all that take part are lost, and the operator has one of two joiners recover",
+        tell: one_of_two_joiners_recovers,
+    },
+    Story {
+        about: "the operator has both joiners recover at once",
+        tell: both_joiners_recover,
+    },
+    Story {
+        about: "the report for an heir's first ballot arrives when another heir has finished",
+        tell: a_report_arrives_late,
+    },
+    LATE_PUT,
     LOWER_BALLOT,
     GIVER_BELOW_ITS_PROMISE,
 ];
+
+/// A promise, and the removal, both keep a dead owner's late word from making a keeper.
+pub(crate) const LATE_PUT: Story = Story {
+    about: "what a dead owner put arrives when its heir has given the address to another guest",
+    tell: a_dead_owners_put_arrives_late,
+};
 
 /// What a keeper has promised, and what it knows, both keep an heir from owning below a dead owner's epoch.
 pub(crate) const LOWER_BALLOT: Story = Story {
@@ -279,8 +302,7 @@ fn an_heir_hears_that_it_is_the_owner() -> Result<(), Violation> {
 }
 
 /// Two founders that do not hear each other, and a joiner with each; the founders die.
-fn two_joiners_of_founders_that_die() -> World {
-    let mut world = calm(2, 10, None);
+fn two_joiners_of_founders_that_die(mut world: World) -> World {
     let [first, second] = [world.host(), world.host()];
     world.cut(&[1, second], true);
     world.wait(4_000);
@@ -296,7 +318,7 @@ fn two_joiners_of_founders_that_die() -> World {
 }
 
 fn two_joiners_that_never_met_are_left() -> Result<(), Violation> {
-    let mut world = two_joiners_of_founders_that_die();
+    let mut world = two_joiners_of_founders_that_die(calm(2, 10, None));
     for (gone, at) in [(0, 2), (1, 2), (0, 3), (1, 3)] {
         world.remove(gone, at);
     }
@@ -305,12 +327,48 @@ fn two_joiners_that_never_met_are_left() -> Result<(), Violation> {
 }
 
 fn two_joiners_take_part_by_different_words() -> Result<(), Violation> {
-    let mut world = two_joiners_of_founders_that_die();
+    let mut world = two_joiners_of_founders_that_die(calm(2, 10, None));
     for (gone, at) in [(1, 2), (0, 3), (0, 2), (1, 3)] {
         world.remove(gone, at);
     }
     world.wait(10_000);
     world.end()
+}
+
+/// The same with a guest that has a lease, and the founders removed: nobody takes part any more.
+fn two_joiners_of_founders_that_are_removed() -> World {
+    let mut world = calm(2, 10, None);
+    let guest = world.guest(0);
+    world.gets(guest, 0);
+    let mut world = two_joiners_of_founders_that_die(world);
+    for (gone, at) in [(0, 2), (1, 2), (0, 3), (1, 3)] {
+        world.remove(gone, at);
+    }
+    world.wait(1_000);
+    if [2, 3].iter().any(|host| world.hosts[*host].takes_part()) {
+        world.broken(BEGINS, "a joiner takes part".to_owned());
+    }
+    world
+}
+
+fn one_of_two_joiners_recovers() -> Result<(), Violation> {
+    let mut world = two_joiners_of_founders_that_are_removed();
+    let other = world.guest(3);
+    world.pool_recover(&[2]);
+    if world.relies(0).is_none() {
+        world.broken(BEGINS, "the lease is over".to_owned());
+    }
+    world.asks(other, 3, 4);
+    world.wait(22_000);
+    world.gets(other, 3);
+    world.end_with_all_free(90_000)
+}
+
+fn both_joiners_recover() -> Result<(), Violation> {
+    let mut world = two_joiners_of_founders_that_are_removed();
+    world.pool_recover(&[2, 3]);
+    world.wait(10_000);
+    world.end_with_all_free(60_000)
 }
 
 fn a_leaver_gives_to_the_dead() -> Result<(), Violation> {
@@ -398,4 +456,100 @@ fn a_joiner_restarts_that_heard_of_owners_first() -> Result<(), Violation> {
     world.wait(4_000);
     world.heal();
     world.end_with_all_free(20_000)
+}
+
+fn a_host_adds_what_another_owns() -> Result<(), Violation> {
+    let mut world = calm(3, 10, None);
+    world.crash(2, 0);
+    world.wait(4_000);
+    world.apply(1, |pool| pool.ranges = vec![World::range(10, 13)]);
+    world.wait(5_000);
+    if !world.owns(1, World::address(13)) {
+        world.broken(BEGINS, "host 1 does not own what it added".to_owned());
+    }
+    world.apply(1, |pool| pool.ranges = vec![World::range(10, 10)]);
+    world.wait(2_000);
+    world.cut(&[1], true);
+    world.restart(2);
+    world.wait(5_000);
+    world.apply(2, |pool| pool.ranges = vec![World::range(10, 13)]);
+    world.wait(5_000);
+    world.heal();
+    world.end_with_all_free(20_000)
+}
+
+fn a_dead_owners_put_arrives_late() -> Result<(), Violation> {
+    let mut world = calm(4, 10, Some(|message| matches!(message, Message::Put { .. })));
+    let [guest, other] = [2, 3].map(|home| world.guest(home));
+    world.discover(guest, 0);
+    world.wait(2_000);
+    let late = world.held_back.iter().find(|(_, to, _)| *to == 2).cloned();
+    let Some((from, to, put)) = late else {
+        world.broken(BEGINS, "nothing is put to host 2".to_owned());
+        return world.end();
+    };
+    world.destroy(0);
+    world.hold = None;
+    world.wait(4_000);
+    world.remove(0, 1);
+    // Until nobody can rely on what the dead one may have said.
+    world.wait(40_000);
+    let address = world.gets(other, 1);
+    world.deliver(from, to, put);
+    world.cut(&[1], true);
+    world.wait(4_000);
+    world.request(guest, 2, address, Basis::Wanting);
+    world.wait(2_000);
+    world.end()
+}
+
+/// Takes the last message of a kind that is held back from one host to another.
+fn held(world: &mut World, from: usize, to: usize, kind: fn(&Message) -> bool) -> Option<Message> {
+    let fits = |(a, b, message): &(usize, usize, Message)| (*a, *b) == (from, to) && kind(message);
+    let at = world.held_back.iter().rposition(fits)?;
+    Some(world.held_back.remove(at).2)
+}
+
+fn a_report_arrives_late() -> Result<(), Violation> {
+    let prepare = |message: &Message| matches!(message, Message::Prepare { .. });
+    let report = |message: &Message| matches!(message, Message::Report { .. });
+    let refused = |message: &Message| matches!(message, Message::PrepareRefused { .. });
+    let mut world = calm(3, 10, Some(report));
+    world.destroy(0);
+    world.remove(0, 1);
+    world.wait(300);
+    let first = held(&mut world, 2, 1, report);
+    // From now on nothing about ballots or owners arrives by itself.
+    world.hold = Some(|message| {
+        matches!(
+            message,
+            Message::Prepare { .. } | Message::Report { .. } | Message::PrepareRefused { .. } | Message::Birth { .. }
+        )
+    });
+    world.wait(4_000);
+    for (from, to, kind) in [
+        // Host 2 inherits,
+        (2, 1, prepare as fn(&Message) -> bool),
+        (1, 2, report),
+        // and host 1 begins a second ballot.
+        (1, 2, prepare),
+        (2, 1, refused),
+    ] {
+        match held(&mut world, from, to, kind) {
+            Some(message) => world.deliver(from, to, message),
+            None => world.broken(BEGINS, format!("nothing is held back from {from} to {to}")),
+        }
+        world.wait(20);
+    }
+    if !world.owns(2, World::address(10)) {
+        world.broken(BEGINS, "host 2 has not inherited".to_owned());
+    }
+    match first {
+        Some(report) => world.deliver(2, 1, report),
+        None => world.broken(BEGINS, "host 2 reports nothing".to_owned()),
+    }
+    world.wait(1_000);
+    world.hold = None;
+    world.wait(2_000);
+    world.end_with_all_free(60_000)
 }

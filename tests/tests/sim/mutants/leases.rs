@@ -1,4 +1,4 @@
-//! The weaker rules of the leases, M1 to M38 (`docs/protocol.md`, B5).
+//! The weaker rules of the leases, M1 to M39 (`docs/protocol.md`, B5).
 
 use super::Weaker;
 
@@ -113,7 +113,9 @@ pub(crate) const WEAKER: &[Weaker] = &[
         rule: "messages of a removed host still count",
         file: "gateway/lease/turn.rs",
         from: r#"if self.host.is_removed(from) {"#,
-        to: r#"if self.host.is_removed(from) && !crate::mutants::weak("M12") {"#,
+        to: r#"let taken = crate::mutants::weak("M27") || crate::mutants::weak("M27: removed");
+        let put = matches!(message, Message::Put { .. });
+        if self.host.is_removed(from) && !crate::mutants::weak("M12") && !(taken && put) {"#,
     },
     Weaker {
         id: "M13",
@@ -269,10 +271,10 @@ pub(crate) const WEAKER: &[Weaker] = &[
     },
     Weaker {
         id: "M27",
-        rule: "a `Put` below the promise is accepted",
+        rule: "a late `Put` of a removed owner is accepted, below the promise",
         file: "gateway/lease/keeper.rs",
         from: r#"if epoch < state.promised {"#,
-        to: r#"if epoch < state.promised && !crate::mutants::weak("M27") {"#,
+        to: r#"if epoch < state.promised && !crate::mutants::weak("M27") && !crate::mutants::weak("M27: promise") {"#,
     },
     Weaker {
         id: "M28",
@@ -396,5 +398,12 @@ pub(crate) const WEAKER: &[Weaker] = &[
         to: r#"                    longest,
                     agreed,
                 } if crate::mutants::weak("M38") || (longest, agreed) == (Duration::ZERO, Duration::ZERO) => {"#,
+    },
+    Weaker {
+        id: "M39",
+        rule: "a first owner is acknowledged by a host that knows another one",
+        file: "gateway/lease/birth.rs",
+        from: r#"owner != host.me && ownership == Ownership::ToBe =>"#,
+        to: r#"owner != host.me && ownership == Ownership::ToBe && !crate::mutants::weak("M39") =>"#,
     },
 ];

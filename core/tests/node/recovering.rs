@@ -1,0 +1,113 @@
+//! `pool recover`.
+
+use std::net::Ipv4Addr;
+
+use overlayd_core::node::Done;
+use overlayd_core::time::Duration;
+
+use crate::world::{World, blue};
+
+const ACK: u8 = 5;
+
+fn short() -> String {
+    blue().replace(".254 }", ".254, lease_time: 1m }")
+}
+
+/// The relied-on time of a lease of a minute.
+const FULL: Duration = Duration::from_millis(71_800);
+
+fn address(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, 124, last)
+}
+
+fn hint(world: &World, host: usize) -> String {
+    let problems = world.node(host).problems();
+    let hints = problems.into_iter().filter_map(|problem| problem.hint);
+    hints.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_only_host_left_begins_with_an_empty_journal_and_gives_no_address_twice() {
+    let mut world = World::formed(2);
+    world.apply(0, &short());
+    world.run(9_000);
+    assert!(world.recover(0).unwrap_err().what.contains("takes part"));
+    let (kind, held) = world.ask(0, "52:54:00:00:00:01", address(20)).unwrap();
+    assert_eq!((kind, held), (ACK, address(20)));
+    world.kill_host(1);
+    world.run(25_000);
+    world.lose_journal(0);
+    let refusal = world.recover(0).unwrap_err();
+    assert!(refusal.what.contains("not alone: hv2"), "{refusal}");
+    assert!(refusal.hint.unwrap().contains("overlayctl peer remove"));
+    world.remove(0, "hv2").unwrap();
+    world.run(2_000);
+    assert!(
+        hint(&world, 0).contains("overlayctl pool recover"),
+        "{}",
+        hint(&world, 0)
+    );
+    assert_eq!(world.recover(0), Ok(Done::Recovered { rests: FULL }));
+    assert_eq!(hint(&world, 0), "");
+    // Nobody knows what its guests rely on: no address is given, nor taken away.
+    world.run(55_000);
+    assert_eq!(world.ask(0, "52:54:00:00:00:02", address(20)), None);
+    assert_eq!(world.ask(0, "52:54:00:00:00:01", address(20)), None);
+    world.restart(0);
+    world.run(80_000);
+    let again = world.ask(0, "52:54:00:00:00:02", address(20));
+    assert_eq!(again, Some((ACK, address(20))), "{:?}", world.node(0).pool_lines(None));
+}
+
+#[test]
+fn a_joiner_whose_way_in_is_gone_takes_part_by_the_operators_word() {
+    let mut world = World::formed(1);
+    world.apply(0, &short());
+    world.run(5_000);
+    let joiner = world.add("hv2");
+    world.join(joiner, 0).unwrap();
+    world.kill_host(0);
+    world.run(25_000);
+    let refusal = world.recover(joiner).unwrap_err();
+    assert!(refusal.what.contains("hv1"), "{refusal}");
+    world.remove(joiner, "hv1").unwrap();
+    world.run(2_000);
+    assert!(
+        hint(&world, joiner).contains("overlayctl pool recover"),
+        "{}",
+        hint(&world, joiner)
+    );
+    let another = world.add("hv3");
+    world.join(another, joiner).unwrap();
+    assert_eq!(world.recover(joiner), Ok(Done::Recovered { rests: FULL }));
+    world.run(3_000);
+    assert_eq!(world.ask(another, "52:54:00:00:00:02", address(20)), None);
+    world.run(80_000);
+    assert_eq!(
+        world.ask(another, "52:54:00:00:00:02", address(20)),
+        Some((ACK, address(20)))
+    );
+    assert_eq!(hint(&world, another), "");
+}
+
+#[test]
+fn a_segment_that_is_older_than_its_leases_is_named_and_serves_once_it_is_applied_again() {
+    let mut world = World::formed(1);
+    world.apply(0, &blue());
+    world.run(5_000);
+    world.crash_unsaved(0, |world| {
+        world.apply(0, &short());
+        world.run(1_000);
+    });
+    world.run(9_000);
+    let problems = world.node(0).problems();
+    assert!(problems[0].what.contains("generation 2 was lost here"), "{problems:?}");
+    assert_eq!(world.ask(0, "52:54:00:00:00:01", address(20)), None);
+    // What it has, and what was lost: either will do.
+    for text in [blue(), short()] {
+        world.apply(0, &text);
+        world.run(1_000);
+        assert_eq!(world.ask(0, "52:54:00:00:00:01", address(20)), Some((ACK, address(20))));
+        assert_eq!(world.node(0).problems(), []);
+    }
+}
