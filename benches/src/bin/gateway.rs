@@ -13,7 +13,7 @@ use overlayd_tests::dhcp_load::Client;
 use overlayd_tests::wait::until;
 use overlayd_tests::wiring::SERVER;
 use overlayd_tests::world::BLUE;
-use overlayd_tests::{Guest, World};
+use overlayd_tests::{Guest, Host, World};
 
 /// What guests notice of a gateway that moves, loses its agent, or dies.
 #[derive(Parser)]
@@ -139,6 +139,12 @@ fn host_died(world: &World) -> Result<(Duration, Duration)> {
     let gateway = world.gateway("blue", LIMIT)?;
     let guest = standby_guest(world, &gateway)?;
     let newcomer = world.guest(guest.host(), "br-blue")?;
+    // A host that dies in the first seconds of a segment may still own all of its addresses.
+    until("each host has addresses to give", LIMIT, || {
+        let pool = world.host(&gateway).list(&["pool", "show"])?;
+        let gives = |host: &Host| pool.iter().any(|row| row["owner"] == host.name() && row["free"] != 0);
+        Ok(world.hosts().iter().all(gives))
+    })?;
     let mut lease = None;
     let outage = pause(&guest, || {
         world.switch.unplug(&gateway)?;
