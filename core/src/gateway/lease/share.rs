@@ -16,7 +16,7 @@ use super::record::{Epoch, Holder, Record, Transfer, Version};
 use super::request::Effect;
 use super::segment::Segment;
 use super::show::{ShareInfo, SharedRange};
-use super::timing::{BORROW_EVERY, GATEWAY_SETTLED, SHARE_RUNS, SHARERS, SPLINTERS};
+use super::timing::{BORROW_EVERY, GATEWAY_SETTLED, SHARE_RUNS, SHARERS, SPLINTERS, TICK};
 
 impl Segment {
     /// What the tick does about shares.
@@ -77,7 +77,9 @@ impl Segment {
     }
 
     fn ask_for_share(&mut self, host: &mut Host, now: Instant) {
-        let asked = self.borrowed.is_some_and(|before| now.since(before) < BORROW_EVERY);
+        // Whoever has none may have asked before its owner took it for one that takes part.
+        let pause = if self.free_count == 0 { TICK } else { BORROW_EVERY };
+        let asked = self.borrowed.is_some_and(|before| now.since(before) < pause);
         if !host.takes_part() || asked || !self.is_current() {
             return;
         }
