@@ -255,8 +255,7 @@ impl Agent {
             disk::Report::Lost(problem) => {
                 error!(
                     %problem,
-                    "this host owns and keeps no addresses any more: free the disk, then run `overlayctl leave --force` \
-                     here, and join again"
+                    "this host owns and keeps no addresses any more: `overlayctl status` says what to do"
                 );
                 self.node.lost_disk(now);
             }

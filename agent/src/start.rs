@@ -234,7 +234,7 @@ fn open_journal(state: &StateDir) -> Result<(journal::Journal, Recovered, Disk)>
                 at,
                 kept = %kept.display(),
                 "the journal of addresses and leases is damaged: leases that only this host had are lost; this host owns \
-                 and keeps none until it has left (`overlayctl leave --force`) and joined again"
+                 and keeps none any more: `overlayctl status` says what to do"
             );
             (journal, Recovered::default(), Disk::Lost)
         }

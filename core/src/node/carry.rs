@@ -243,9 +243,11 @@ impl Formed {
                 address
             ),
             Finding::Removed => "this host was removed from the cluster: it serves no more".to_owned(),
-            Finding::DiskLost => "the journal of this host is lost: it owns and keeps no addresses any more; \
-                                  run `overlayctl leave --force` here, then join again"
-                .to_owned(),
+            Finding::DiskLost => {
+                "the journal of this host is lost: it owns and keeps no addresses any more; `overlayctl \
+                                  status` says what to do"
+                    .to_owned()
+            }
         };
         self.note(Level::Warn, text);
     }
