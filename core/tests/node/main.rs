@@ -46,6 +46,23 @@ fn a_segment_applied_anywhere_is_everywhere_with_one_gateway_and_a_full_flood_li
 }
 
 #[test]
+fn every_host_has_addresses_to_give_a_moment_after_a_segment_is_made() {
+    // Whoever dies right then must not take all of them along.
+    let mut world = World::formed(3);
+    world.apply(1, &blue());
+    world.run(100);
+    world.kill_host(1);
+    world.run(2_000);
+    for host in [0, 2] {
+        let lines = world.node(host).pool_lines(None);
+        let name = format!("hv{}", host + 1);
+        let own = lines.iter().filter(|line| line.owner.as_deref() == Some(&name));
+        let free: u64 = own.map(|line| line.line.free).sum();
+        assert!(free >= 79, "{name} has {free} of 239: {lines:?}");
+    }
+}
+
+#[test]
 fn a_dead_host_leaves_the_flood_lists_within_a_second_and_its_gateway_moves() {
     let mut world = World::formed(3);
     world.apply(0, &blue());

@@ -332,6 +332,7 @@ impl Segment {
             .filter(|(_, state)| state.epoch > Epoch::NONE)
             .map(|(range, state)| (range, state.epoch))
             .collect();
+        let mut born = false;
         for (range, epoch) in unborn {
             if let Some((part, owner)) = self.births.named(range, |owner| host.is_removed(owner)) {
                 // It is inherited, and rests.
@@ -348,7 +349,11 @@ impl Segment {
                     // Whoever named another hears that it was wrong.
                     self.births.changed();
                 }
+                born = true;
             }
+        }
+        if born {
+            self.tell_share(host);
         }
     }
 }

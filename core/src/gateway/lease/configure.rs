@@ -201,10 +201,14 @@ impl Segment {
     }
 
     /// Who serves.
-    pub(super) fn set_standing(&mut self, standing: Standing, now: Instant) {
-        self.keepers_due |= self.standing.order != standing.order;
+    pub(super) fn set_standing(&mut self, host: &mut Host, standing: Standing, now: Instant) {
+        let ordered_anew = self.standing.order != standing.order;
+        self.keepers_due |= ordered_anew;
         self.standing = standing;
         self.standing_at = now;
+        if ordered_anew {
+            self.ask_for_share(host, now);
+        }
     }
 
     /// Where a guest is, and which addresses it uses.

@@ -205,6 +205,7 @@ impl Leases {
         for segment in self.segments.values_mut() {
             segment.keepers_due = true;
             segment.bear(&mut self.host, now);
+            segment.ask_for_share(&mut self.host, now);
         }
         self.end_turn(now);
     }
@@ -212,8 +213,9 @@ impl Leases {
     /// Who serves a segment.
     pub fn set_standing(&mut self, segment: SegmentId, standing: Standing, now: Instant) {
         if let Some(segment) = self.segments.get_mut(&segment) {
-            segment.set_standing(standing, now);
+            segment.set_standing(&mut self.host, standing, now);
         }
+        self.end_turn(now);
     }
 
     /// Where a guest is and which addresses it uses; none when it is gone.
@@ -288,11 +290,16 @@ impl Leases {
 
     /// What another host told everybody about its share.
     pub fn handle_gossip_share(&mut self, info: ShareInfo, now: Instant) {
-        let me = self.host.me;
         // A word of a removed host may still go round: what it had is with its heir.
-        if !self.host.is_removed(info.owner) {
-            self.segment(info.segment, now).handle_share(me, info);
+        if self.host.is_removed(info.owner) {
+            return;
         }
+        let id = info.segment;
+        self.segment(id, now);
+        if let Some(segment) = self.segments.get_mut(&id) {
+            segment.handle_share(&mut self.host, info, now);
+        }
+        self.end_turn(now);
     }
 
     /// The next effect; drained after each `handle_*` or `set_*`.

@@ -3,8 +3,10 @@
 //! ```text
 //!  gateway (for a minute)  half of the free addresses
 //!  the other six           the rest, even
-//!  too few? ask the one with most: at once when it comes to take part, later at most once in 10 s
+//!  too few? ask the one with most, at most once in 10 s; each second while there is none at all
 //! ```
+//! Nobody waits for the tick where something has happened: addresses are told once they are born, and asked for once they
+//! are told of, or there is somebody new to share with.
 
 use crate::gateway::pool::{Address, Range};
 use crate::id::HostId;
@@ -76,11 +78,11 @@ impl Segment {
         }
     }
 
-    fn ask_for_share(&mut self, host: &mut Host, now: Instant) {
+    pub(super) fn ask_for_share(&mut self, host: &mut Host, now: Instant) {
         // Whoever has none may have asked before its owner took it for one that takes part.
         let pause = if self.free_count == 0 { TICK } else { BORROW_EVERY };
         let asked = self.borrowed.is_some_and(|before| now.since(before) < pause);
-        if !host.takes_part() || asked || !self.is_current() {
+        if !host.takes_part() || host.departure != Departure::None || asked || !self.is_current() {
             return;
         }
         let target = self.target(host, host.me, now);
@@ -183,7 +185,7 @@ impl Segment {
     }
 
     /// Tells everybody what this host owns, if that has changed.
-    fn tell_share(&mut self, host: &mut Host) {
+    pub(super) fn tell_share(&mut self, host: &mut Host) {
         if !std::mem::take(&mut self.share_due) {
             return;
         }
@@ -238,12 +240,12 @@ impl Segment {
     }
 
     /// What another host told about its share.
-    pub(super) fn handle_share(&mut self, me: HostId, share: ShareInfo) {
-        if share.owner == me {
+    pub(super) fn handle_share(&mut self, host: &mut Host, share: ShareInfo, now: Instant) {
+        if share.owner == host.me {
             if share.told > self.told {
                 // Told before the last start.
                 self.told = share.told;
-                self.shares.remove(&me);
+                self.shares.remove(&host.me);
                 self.share_due = true;
             }
             return;
@@ -254,6 +256,7 @@ impl Segment {
             .is_none_or(|before| before.told < share.told)
         {
             self.shares.insert(share.owner, share);
+            self.ask_for_share(host, now);
         }
     }
 

@@ -56,6 +56,7 @@ impl Leases {
                 segment.keepers_due(&self.host, now);
                 segment.bear(&mut self.host, now);
                 segment.tell_owned(&mut self.host, now);
+                segment.ask_for_share(&mut self.host, now);
             }
         }
         self.depart(now);
