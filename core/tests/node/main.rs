@@ -45,6 +45,14 @@ fn a_segment_applied_anywhere_is_everywhere_with_one_gateway_and_a_full_flood_li
     }
 }
 
+/// Free addresses of its own, as a host says.
+fn free(world: &World, host: usize) -> u64 {
+    let name = format!("hv{}", host + 1);
+    let lines = world.node(host).pool_lines(None);
+    let own = lines.iter().filter(|line| line.owner.as_deref() == Some(&name));
+    own.map(|line| line.line.free).sum()
+}
+
 #[test]
 fn every_host_has_addresses_to_give_a_moment_after_a_segment_is_made() {
     // Whoever dies right then must not take all of them along.
@@ -53,13 +61,37 @@ fn every_host_has_addresses_to_give_a_moment_after_a_segment_is_made() {
     world.run(100);
     world.kill_host(1);
     world.run(2_000);
-    for host in [0, 2] {
-        let lines = world.node(host).pool_lines(None);
-        let name = format!("hv{}", host + 1);
-        let own = lines.iter().filter(|line| line.owner.as_deref() == Some(&name));
-        let free: u64 = own.map(|line| line.line.free).sum();
-        assert!(free >= 79, "{name} has {free} of 239: {lines:?}");
-    }
+    assert_eq!([free(&world, 0), free(&world, 2)], [79; 2]);
+}
+
+#[test]
+fn a_host_that_comes_later_is_given_a_share_by_whoever_has_more_than_is_due_to_it() {
+    // The gateway has most, and no more than is due to it; the other has twice that.
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    world.run(3_000);
+    assert_eq!(world.gateways("blue"), ["hv1"]);
+    let third = world.add("hv3");
+    world.join(third, 0).unwrap();
+    world.run(3_000);
+    let shares = [0, 1, 2].map(|host| free(&world, host));
+    assert!(shares.iter().all(|free| *free >= 59), "{shares:?}");
+}
+
+#[test]
+fn nobody_is_asked_for_addresses_that_a_smaller_pool_does_not_offer() {
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    world.run(3_000);
+    // All of it is the gateway's; the other still owns what is left out.
+    world.apply(0, &blue().replace("124.254", "124.100"));
+    world.run(2_000);
+    let third = world.add("hv3");
+    world.join(third, 0).unwrap();
+    world.run(3_000);
+    let shares = [0, 1, 2].map(|host| free(&world, host));
+    assert_eq!(shares.iter().sum::<u64>(), 85, "{shares:?}");
+    assert!(shares.iter().all(|free| *free >= 21), "{shares:?}");
 }
 
 #[test]

@@ -72,6 +72,7 @@ impl Segment {
         for range in was_offered.into_iter().chain(ranges) {
             self.refresh_free(host.me, range);
         }
+        self.share_due = true;
         for address in self.reserved_records.clone() {
             self.look_at(address, now);
         }

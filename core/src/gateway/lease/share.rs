@@ -3,7 +3,7 @@
 //! ```text
 //!  gateway (for a minute)  half of the free addresses
 //!  the other six           the rest, even
-//!  too few? ask the one with most, at most once in 10 s; each second while there is none at all
+//!  too few? ask the one that can spare most, at most once in 10 s; each second while there is none at all
 //! ```
 //! Nobody waits for the tick where something has happened: addresses are told once they are born, and asked for once they
 //! are told of, or there is somebody new to share with.
@@ -86,13 +86,15 @@ impl Segment {
             return;
         }
         let target = self.target(host, host.me, now);
-        let most = self.told_free(host).into_iter().max();
-        if let Some((free, owner)) = most.filter(|(free, _)| *free > 0)
+        // The one with most may be owed all of it.
+        let spares = |(free, owner): (u64, HostId)| (free.saturating_sub(self.target(host, owner, now)), owner);
+        let most = self.told_free(host).into_iter().map(spares).max();
+        if let Some((spare, owner)) = most.filter(|(spare, _)| *spare > 0)
             && self.free_count < target.div_ceil(2)
             && self.free.entries() < SHARE_RUNS
         {
             self.borrowed = Some(now);
-            let count = (target - self.free_count).min(free);
+            let count = (target - self.free_count).min(spare);
             host.disk.send(
                 owner,
                 Message::Borrow {
@@ -221,7 +223,12 @@ impl Segment {
             match state.record.holder {
                 Holder::Client(_) | Holder::Reserved(_) => run.held = size,
                 Holder::Aside => run.set_aside = size,
-                Holder::Free { .. } if state.is_free() && state.transfer == Transfer::Settled => run.free = size,
+                Holder::Free { .. } if state.is_free() && state.transfer == Transfer::Settled => {
+                    // What the pool does not offer any more is nothing to ask for.
+                    let offered = self.configured.offered.within(range);
+                    run.free = offered.map(|(part, ())| part.size()).sum();
+                    run.resting = size - run.free;
+                }
                 Holder::Free { .. } => run.resting = size,
             }
             match mine.last_mut().and_then(|last| Some((last.range.joined(range)?, last))) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use super::core;
-use core::gateway::lease::{AddressState, JournalRecord, Leases, Part, Reach, Recovered, SegmentPool};
+use core::gateway::lease::{AddressState, JournalRecord, Leases, Part, Reach, Recovered, SegmentPool, ShareInfo};
 use core::id::HostId;
 use core::time::Instant;
 
@@ -126,6 +126,8 @@ pub(crate) struct Host {
     /// Appends take this long.
     pub(crate) fsync: (u64, u64),
     pub(crate) leaving: bool,
+    /// What it last told everybody of its share.
+    pub(crate) told: Option<ShareInfo>,
 }
 
 impl Host {

@@ -282,6 +282,7 @@ impl World {
             pool: None,
             fsync: (1, 8),
             leaving: false,
+            told: None,
         });
         index
     }
@@ -381,7 +382,11 @@ impl World {
                     );
                 }
             }
-            Effect::GossipShare(info) => {
+            Effect::GossipShare(mut info) => {
+                // Gossip counts on across restarts.
+                let before = self.hosts[host].told.as_ref();
+                info.told = before.map_or(1, |before| before.told + 1);
+                self.hosts[host].told = Some(info.clone());
                 for to in self.neighbours(host) {
                     let delay = self.chance.between(1, 300);
                     self.push(
@@ -480,6 +485,13 @@ impl World {
         self.check();
     }
 
+    /// Gossip finds what one does not know of the other.
+    fn compare_shares(&mut self, host: usize, other: usize) {
+        if let Some(info) = self.hosts[other].told.clone().map(Box::new) {
+            self.push(50, What::Share { to: host, info });
+        }
+    }
+
     fn look_around(&mut self, host: usize) {
         for other in (0..self.hosts.len()).filter(|&other| other != host) {
             let since = match self.hosts[host].reach.get(&other) {
@@ -493,7 +505,10 @@ impl World {
                 1000..3000 => Reach::Silent,
                 _ => Reach::Failed,
             };
-            self.hosts[host].reach.insert(other, (reach, since));
+            let before = self.hosts[host].reach.insert(other, (reach, since));
+            if reach == Reach::Reachable && before.is_none_or(|(before, _)| before != reach) {
+                self.compare_shares(host, other);
+            }
             let id = self.hosts[other].id;
             self.with(host, |machine, now| machine.set_reach(id, reach, now));
         }

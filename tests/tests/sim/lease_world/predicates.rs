@@ -4,9 +4,12 @@ use std::net::IpAddr;
 
 use super::World;
 use super::core;
-use super::host::Status;
+use super::host::{Host, Status};
 use crate::report::Violation;
-use core::gateway::lease::{Holder, Transfer};
+use core::gateway::lease::{Holder, Part, Transfer};
+
+/// So many hosts have a share.
+const SHARERS: usize = 7;
 
 impl World {
     pub(crate) fn broken(&mut self, predicate: &'static str, detail: String) {
@@ -64,14 +67,14 @@ impl World {
                 continue;
             };
             let mac = self.guests[guest].mac;
-            let knows = |host: &&super::Host| {
+            let knows = |host: &&Host| {
                 host.disk.state.get(&held.address).is_some_and(|state| {
                     let last = state.record.holder == (Holder::Free { last: Some(mac) });
                     state.record.client() == Some(mac) || last && !state.is_free()
                 })
             };
             // Its owner found no keeper, and says so.
-            let flagged = |host: &super::Host| {
+            let flagged = |host: &Host| {
                 let state = host.machine.state(self.segment, held.address);
                 let record = &state.record;
                 state.owner == Some(host.id) && record.client() == Some(mac) && record.keeper.is_none()
@@ -171,6 +174,28 @@ impl World {
                     format!("{address}: {state:?}"),
                 );
             }
+        }
+        self.check_shares();
+    }
+
+    /// All that take part have free addresses, if there are enough.
+    fn check_shares(&mut self) {
+        let takes = |host: &Host| host.runs() && host.machine.part() == Part::Taking;
+        let takers: Vec<&Host> = self.hosts.iter().filter(|host| takes(host)).take(SHARERS).collect();
+        let free_of = |host: &Host| -> u64 {
+            let lines = host.machine.pool_show(self.segment);
+            let own = lines.iter().filter(|line| line.owner == Some(host.id));
+            own.map(|line| line.free).sum()
+        };
+        let free: Vec<u64> = takers.iter().map(|host| free_of(host)).collect();
+        // Half is the gateway's.
+        let others = takers.len().saturating_sub(1).max(1) as u64;
+        let due = free.iter().sum::<u64>() / 2 / others;
+        if free.iter().any(|free| *free < due.div_ceil(2)) {
+            self.broken(
+                "every host has its share in the end",
+                format!("{due} are due, not {free:?}"),
+            );
         }
     }
 }

@@ -74,6 +74,10 @@ pub(crate) const ALL: &[Story] = &[
         about: "the report for an heir's first ballot arrives when another heir has finished",
         tell: a_report_arrives_late,
     },
+    Story {
+        about: "what an owner put first arrives again when another guest has the address",
+        tell: a_put_arrives_twice,
+    },
     LATE_PUT,
     LOWER_BALLOT,
     GIVER_BELOW_ITS_PROMISE,
@@ -499,6 +503,33 @@ fn a_dead_owners_put_arrives_late() -> Result<(), Violation> {
     world.cut(&[1], true);
     world.wait(4_000);
     world.request(guest, 2, address, Basis::Wanting);
+    world.wait(2_000);
+    world.end()
+}
+
+fn a_put_arrives_twice() -> Result<(), Violation> {
+    let put = |message: &Message| matches!(message, Message::Put { .. });
+    let mut world = calm(3, 10, Some(put));
+    let [guest, other] = [1, 2].map(|home| world.guest(home));
+    world.discover(guest, 0);
+    world.wait(2_000);
+    world.hold = None;
+    let Some(first) = held(&mut world, 0, 1, put) else {
+        world.broken(BEGINS, "nothing is put to host 1".to_owned());
+        return world.end();
+    };
+    let address = world.gets(guest, 0);
+    world.wait(6_000);
+    world.release(guest, 1);
+    world.wait(2_000);
+    let again = world.gets(other, 0);
+    if again != address {
+        world.broken(BEGINS, format!("{address} is not given again, but {again}"));
+    }
+    world.deliver(0, 1, first);
+    world.cut(&[0], true);
+    world.wait(4_000);
+    world.request(guest, 1, address, Basis::Wanting);
     world.wait(2_000);
     world.end()
 }

@@ -1,4 +1,4 @@
-//! The weaker rules of the leases, M1 to M39 (`docs/protocol.md`, B5).
+//! The weaker rules of the leases, M1 to M40 (`docs/protocol.md`, B5).
 
 use super::Weaker;
 
@@ -405,5 +405,15 @@ pub(crate) const WEAKER: &[Weaker] = &[
         file: "gateway/lease/birth.rs",
         from: r#"owner != host.me && ownership == Ownership::ToBe =>"#,
         to: r#"owner != host.me && ownership == Ownership::ToBe && !crate::mutants::weak("M39") =>"#,
+    },
+    Weaker {
+        id: "M40",
+        rule: "the host that has most is asked for a share, not the one that can spare most",
+        file: "gateway/lease/share.rs",
+        from: r#"(free.saturating_sub(self.target(host, owner, now)), owner);"#,
+        to: r#"{
+            let due = if crate::mutants::weak("M40") { 0 } else { self.target(host, owner, now) };
+            (free.saturating_sub(due), owner)
+        };"#,
     },
 ];
