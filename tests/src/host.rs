@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -172,6 +173,26 @@ impl Host {
         command.arg(self.file());
         let what = format!("overlayd on {}", self.name);
         *agent = Some(Running::start(&mut command, &what, &self.log_file(), &self.ledger)?);
+        Ok(())
+    }
+
+    /// Starts the agent as a service manager does, with these variables (`NAME=VALUE`), and waits until it says that it is
+    /// ready.
+    ///
+    /// # Errors
+    /// As [`Host::launch_agent`]; it does not say so in time.
+    pub fn launch_managed(&self, variables: &[&str], within: Duration) -> Result<()> {
+        let socket = self.folder.join("notify");
+        let manager = UnixDatagram::bind(&socket)?;
+        manager.set_read_timeout(Some(within))?;
+        let notify = format!("NOTIFY_SOCKET={}", socket.display());
+        self.launch_agent_by(&[&["env", &*notify], variables].concat())?;
+        let mut said = [0; 512];
+        let length = manager
+            .recv(&mut said)
+            .with_context(|| format!("the agent of {} never said that it is ready", self.name))?;
+        let said = String::from_utf8_lossy(said.get(..length).unwrap_or_default());
+        ensure!(said.lines().any(|line| line == "READY=1"), "it said {said:?} first");
         Ok(())
     }
 

@@ -874,8 +874,32 @@ fn a_standby_forwards_nothing_and_still_shields_its_bridge() {
             format!("oifname \"br-blue\" iifname != \"br-blue\" {reject}"),
         ]
     );
-    assert_eq!(block(&inputs, TableName::Inet, "chain ov_srcnat").len(), 1);
-    assert_eq!(block(&inputs, TableName::Inet, "chain ov_dstnat").len(), 1);
+}
+
+#[test]
+fn only_what_has_to_translate_or_track_takes_the_kernels_hooks_for_it() {
+    let hooks = |role, mode, host_address: Option<&str>| {
+        let it = SegmentInputs {
+            segment: Segment { mode, ..blue().segment },
+            role,
+            host_address: host_address.map(|address| address.parse().unwrap()),
+            ..blue()
+        };
+        let text = derive(&inputs([it])).tables[&TableName::Inet].text.clone();
+        (text.contains("type nat hook"), text.contains("ct state"))
+    };
+    for mode in [Mode::Nat, Mode::Routed, Mode::Isolated] {
+        assert_eq!(hooks(Role::Standby, mode.clone(), None), (false, false), "{mode:?}");
+        assert_eq!(
+            hooks(Role::Standby, mode.clone(), Some("192.168.124.11/24")),
+            (false, true),
+            "{mode:?}"
+        );
+        for role in [Role::Preparing, serving()] {
+            let translates = mode == Mode::Nat;
+            assert_eq!(hooks(role, mode.clone(), None), (translates, true), "{mode:?}, {role:?}");
+        }
+    }
 }
 
 const GUESTS: [&str; 3] = ["52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"];

@@ -15,6 +15,9 @@
 //! postrouting        masquerade
 //! output raw         outer VXLAN of ours: notrack
 //! ```
+//! A hook without rules is not taken: NAT and connection tracking cost every packet of the host, outer ones too, and a host
+//! that is to be no gateway, or only an isolated segment's, asks for neither.
+//!
 //! An `accept` ends only our own chain: the host's firewall has its say before or after. Every chain's name begins with
 //! `ov_`, because nft takes some plain words for keywords. Only expressions that kernels without the bridge family's
 //! `meta` and `reject` have are used: bridge ports are known by name, not by their bridge's.
@@ -177,6 +180,7 @@ fn inet(inputs: &Inputs) -> Table {
         ));
         chains.push(Chain::jumped_to(format!("ov_to_{name}"), to_segment(it)));
     }
+    chains.retain(|chain| chain.hook.is_none() || !chain.rules.is_empty());
     render(TableName::Inet, &sets, &chains)
 }
 
@@ -230,13 +234,17 @@ fn input(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
 
 /// What guests may send to the host itself.
 fn to_host(it: &SegmentInputs) -> Vec<String> {
-    let mut rules = vec![
-        "ct state established,related accept".to_owned(),
+    let mut rules = Vec::new();
+    // Without an address here the host begins no connection to a guest.
+    if it.has_gateway_link() || it.host_address.is_some() {
+        rules.push("ct state established,related accept".to_owned());
+    }
+    rules.extend([
         "icmp type echo-request accept".to_owned(),
         "icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert } accept".to_owned(),
         "udp dport { 53, 67 } accept".to_owned(),
         "tcp dport 53 accept".to_owned(),
-    ];
+    ]);
     if let (Some(address), Some(ipv4)) = (&it.host_address, &it.segment.ipv4) {
         let subnet = ipv4.subnet;
         rules.push(format!("ip saddr {subnet} ip daddr {} accept", address.addr()));
@@ -382,11 +390,13 @@ fn destination(forward: &PortForward) -> Option<String> {
 }
 
 fn masquerade(it: &SegmentInputs, uplink: Option<&IfName>) -> Vec<String> {
-    let Segment { name, mode, ipv4, .. } = &it.segment;
+    let Segment {
+        name, mode, ipv4, ports, ..
+    } = &it.segment;
     let Some(ipv4) = ipv4 else { return Vec::new() };
     let subnet = ipv4.subnet;
     let mut rules = Vec::new();
-    if *mode != Mode::Isolated {
+    if *mode != Mode::Isolated && !ports.is_empty() {
         // A guest that reaches a neighbour by the host's address must get the answer from there, too.
         let gateway = quoted(&name.gateway());
         rules.push(format!(

@@ -1,6 +1,5 @@
 //! What is wrong with a host is said where, what and what to do; and nothing is half done.
 
-use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -385,16 +384,10 @@ fn what_the_kernel_refuses_is_said_once_and_keeps_nobody_waiting_until_it_is_men
         // The kernel takes no second VXLAN with other flags on a port.
         hv1.namespace()
             .ip_batch("link add foreign type vxlan dstport 4789 external gpe\nlink set foreign up\n")?;
-        let socket = hv1.folder().join("notify");
-        let manager = UnixDatagram::bind(&socket)?;
-        manager.set_read_timeout(Some(SOON))?;
         hv1.configure(&json!({ "segments": [
             { "name": "blue", "vni": 10, "ipv4": { "subnet": "192.168.124.0/24" } }
         ] }))?;
-        hv1.launch_agent_by(&["env", &format!("NOTIFY_SOCKET={}", socket.display())])?;
-        let mut told = [0; 512];
-        let length = manager.recv(&mut told).context("it does not say that it is ready")?;
-        assert!(String::from_utf8_lossy(&told[..length]).contains("READY=1"));
+        hv1.launch_managed(&[], SOON)?;
         assert!(hv1.link("br-blue").is_some(), "all else is there");
 
         let refusal = "another VXLAN device uses the port";
@@ -431,14 +424,7 @@ fn without_nft_it_is_ready_all_the_same_names_what_is_missing_and_bridges_are_th
         hv2.kill_agent();
         hv2.namespace()
             .sh("ip link del br-blue; ip link del vx-blue; nft flush ruleset")?;
-        let socket = hv2.folder().join("notify");
-        let manager = UnixDatagram::bind(&socket)?;
-        manager.set_read_timeout(Some(SOON))?;
-        let notify = format!("NOTIFY_SOCKET={}", socket.display());
-        hv2.launch_agent_by(&["env", "PATH=/nowhere", &notify])?;
-        let mut said = [0; 64];
-        let length = manager.recv(&mut said).context("it never said that it is ready")?;
-        assert_eq!(said[..length].trim_ascii(), b"READY=1");
+        hv2.launch_managed(&["PATH=/nowhere"], SOON)?;
         until("bridge and VXLAN are there", SOON, || {
             Ok(hv2.link("br-blue").is_some() && hv2.flood_list("vx-blue").is_ok_and(|to| to == ["172.31.0.11"]))
         })?;

@@ -193,7 +193,8 @@ impl Segment {
         }
         let ranges = self.my_share(host);
         let before = self.shares.get(&host.me);
-        if before.is_some_and(|before| before.ranges == ranges) || before.is_none() && ranges.is_empty() {
+        // The first word after a start is said even if it is "nothing": the others may remember more.
+        if before.is_some_and(|before| before.ranges == ranges) {
             return;
         }
         self.told = self.told.max(before.map_or(0, |before| before.told)) + 1;

@@ -486,7 +486,7 @@ impl World {
     }
 
     /// Gossip finds what one does not know of the other.
-    fn compare_shares(&mut self, host: usize, other: usize) {
+    pub(crate) fn compare_shares(&mut self, host: usize, other: usize) {
         if let Some(info) = self.hosts[other].told.clone().map(Box::new) {
             self.push(50, What::Share { to: host, info });
         }
