@@ -1,8 +1,9 @@
 //! How a host goes: by its own word (`leave`), or by another's (`peer remove`).
 //!
 //! ```text
-//!  leave ─► HandingOver ── gateways and ranges are with others, or 10 s ──► Telling ── 300 ms ──► Removing ─► done
+//!  leave ─► HandingOver ── gateways, then ranges are with others, or 10 s ──► Telling ── 300 ms ──► Removing ─► done
 //! ```
+//! The ranges last: a host that goes on as gateway after all must have addresses to give.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,10 +76,10 @@ impl Node {
         let others = formed.gossip.hosts().any(|host| host.id != self.me);
         formed.drained = true;
         formed.election.drain(now);
-        if others {
-            formed.leases.leave(now);
-        } else {
+        if !others {
             formed.left = true;
+        } else if force == Force::Yes {
+            formed.leases.leave(now);
         }
         formed.touch_now(now);
         self.leaving = Some(Leaving {
@@ -139,6 +140,9 @@ impl Node {
                 let alone = leaving.last == Ended::Over;
                 let handed_over = formed.left && (gateways.is_empty() || alone);
                 if !handed_over && now < until {
+                    if gateways.is_empty() {
+                        formed.leases.leave(now);
+                    }
                     return;
                 }
                 if !handed_over {
@@ -147,7 +151,12 @@ impl Node {
                     } else {
                         "a gateway"
                     };
-                    if leaving.force == Force::No {
+                    let stays = leaving.force == Force::No && formed.leases.stay(now);
+                    if leaving.force == Force::No && !stays && gateways.is_empty() {
+                        // The others have it all, and are just being told.
+                        return;
+                    }
+                    if stays {
                         let refusal = Refusal::new(format!(
                             "{what} could not be handed over to another host within 10 s"
                         ))

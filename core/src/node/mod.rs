@@ -200,14 +200,19 @@ impl Node {
                     found: start.found,
                     answered: start.answered,
                 };
-                node.formed = Some(Box::new(Formed::new(
+                let mut formed = Formed::new(
                     &mut node.rng,
                     start.host,
                     start.instance,
                     cluster,
                     survived,
                     now,
-                )));
+                );
+                // Whoever is in a cluster wrote so: that journal is gone, or an earlier start found it damaged.
+                if !formed.leases.roster().members.contains(&start.host) {
+                    formed.leases.lost_disk(now);
+                }
+                node.formed = Some(Box::new(formed));
                 if !node.config.cluster.join.is_empty() {
                     node.look_for(node.config.cluster.join.clone(), None, now);
                 }

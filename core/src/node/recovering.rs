@@ -160,6 +160,12 @@ impl Formed {
                 self.name_of(*host)
             ))
             .hint("see `overlayctl status` for whom it waits for"),
+            Unrecovered::OtherLost(host) => {
+                let name = self.name_of(*host);
+                Refusal::new(format!("{name} has lost its journal, and would be waited for")).hint(format!(
+                    "run `overlayctl leave --force` on {name}, or free its disk and restart overlayd there; then try again"
+                ))
+            }
             Unrecovered::Silent(hosts) => {
                 let names: Vec<String> = hosts.iter().map(|host| self.name_of(*host)).collect();
                 Refusal::new(format!(

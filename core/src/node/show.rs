@@ -526,6 +526,16 @@ impl Node {
                 );
             }
         }
+        for host in formed.leases.lost_members() {
+            let name = formed.name_of(host);
+            add(
+                Severity::Warn,
+                format!(
+                    "the journal of {name} is lost, or its disk is full: until that is mended no host that joins takes part,                      and nothing is inherited from removed ones"
+                ),
+                Some(format!("run `overlayctl status` on {name}: it says what to do")),
+            );
+        }
         let awaited = formed.leases.awaited();
         if formed.leases.has_lost_disk() {
             add(

@@ -12,7 +12,7 @@ use overlayd_core::node::{Done, Ended, Force, Guests, Membership, Run};
 use overlayd_core::peers::PeerState;
 use overlayd_core::time::Duration;
 use overlayd_core::uplink::{Health, NextHop};
-use world::{World, blue, segments};
+use world::{ACK, World, blue, segments};
 
 #[test]
 fn a_host_that_joins_through_any_member_is_known_to_all() {
@@ -76,6 +76,36 @@ fn a_host_that_comes_later_is_given_a_share_by_whoever_has_more_than_is_due_to_i
     world.run(3_000);
     let shares = [0, 1, 2].map(|host| free(&world, host));
     assert!(shares.iter().all(|free| *free >= 59), "{shares:?}");
+}
+
+#[test]
+fn a_host_whose_leave_is_refused_serves_on() {
+    let address = std::net::Ipv4Addr::new(192, 168, 124, 20);
+    // Nobody takes the gateway ...
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    world.run(9_000);
+    let holder = world.index(&world.gateways("blue")[0]);
+    let other = 1 - holder;
+    world.drain(other);
+    let refusal = world.leave(holder, Force::No).unwrap_err();
+    assert!(refusal.what.contains("a gateway"), "{refusal}");
+    world.run(5_000);
+    let lease = world.ask(holder, "52:54:00:00:00:01", address);
+    assert_eq!(lease, Some((ACK, address)));
+    // ... or its addresses.
+    world.undrain(other);
+    world.run(1_000);
+    let standby = 1 - world.index(&world.gateways("blue")[0]);
+    world.kill_agent(1 - standby);
+    let refusal = world.leave(standby, Force::No).unwrap_err();
+    assert!(refusal.what.contains("address"), "{refusal}");
+    world.restart(1 - standby);
+    world.run(20_000);
+    let own = free(&world, standby);
+    assert!(own > 0, "{:?}", world.node(standby).pool_lines(None));
+    let problems = world.node(standby).problems();
+    assert_eq!(problems, []);
 }
 
 #[test]

@@ -111,3 +111,99 @@ fn a_segment_that_is_older_than_its_leases_is_named_and_serves_once_it_is_applie
         assert_eq!(world.node(0).problems(), []);
     }
 }
+
+#[test]
+fn a_lost_journal_is_not_forgotten_by_a_restart() {
+    let mut world = World::formed(1);
+    world.apply(0, &short());
+    world.run(5_000);
+    assert_eq!(
+        world.ask(0, "52:54:00:00:00:01", address(20)),
+        Some((ACK, address(20)))
+    );
+    world.forget_journal(0);
+    for _ in 0..2 {
+        world.run(9_000);
+        assert!(
+            hint(&world, 0).contains("overlayctl pool recover"),
+            "{:?}",
+            world.node(0).problems()
+        );
+        world.kill_agent(0);
+        world.restart(0);
+    }
+    world.run(2_000);
+    assert_eq!(world.recover(0), Ok(Done::Recovered { rests: FULL }));
+    world.restart(0);
+    world.run(80_000);
+    assert_eq!(hint(&world, 0), "");
+    assert_eq!(
+        world.ask(0, "52:54:00:00:00:02", address(20)),
+        Some((ACK, address(20)))
+    );
+}
+
+#[test]
+fn a_host_that_lost_its_journal_does_not_take_part_again_by_what_it_hears_from_others() {
+    let mut world = World::formed(3);
+    world.apply(0, &short());
+    world.run(9_000);
+    world.forget_journal(1);
+    world.run(9_000);
+    // The others forget what they had heard from it.
+    for host in [0, 2, 1] {
+        world.kill_agent(host);
+    }
+    for host in 0..3 {
+        world.restart(host);
+    }
+    world.run(20_000);
+    let problems = world.node(1).problems();
+    assert!(
+        problems.iter().any(|problem| problem.what.contains("journal")),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn a_host_whose_disk_refuses_is_no_keeper_from_then_on() {
+    let mut world = World::formed(2);
+    world.apply(0, &blue());
+    world.run(9_000);
+    let gateway = world.index(&world.gateways("blue")[0]);
+    let other = 1 - gateway;
+    // What it could not write is about the segment and its members, and so is what it would say of itself.
+    world.fill_disk(other);
+    world.apply(gateway, &blue().replace(".254 }", ".250 }"));
+    world.run(50);
+    world.lose_journal(other);
+    world.run(3_000);
+    let lease = world.ask(other, "52:54:00:00:00:01", address(20));
+    assert_eq!(lease, Some((ACK, address(20))));
+}
+
+#[test]
+fn a_host_that_lost_its_journal_holds_up_neither_new_addresses_nor_leases() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue().replace(".254 }", ".100 }"));
+    world.run(9_000);
+    let gateway = world.index(&world.gateways("blue")[0]);
+    let lost = (gateway + 1) % 3;
+    world.forget_journal(lost);
+    world.run(9_000);
+    let problems = world.node(gateway).problems();
+    let named = format!("the journal of hv{} is lost", lost + 1);
+    assert!(
+        problems.iter().any(|problem| problem.what.contains(&named)),
+        "{problems:?}"
+    );
+    world.apply(gateway, &blue());
+    world.run(3_000);
+    let lease = world.ask(lost, "52:54:00:00:00:01", address(200));
+    assert_eq!(lease, Some((ACK, address(200))));
+    let joiner = world.add("hv4");
+    world.join(joiner, gateway).unwrap();
+    world.run(3_000);
+    let refusal = world.recover(joiner).unwrap_err();
+    assert!(refusal.what.contains("takes part"), "{refusal}");
+}

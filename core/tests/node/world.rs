@@ -48,6 +48,7 @@ struct Host {
     /// Whether its kernel answers and forwards.
     kernel: bool,
     cut: bool,
+    disk_full: bool,
     identity: (HostId, Membership, u64),
     records: Vec<Record>,
     journal: Recovered,
@@ -136,6 +137,7 @@ impl World {
             node: None,
             kernel: true,
             cut: false,
+            disk_full: false,
             identity: (HostId(0x1000 + index as u64 * 7919), Membership::Unformed, 0),
             records: Vec::new(),
             journal: Recovered::default(),
@@ -278,6 +280,24 @@ impl World {
         self.hosts[host].mtu = mtu;
         let (now, facts) = (self.now, self.facts(host));
         self.node_mut(host).set_facts(Some(facts), now);
+        self.carry(host);
+    }
+
+    /// From now on nothing that it appends gets to its disk.
+    pub(crate) fn fill_disk(&mut self, host: usize) {
+        self.hosts[host].disk_full = true;
+    }
+
+    /// The agent comes back and finds no journal.
+    pub(crate) fn forget_journal(&mut self, host: usize) {
+        self.kill_agent(host);
+        self.hosts[host].journal = Recovered::default();
+        self.restart(host);
+    }
+
+    pub(crate) fn drain(&mut self, host: usize) {
+        let now = self.now;
+        self.node_mut(host).drain(now).unwrap();
         self.carry(host);
     }
 
@@ -691,6 +711,7 @@ impl World {
                 self.hosts[host].inputs = None;
                 self.later(Event::RemovedAll(host));
             }
+            Effect::Append { .. } if self.hosts[host].disk_full => {}
             Effect::Append { sequence, records } => {
                 let journal = &mut self.hosts[host].journal;
                 journal.sequence = sequence;

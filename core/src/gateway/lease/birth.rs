@@ -340,7 +340,9 @@ impl Segment {
                 continue;
             }
             let known = host.others().all(|other| {
-                let asked = host.reach(other) != Reach::Failed || self.births.has_named(other, range);
+                // Who has lost its journal knows of nothing, and says nothing.
+                let silent = host.reach(other) == Reach::Failed || host.has_lost_its(other);
+                let asked = !silent || self.births.has_named(other, range);
                 !asked || self.births.agrees(other, range, epoch)
             });
             if known && !self.blocked.within(range).any(|(_, until)| *until > now) {

@@ -22,6 +22,8 @@ pub(super) struct Disk {
     sequence: u64,
     /// All up to here is on disk.
     synced: u64,
+    /// Nothing more is written.
+    lost: bool,
     batch: Vec<JournalRecord>,
     effects: VecDeque<Effect>,
     waiting: BTreeMap<u64, Vec<(Instant, Effect)>>,
@@ -32,6 +34,7 @@ impl Disk {
         Self {
             sequence,
             synced: sequence,
+            lost: false,
             batch: Vec::new(),
             effects: VecDeque::new(),
             waiting: BTreeMap::new(),
@@ -39,7 +42,12 @@ impl Disk {
     }
 
     /// Adds a record to the append of this turn; its sequence.
+    ///
+    /// A lost journal stays as it is: what a host learns later is no reason to take it for whole after a restart.
     pub(super) fn write(&mut self, record: JournalRecord) -> u64 {
+        if self.lost {
+            return self.synced;
+        }
         if self.batch.is_empty() {
             self.sequence += 1;
         }
@@ -91,6 +99,8 @@ impl Disk {
     pub(super) fn later(&mut self, effect: Effect, after: u64, now: Instant) {
         if self.has(after) {
             self.effects.push_back(effect);
+        } else if self.lost {
+            self.give_up(effect);
         } else {
             self.waiting.entry(after).or_default().push((now, effect));
         }
@@ -119,14 +129,19 @@ impl Disk {
 
     /// Nothing that waits will ever be on disk.
     pub(super) fn lost(&mut self) {
+        self.lost = true;
         self.batch.clear();
         for (_, effect) in std::mem::take(&mut self.waiting).into_values().flatten() {
-            if let Effect::Answer { token, .. } = effect {
-                self.effects.push_back(Effect::Answer {
-                    token,
-                    answer: Answer::TOO_LATE,
-                });
-            }
+            self.give_up(effect);
+        }
+    }
+
+    fn give_up(&mut self, effect: Effect) {
+        if let Effect::Answer { token, .. } = effect {
+            self.effects.push_back(Effect::Answer {
+                token,
+                answer: Answer::TOO_LATE,
+            });
         }
     }
 

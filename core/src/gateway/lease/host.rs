@@ -174,6 +174,11 @@ impl Host {
         )
     }
 
+    /// Whether another host said that its journal is lost.
+    pub(super) fn has_lost_its(&self, host: HostId) -> bool {
+        self.peers.get(&host).and_then(|peer| peer.part) == Some(Part::Lost)
+    }
+
     /// Whether every member that is not removed is known to know a generation of a segment.
     pub(super) fn all_know(&self, segment: SegmentId, generation: u64) -> bool {
         self.others().all(|host| {
@@ -232,6 +237,9 @@ impl Host {
         if let Some(other) = self.others().find(|&other| self.can_keep(other)) {
             return Err(Unrecovered::OtherTakesPart(other));
         }
+        if let Some(other) = self.others().find(|&other| self.has_lost_its(other)) {
+            return Err(Unrecovered::OtherLost(other));
+        }
         if !known.is_subset(&self.membership.members) {
             self.membership.members.extend(known);
             self.write(now);
@@ -276,11 +284,14 @@ impl Host {
         new
     }
 
-    pub(super) fn lose(&mut self) {
+    /// The journal is lost; the others hear of that, whatever of this host's membership never got to the disk.
+    pub(super) fn lose(&mut self, now: Instant) {
         if !self.lost {
             self.lost = true;
             self.disk.lost();
+            self.written = self.disk.synced_sequence();
             self.disk.effect(Effect::Finding(Finding::DiskLost));
+            self.tell_soon(now);
         }
     }
 
@@ -325,7 +336,7 @@ impl Host {
     pub(super) fn handle_acknowledge(&mut self, from: HostId, said: Said, now: Instant) -> News {
         let mut news = News::default();
         if said.heard > self.disk.sequence() {
-            self.lose();
+            self.lose(now);
         }
         let before = self.membership.clone();
         let peer = self.peers.entry(from).or_default();
@@ -385,7 +396,8 @@ impl Host {
             .filter(|(_, peer)| peer.due <= now)
             .map(|(host, _)| host)
             .collect();
-        if due.is_empty() || !self.membership.members.contains(&self.me) {
+        // One that lost its journal may not know itself for a member, and must say what became of it.
+        if due.is_empty() || !self.membership.members.contains(&self.me) && !self.lost {
             return;
         }
         let members: Vec<HostId> = self
@@ -413,7 +425,8 @@ impl Host {
             } else {
                 now + every
             };
-            let withheld = !matches!(peer.part, Some(Part::Taking | Part::Leaving)) && !knows(host);
+            // Without a journal nobody is let in: that would be forgotten.
+            let withheld = !matches!(peer.part, Some(Part::Taking | Part::Leaving)) && (self.lost || !knows(host));
             let message = Message::Acknowledge {
                 members: members
                     .iter()

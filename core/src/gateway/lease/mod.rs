@@ -154,9 +154,23 @@ impl Leases {
         self.end_turn(now);
     }
 
+    /// This host does not leave after all. False where it is too late: all it had is with others.
+    pub fn stay(&mut self, now: Instant) -> bool {
+        let stays = match self.host.departure {
+            Departure::None | Departure::HandingOver => true,
+            Departure::Telling(_) | Departure::Gone => false,
+        };
+        if stays {
+            self.host.departure = Departure::None;
+            self.host.tell_soon(now);
+            self.end_turn(now);
+        }
+        stays
+    }
+
     /// The journal is damaged or an fsync failed: this host stops owning and keeping.
     pub fn lost_disk(&mut self, now: Instant) {
-        self.host.lose();
+        self.host.lose(now);
         self.end_turn(now);
     }
 
@@ -319,6 +333,11 @@ impl Leases {
             members: membership.members.clone(),
             removed: membership.removed.clone(),
         }
+    }
+
+    /// The other members that said that their journal is lost.
+    pub fn lost_members(&self) -> Vec<HostId> {
+        self.host.others().filter(|&host| self.host.has_lost_its(host)).collect()
     }
 
     /// The members whose acknowledgement this host still waits for before it takes part.

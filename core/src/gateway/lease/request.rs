@@ -193,6 +193,8 @@ pub enum Unrecovered {
     NoPart,
     /// This one takes part, and can let it do so.
     OtherTakesPart(HostId),
+    /// This member has lost its journal: it can neither acknowledge nor report.
+    OtherLost(HostId),
     /// These members are not heard, or have not acknowledged it: they may have what nobody else knows.
     Silent(Vec<HostId>),
 }
