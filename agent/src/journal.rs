@@ -98,12 +98,15 @@ impl Journal {
         }
     }
 
-    /// An empty journal in the place of the one at `path`.
+    /// An empty journal in the place of the one at `path`, which is kept beside it.
     ///
     /// # Errors
-    /// The old file is still in place.
+    /// The old file is in its place, or there is none: then the journal is lost at the next start, too.
     pub fn anew(path: &Path) -> io::Result<Self> {
-        Self::create(path, &[])
+        match fs::rename(path, path.with_extension("lost")) {
+            Err(problem) if problem.kind() != io::ErrorKind::NotFound => Err(problem),
+            Ok(()) | Err(_) => Self::create(path, &[]),
+        }
     }
 
     /// Appends `records` and returns once they are on disk.

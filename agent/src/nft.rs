@@ -93,6 +93,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// The next look reads the tables, whatever the kernel counts.
+    pub fn forget(&mut self) {
+        self.known = None;
+    }
+
     /// Our tables that are there, each with its seal if that still fits.
     ///
     /// A host without the program `nft` has none of our tables.
@@ -153,10 +158,12 @@ fn generation() -> Option<u32> {
 }
 
 /// A table that is there, with its seal if that still fits; nothing where there is none.
+///
+/// Where the kernel will not even list it, loading it fails, too, and is told by name; all else on the host is made.
 async fn observe(table: TableName) -> Result<Option<Option<Seal>>, Error> {
     match read(table).await {
         Ok(found) => Ok(found.map(|(listing, seal)| seal.filter(|seal| seal.listing == listing))),
-        Err(Error::Missing) => Ok(None),
+        Err(Error::Missing | Error::Refused { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -284,7 +291,7 @@ fn refusal(script: &str, output: &Output) -> Error {
     let lacks = text.starts_with("add table ") && reason.ends_with("Operation not supported");
     let reason = if lacks {
         format!(
-            "{reason}; this kernel has no such nftables: it needs CONFIG_NF_TABLES_INET and CONFIG_NF_TABLES_BRIDGE, and \
+            "{reason}; this kernel has no such nftables: it needs CONFIG_NF_TABLES_INET and CONFIG_NF_TABLES_NETDEV, and \
              `modprobe nf_tables` must not fail"
         )
     } else {

@@ -78,6 +78,8 @@ pub struct Entries {
     pub flood: BTreeSet<Flood>,
     /// MAC to VTEP.
     pub remote: BTreeMap<Mac, IpAddr>,
+    /// The gateway's MAC while nobody knows who serves, as after a start: an entry for it stays as it is.
+    pub unsettled: Option<Mac>,
     /// On a bridge: MACs that are local.
     pub local: BTreeSet<Mac>,
 }
@@ -346,9 +348,10 @@ fn entries(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
             }])
         }
     };
-    let here = match it.role {
-        Role::Gateway { .. } => Some(gateway_mac(id)),
-        Role::Standby | Role::Preparing => None,
+    let gateway = gateway_mac(id);
+    let (here, unsettled) = match it.role {
+        Role::Gateway { .. } => (Some(gateway), None),
+        Role::Standby | Role::Preparing => (None, (!it.endpoints.contains_key(&gateway)).then_some(gateway)),
     };
     let elsewhere = |(mac, vtep): (&Mac, &IpAddr)| {
         let unicast = *mac != Mac::ZERO && !mac.is_multicast() && Some(*mac) != here;
@@ -357,6 +360,7 @@ fn entries(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
     Entries {
         flood,
         remote: it.endpoints.iter().filter_map(elsewhere).collect(),
+        unsettled,
         local: BTreeSet::new(),
     }
 }

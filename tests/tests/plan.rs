@@ -332,6 +332,43 @@ fn a_plan_never_touches_the_address_that_is_held_and_removes_any_other() {
 }
 
 #[test]
+fn while_nobody_knows_who_serves_the_way_to_the_gateway_stays_as_it_is() {
+    let gateway = gateway_mac(SegmentId(1));
+    let with = |role, peers: &[&str], holder: Option<&str>| {
+        let mut it = blue();
+        it.role = role;
+        it.peers = peers.iter().map(|peer| ip(peer)).collect();
+        it.endpoints = holder.map(|holder| (gateway, ip(holder))).into_iter().collect();
+        inputs([it])
+    };
+    let [one, other] = ["172.31.0.122", "172.31.0.123"];
+    let both = [one, other];
+    let told = settled(&with(Role::Standby, &both, Some(one)));
+    check("not known yet", &with(Role::Standby, &both, None), &told, "");
+    check(
+        "another host serves",
+        &with(Role::Standby, &both, Some(other)),
+        &told,
+        &format!("bridge fdb replace {gateway} dev vx-blue dst 172.31.0.123 self master dynamic extern_learn"),
+    );
+    check(
+        "its host is gone",
+        &with(Role::Standby, &[other], None),
+        &told,
+        &format!(
+            "bridge fdb del 00:00:00:00:00:00 dev vx-blue dst 172.31.0.122 self
+            bridge fdb del {gateway} dev vx-blue dst 172.31.0.122 self
+            bridge fdb del {gateway} dev vx-blue master"
+        ),
+    );
+    let here = plan(&derive(&with(serving(), &both, None)), &told);
+    assert!(
+        here.contains(&format!("bridge fdb del {gateway} dev vx-blue dst 172.31.0.122 self")),
+        "{here:?}"
+    );
+}
+
+#[test]
 fn drift_is_repaired() {
     let mut it = blue();
     it.endpoints = BTreeMap::from([(mac("52:54:00:aa:bb:cc"), ip("172.31.0.122"))]);
@@ -795,7 +832,6 @@ fn the_firewall_says_what_the_design_says() {
             "ip saddr 192.168.124.0/24 ip daddr 192.168.124.0/24 oifname \"gw-blue\" ct status dnat masquerade",
             &format!("{leaving} meta l4proto {{ tcp, udp }} masquerade to :1024-65535"),
             &format!("{leaving} masquerade"),
-            "ip saddr 192.168.125.0/24 ip daddr 192.168.125.0/24 oifname \"gw-green\" ct status dnat masquerade",
         ],
     );
     check(
@@ -897,7 +933,11 @@ fn only_what_has_to_translate_or_track_takes_the_kernels_hooks_for_it() {
         );
         for role in [Role::Preparing, serving()] {
             let translates = mode == Mode::Nat;
-            assert_eq!(hooks(role, mode.clone(), None), (translates, true), "{mode:?}, {role:?}");
+            assert_eq!(
+                hooks(role, mode.clone(), None),
+                (translates, true),
+                "{mode:?}, {role:?}"
+            );
         }
     }
 }

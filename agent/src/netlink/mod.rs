@@ -77,6 +77,11 @@ impl Netlink {
         Ok(host)
     }
 
+    /// An interface went: kernels before 6.16 take it out of its nftables chain without counting that as a change.
+    pub async fn read_tables_anew(&self) {
+        self.tables.lock().await.forget();
+    }
+
     /// Does all ops in order; a failing one does not stop the rest.
     ///
     /// Cancelling it leaves some ops done and some not, as a crash would: the next plan finds out.

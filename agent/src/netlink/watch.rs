@@ -37,6 +37,8 @@ pub struct News {
     /// Interfaces by index that came, went or changed, or whose addresses or entries of ours did; the name where the
     /// message told it.
     pub interfaces: BTreeMap<u32, Option<IfName>>,
+    /// One of them went, or left its bridge.
+    pub gone: bool,
     /// A route came or went.
     pub routes: bool,
     /// What bridges learnt and forgot, in the order of its happening.
@@ -135,6 +137,7 @@ impl News {
                     _ => None,
                 });
                 self.interfaces.insert(link.header.index, name);
+                self.gone |= matches!(message, RouteNetlinkMessage::DelLink(_));
             }
             RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address) => {
                 self.interfaces.entry(address.header.index).or_default();

@@ -257,7 +257,12 @@ impl<R: Fn(Report)> Worker<R> {
                     rested = Instant::now() + (begun.elapsed() * REST).min(LOOK_EVERY);
                 }
                 Some(news) = events.recv() => match news {
-                    Ok(news) if news.asks_for_a_look() => look_at = look_at.min(Instant::now() + SETTLE),
+                    Ok(news) if news.asks_for_a_look() => {
+                        if news.gone || news.overrun {
+                            self.netlink.read_tables_anew().await;
+                        }
+                        look_at = look_at.min(Instant::now() + SETTLE);
+                    }
                     Ok(news) if !news.guests.is_empty() => {
                         look_at = look_at.min((Instant::now() + SETTLE).max(rested));
                     }
@@ -443,9 +448,13 @@ impl<R: Fn(Report)> Worker<R> {
         let route = routes.first().map(|route| route.link.clone());
         let host = &self.config.host;
         let uplink = host.gateway.uplink.clone().or_else(|| route.clone());
-        let hop = routes
-            .iter()
-            .find(|route| Some(&route.link) == uplink.as_ref())
+        let own = routes.iter().find(|route| Some(&route.link) == uplink.as_ref());
+        if own.is_some() {
+            self.way_out.led_by.clone_from(&uplink);
+        }
+        // Where no default route ever led by the uplink, policy routing may see to that.
+        let there = own.is_some() || !routes.is_empty() && self.way_out.led_by != uplink;
+        let hop = own
             .and_then(|route| Some((route.link.clone(), route.via?)))
             .map(|(link, address)| NextHop { link, address });
         self.way_out.asker = match &hop {
@@ -453,7 +462,8 @@ impl<R: Fn(Report)> Worker<R> {
             None => None,
         };
         self.way_out.watch.set(hop.filter(|_| self.way_out.asker.is_some()));
-        let uplink_health = self.uplink_health(uplink.as_ref(), route.as_ref()).await?;
+        let way = if there { Route::There } else { Route::Missing };
+        let uplink_health = self.uplink_health(uplink.as_ref(), way).await?;
         let Some(underlay) = host.underlay.clone().or_else(|| route.clone()) else {
             return Ok(None);
         };
@@ -481,7 +491,7 @@ impl<R: Fn(Report)> Worker<R> {
         }))
     }
 
-    async fn uplink_health(&self, uplink: Option<&IfName>, route: Option<&IfName>) -> Result<Health> {
+    async fn uplink_health(&self, uplink: Option<&IfName>, route: Route) -> Result<Health> {
         // A host that cannot connect its segments, or cannot lead out of them, is the last that should be their gateway.
         if self.lacking {
             return Ok(Health::Lacking);
@@ -489,10 +499,6 @@ impl<R: Fn(Report)> Worker<R> {
         let carrier = match uplink {
             Some(uplink) => self.netlink.carrier(uplink).await?,
             None => Carrier::Down,
-        };
-        let route = match route {
-            Some(_) => Route::There,
-            None => Route::Missing,
         };
         Ok(uplink::health(uplink, route, carrier, &self.way_out.watch))
     }

@@ -1,6 +1,6 @@
 //! The way out: the next hop is asked by ARP whether it is there.
 
-use overlayd_core::id::Mac;
+use overlayd_core::id::{IfName, Mac};
 use overlayd_core::uplink;
 use tracing::debug;
 
@@ -13,6 +13,8 @@ use crate::sockets::next_hop::Line;
 pub(super) struct WayOut {
     pub(super) watch: uplink::Watch,
     pub(super) asker: Option<Asker>,
+    /// The uplink by which a default route was last seen to lead.
+    pub(super) led_by: Option<IfName>,
     line: Option<Line>,
 }
 

@@ -391,7 +391,11 @@ fn destination(forward: &PortForward) -> Option<String> {
 
 fn masquerade(it: &SegmentInputs, uplink: Option<&IfName>) -> Vec<String> {
     let Segment {
-        name, mode, ipv4, ports, ..
+        name,
+        mode,
+        ipv4,
+        ports,
+        ..
     } = &it.segment;
     let Some(ipv4) = ipv4 else { return Vec::new() };
     let subnet = ipv4.subnet;

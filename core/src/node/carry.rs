@@ -244,8 +244,8 @@ impl Formed {
             ),
             Finding::Removed => "this host was removed from the cluster: it serves no more".to_owned(),
             Finding::DiskLost => {
-                "the journal of this host is lost: it owns and keeps no addresses any more; `overlayctl \
-                                  status` says what to do"
+                "the journal of this host is lost, or cannot be written: it owns and keeps no addresses any more; \
+                 `overlayctl status` says what to do"
                     .to_owned()
             }
         };

@@ -10,7 +10,7 @@ use super::derive::Derived;
 use super::effect::{Call, Effect, Level, Note, Refusal, Said};
 use super::recovering::Recovery;
 use super::removing::Removal;
-use super::{Disk, Found, Reason, group_of};
+use super::{Found, Reason, group_of};
 use crate::config::Segment;
 use crate::election::{self, AddressEvent, Election, FoundAddress, GroupId, Outcome, Role};
 use crate::gateway::dhcp;
@@ -52,7 +52,6 @@ pub(super) const OWN_TOKENS: u64 = 1 << 63;
 pub(super) struct Survived {
     pub(super) records: Vec<Record>,
     pub(super) leases: Recovered,
-    pub(super) disk: Disk,
     pub(super) found: Vec<Found>,
     pub(super) answered: BTreeSet<HostId>,
 }
@@ -63,7 +62,6 @@ impl Survived {
         Self {
             records: Vec::new(),
             leases: Recovered::default(),
-            disk: Disk::Whole,
             found: Vec::new(),
             answered: BTreeSet::new(),
         }
@@ -112,6 +110,8 @@ pub(super) struct Formed {
     pub(super) moves: BTreeMap<GroupId, Move>,
     pub(super) removals: BTreeMap<HostId, Removal>,
     pub(super) recovery: Option<Recovery>,
+    /// The journal was lost when the agent started; else a write failed, and what is on disk may be whole.
+    pub(super) lost_at_start: bool,
     pub(super) drained: bool,
     /// The groups whose gateway addresses are on this host's links: only there guests are listened to.
     pub(super) addressed: BTreeSet<GroupId>,
@@ -157,10 +157,7 @@ impl Formed {
             kernel: kernel.collect(),
             kernel_answered: survived.answered,
         };
-        let mut leases = Leases::new(me, survived.leases, rng.next_u64(), now);
-        if survived.disk == Disk::Lost {
-            leases.lost_disk(now);
-        }
+        let leases = Leases::new(me, survived.leases, rng.next_u64(), now);
         let mut membership = Membership::new(me, instance, rng.next_u64());
         for host in gossip.hosts().map(|host| host.id).filter(|host| *host != me) {
             membership.expect(host, now);
@@ -190,6 +187,7 @@ impl Formed {
             moves: BTreeMap::new(),
             removals: BTreeMap::new(),
             recovery: None,
+            lost_at_start: false,
             drained: false,
             addressed: BTreeSet::new(),
             releases: BTreeMap::new(),

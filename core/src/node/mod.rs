@@ -196,20 +196,13 @@ impl Node {
                 let survived = formed::Survived {
                     records: start.records,
                     leases: start.leases,
-                    disk: start.disk,
                     found: start.found,
                     answered: start.answered,
                 };
-                let mut formed = Formed::new(
-                    &mut node.rng,
-                    start.host,
-                    start.instance,
-                    cluster,
-                    survived,
-                    now,
-                );
+                let mut formed = Formed::new(&mut node.rng, start.host, start.instance, cluster, survived, now);
                 // Whoever is in a cluster wrote so: that journal is gone, or an earlier start found it damaged.
-                if !formed.leases.roster().members.contains(&start.host) {
+                if start.disk == Disk::Lost || !formed.leases.roster().members.contains(&start.host) {
+                    formed.lost_at_start = true;
                     formed.leases.lost_disk(now);
                 }
                 node.formed = Some(Box::new(formed));

@@ -115,6 +115,14 @@ impl Formed {
     }
 
     fn begin_with_an_empty_journal(&mut self, seed: u64, now: Instant) -> Result<(), Refusal> {
+        if !self.lost_at_start {
+            return Err(
+                Refusal::new("a write failed, but the journal that is on disk may be whole").hint(
+                    "free or mend the disk and restart overlayd; if the journal turns out to be lost, `overlayctl status` \
+                     says so, and this can be done",
+                ),
+            );
+        }
         let others: Vec<&str> = self.other_hosts().map(|host| host.name.as_str()).collect();
         if !others.is_empty() {
             let others = others.join(", ");
@@ -136,6 +144,7 @@ impl Formed {
             self.leases
                 .set_guest(endpoint.segment, endpoint.mac, guest_at(endpoint), now);
         }
+        self.lost_at_start = false;
         self.derived.forget_pools();
         if !self.drained {
             self.election.undrain(now);

@@ -531,23 +531,31 @@ impl Node {
             add(
                 Severity::Warn,
                 format!(
-                    "the journal of {name} is lost, or its disk is full: until that is mended no host that joins takes part,                      and nothing is inherited from removed ones"
+                    "the journal of {name} is lost, or its disk is full: until that is mended no host that joins takes part, \
+                     and nothing is inherited from removed ones"
                 ),
                 Some(format!("run `overlayctl status` on {name}: it says what to do")),
             );
         }
         let awaited = formed.leases.awaited();
         if formed.leases.has_lost_disk() {
+            let what = if formed.lost_at_start {
+                "the journal of this host is lost: it owns and keeps no addresses any more"
+            } else {
+                "the journal cannot be written, the disk may be full: this host owns and keeps no addresses until that is mended"
+            };
             add(
                 Severity::Fail,
-                "the journal of this host is lost, or its disk is full: it owns and keeps no addresses any more".into(),
+                what.into(),
                 Some(
-                    if formed.gossip.hosts().any(|host| host.id != self.me) {
-                        "was the disk full, free it and restart overlayd. Else mend it, run `overlayctl leave --force` here \
-                         (guests on this host lose their network), and `overlayctl join ADDR`"
+                    if !formed.lost_at_start {
+                        "free or mend the disk, then restart overlayd: the journal that is on disk counts again if it is whole"
+                    } else if formed.gossip.hosts().any(|host| host.id != self.me) {
+                        "mend the disk, run `overlayctl leave --force` here (guests on this host lose their network), and \
+                         `overlayctl join ADDR`"
                     } else {
-                        "was the disk full, free it and restart overlayd. Else mend it and run `overlayctl pool recover`: \
-                         this host is the only one, and gives addresses again when a full lease time has passed"
+                        "mend the disk and run `overlayctl pool recover`: this host is the only one, and gives addresses again \
+                         when a full lease time has passed"
                     }
                     .into(),
                 ),

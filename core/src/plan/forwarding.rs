@@ -65,13 +65,16 @@ fn flood(link: &IfName, wanted: &Entries, found: &Fdb, links: &Links<'_>, plan: 
 
 fn remote(link: &IfName, wanted: &Entries, found: &Fdb, attached: bool, plan: &mut Plan) {
     let by_group = wanted.flood.iter().any(|flood| flood.via.is_some());
+    let flooded = |vtep| by_group || wanted.flood.iter().any(|flood| flood.to == vtep);
+    let stays = wanted
+        .unsettled
+        .filter(|mac| found.remote.get(mac).is_some_and(|remote| flooded(remote.vtep)));
+    let unwanted = |mac| !wanted.remote.contains_key(&mac) && stays != Some(mac);
     for (&mac, &Remote { vtep, origin }) in &found.remote {
         let stale = match origin {
-            Origin::External | Origin::Static | Origin::Permanent => !wanted.remote.contains_key(&mac),
+            Origin::External | Origin::Static | Origin::Permanent => unwanted(mac),
             // What the kernel learnt is its own, until the host it points to is gone from the flood list.
-            Origin::Learned => {
-                !by_group && !wanted.remote.contains_key(&mac) && !wanted.flood.iter().any(|flood| flood.to == vtep)
-            }
+            Origin::Learned => unwanted(mac) && !flooded(vtep),
         };
         if stale {
             plan.ops.push(Op::RemoveRemote {
@@ -84,7 +87,7 @@ fn remote(link: &IfName, wanted: &Entries, found: &Fdb, attached: bool, plan: &m
     if attached {
         for (&mac, &origin) in &found.bridge {
             let ours = matches!(origin, Origin::External | Origin::Static);
-            if ours && !wanted.remote.contains_key(&mac) {
+            if ours && unwanted(mac) {
                 plan.ops.push(Op::RemoveBehind {
                     link: link.clone(),
                     mac,

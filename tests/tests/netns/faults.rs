@@ -207,7 +207,7 @@ fn on_a_full_disk_it_goes_on_says_so_promises_nothing_and_is_whole_again_after_l
         let lease = late.dhcp()?;
         until("it says so", SOON, || {
             let problems = hv2.json(&["status"])?["problems"].to_string();
-            Ok(problems.contains("owns and keeps no addresses any more") && problems.contains("state/cluster"))
+            Ok(problems.contains("this host owns and keeps no addresses") && problems.contains("state/cluster"))
         })?;
         assert!(hv2.log().contains("the journal cannot be written"), "{}", hv2.log());
         let leases = hv1.list(&["lease", "list"])?;
@@ -286,7 +286,7 @@ fn a_host_whose_disk_was_full_is_well_again_after_a_restart() {
                 &BLUE.replace(".254 }", &format!(".254, lease_time: {minutes}m }}")),
             )?;
             let problems = hv1.json(&["status"])?["problems"].to_string();
-            Ok(problems.contains("free it and restart overlayd"))
+            Ok(problems.contains("free or mend the disk, then restart overlayd"))
         })?;
         std::fs::remove_file(&filling)?;
         hv1.kill_agent();

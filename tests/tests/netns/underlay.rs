@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use overlayd_tests::wait::until;
 use overlayd_tests::wiring::SERVER;
 use overlayd_tests::world::{BLUE, BLUE_MULTICAST, Underlay, tell};

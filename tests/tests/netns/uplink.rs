@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use overlayd_tests::wait::{throughout, until, wait_for};
 use overlayd_tests::wiring::SERVER;
 use overlayd_tests::{Host, World};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::gateway::{serving, with_blue};
 
@@ -142,6 +142,35 @@ fn a_way_out_without_a_next_hop_and_one_that_never_answered_count_as_working() {
         hv3.namespace()
             .ip_batch("route del default\nroute del default via fd31::1\n")?;
         until("it says so", SOON, || says(hv3, "there is no uplink: no default route"))?;
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn an_uplink_that_is_named_needs_a_default_route_of_its_own() {
+    with_blue(|world, _| {
+        let hv3 = world.host("hv3");
+        hv3.kill_agent();
+        hv3.start_agent(&json!({
+            "host": { "gateway": { "uplink": "eth0" } },
+            "cluster": { "join": [world.host("hv1").listen()] },
+        }))?;
+        // Another way out, of the operators.
+        hv3.namespace()
+            .ip_batch("route add default via 172.31.1.1 dev eth1 metric 500 onlink\n")?;
+        throughout("nothing is wrong", Duration::from_secs(3), || {
+            assert_eq!(problems(hv3)?, [""; 0]);
+            Ok(())
+        })?;
+        hv3.namespace()
+            .ip_batch("route del default dev eth0\nroute del default via fd31::1\n")?;
+        until("it says so", SOON, || {
+            says(hv3, "uplink eth0: there is no default route")
+        })?;
+        hv3.namespace()
+            .ip_batch("route add default via 172.31.0.1 dev eth0\n")?;
+        until("it works again", SOON, || Ok(problems(hv3)?.is_empty()))?;
         Ok(())
     });
 }

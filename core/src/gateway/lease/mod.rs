@@ -337,7 +337,10 @@ impl Leases {
 
     /// The other members that said that their journal is lost.
     pub fn lost_members(&self) -> Vec<HostId> {
-        self.host.others().filter(|&host| self.host.has_lost_its(host)).collect()
+        self.host
+            .others()
+            .filter(|&host| self.host.has_lost_its(host))
+            .collect()
     }
 
     /// The members whose acknowledgement this host still waits for before it takes part.
