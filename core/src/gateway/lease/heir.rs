@@ -351,8 +351,11 @@ impl Segment {
             .max();
         let (epoch, owner) = best.unwrap_or((Epoch::NONE, me));
         let forgotten = owner == me && epoch == Epoch::NONE;
-        // The giver's records are on their way: only its `Give` makes this host the owner. A removed one's never arrives.
-        let given = owner == me && !owns;
+        // The giver's records are on their way: only its `Give` makes the other the owner. A removed one's never arrives.
+        let given = match ballot.reports.get(&owner) {
+            Some(said) => said.at(at).is_none_or(|said| said.epoch < epoch),
+            None => owner == me && !owns,
+        };
         let orphan = ballot.removed.contains(&owner) || given && ballot.removed.contains(&epoch.host);
         if !orphan && !forgotten {
             if owner == me {
