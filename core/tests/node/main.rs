@@ -125,6 +125,35 @@ fn nobody_is_asked_for_addresses_that_a_smaller_pool_does_not_offer() {
 }
 
 #[test]
+fn a_lease_is_extended_though_its_owner_died_before_it_told_anybody_who_keeps_it() {
+    let mac = "52:54:00:00:00:01";
+    let mut elsewhere = 0;
+    for step in [1, 2] {
+        let mut world = World::formed(3);
+        world.apply(0, &blue());
+        world.run(9_000);
+        let owner = world.index(&world.gateways("blue")[0]);
+        let keeper = (owner + step) % 3;
+        let lines = world.node(owner).pool_lines(None);
+        let own = lines.iter().find(|line| line.owner == Some(format!("hv{}", owner + 1)));
+        let std::net::IpAddr::V4(address) = own.unwrap().line.range.first().ip() else {
+            panic!("IPv4 alone");
+        };
+        world.lag_gossip(owner);
+        assert_eq!(world.ask(keeper, mac, address), Some((ACK, address)));
+        world.kill_host(owner);
+        world.run(3_000);
+        let gateway = world.index(&world.gateways("blue")[0]);
+        assert_eq!(world.holder_of(gateway, address), None, "nobody was told");
+        assert_eq!(world.ask(keeper, mac, address), Some((ACK, address)));
+        let other = world.ask(keeper, "52:54:00:00:00:02", address);
+        assert_ne!(other, Some((ACK, address)));
+        elsewhere += u32::from(gateway != keeper);
+    }
+    assert_eq!(elsewhere, 1, "once the next gateway keeps it itself");
+}
+
+#[test]
 fn a_dead_host_leaves_the_flood_lists_within_a_second_and_its_gateway_moves() {
     let mut world = World::formed(3);
     world.apply(0, &blue());

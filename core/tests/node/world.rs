@@ -49,6 +49,8 @@ struct Host {
     kernel: bool,
     cut: bool,
     disk_full: bool,
+    /// Whether its gossip is still on its way, for as long as is looked.
+    gossip_lags: bool,
     identity: (HostId, Membership, u64),
     records: Vec<Record>,
     journal: Recovered,
@@ -138,6 +140,7 @@ impl World {
             kernel: true,
             cut: false,
             disk_full: false,
+            gossip_lags: false,
             identity: (HostId(0x1000 + index as u64 * 7919), Membership::Unformed, 0),
             records: Vec::new(),
             journal: Recovered::default(),
@@ -246,9 +249,16 @@ impl World {
         mac: &str,
         address: Ipv4Addr,
     ) -> Option<(u8, Ipv4Addr)> {
-        let client: Mac = mac.parse().unwrap();
         self.hear_guest(host, "br-blue", mac, "vnet0");
         self.run(100);
+        self.request(gateway, mac, address);
+        self.run(1_000);
+        self.reply(gateway, mac)
+    }
+
+    /// A rebooting guest's word reaches a gateway.
+    pub(crate) fn request(&mut self, gateway: usize, mac: &str, address: Ipv4Addr) {
+        let client: Mac = mac.parse().unwrap();
         let mut bytes = vec![0; 236];
         bytes[..3].copy_from_slice(&[1, 1, 6]);
         bytes[28..34].copy_from_slice(&client.0);
@@ -261,8 +271,10 @@ impl World {
         self.hosts[gateway].replies.remove(&client);
         self.node_mut(gateway).handle_dhcp(id, client, bytes, now);
         self.carry(gateway);
-        self.run(1_000);
-        self.hosts[gateway].replies.get(&client).copied()
+    }
+
+    pub(crate) fn reply(&self, gateway: usize, mac: &str) -> Option<(u8, Ipv4Addr)> {
+        self.hosts[gateway].replies.get(&mac.parse::<Mac>().unwrap()).copied()
     }
 
     /// Who holds an address of blue, and its owner, as a host knows it.
@@ -293,6 +305,10 @@ impl World {
         self.kill_agent(host);
         self.hosts[host].journal = Recovered::default();
         self.restart(host);
+    }
+
+    pub(crate) fn lag_gossip(&mut self, host: usize) {
+        self.hosts[host].gossip_lags = true;
     }
 
     pub(crate) fn drain(&mut self, host: usize) {
@@ -656,6 +672,9 @@ impl World {
         let now = self.now;
         match effect {
             Effect::Dial(hosts) => self.hosts[host].dial = hosts,
+            Effect::Send {
+                said: Said::Gossip(_), ..
+            } if self.hosts[host].gossip_lags => {}
             Effect::Send { to, said } => {
                 let connected = self.hosts[host].connected.contains(&to);
                 if let Some(other) = self.numbered(to).filter(|other| connected && self.linked(host, *other)) {

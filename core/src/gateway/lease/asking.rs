@@ -3,6 +3,7 @@
 //! ```text
 //!  Bind ─► owner (itself, or 300 ms by message) ─ out of reach ─► keeper (itself, or 300 ms) ─► silence
 //!             └ granted: Ack · another client has it: Nak             └ granted: Ack
+//!                                                       nobody told who that is: everybody is asked
 //! ```
 //! An answer counts for 5 s from the question.
 
@@ -155,9 +156,20 @@ impl Segment {
                 return self.give_up(host, id, now);
             }
         };
-        match self.keeper_of(host, address, client) {
-            Some(keeper) => self.put_question(host, id, keeper, now),
-            None => self.give_up(host, id, now),
+        let (asked, denied) = (question.asked.clone(), !question.said_no.is_empty());
+        if let Some(keeper) = self.keeper_of(host, address, client) {
+            return self.put_question(host, id, keeper, now);
+        }
+        // An owner that is out of reach may have died before it told anybody who keeps it: whoever does, knows.
+        let others: Vec<HostId> = host
+            .others()
+            .filter(|other| !denied && host.can_keep(*other) && !asked.contains(other))
+            .collect();
+        if others.is_empty() {
+            return self.give_up(host, id, now);
+        }
+        for other in others {
+            self.put_question(host, id, other, now);
         }
     }
 
