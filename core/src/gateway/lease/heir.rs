@@ -356,7 +356,10 @@ impl Segment {
             Some(said) => said.at(at).is_none_or(|said| said.epoch < epoch),
             None => owner == me && !owns,
         };
-        let orphan = ballot.removed.contains(&owner) || given && ballot.removed.contains(&epoch.host);
+        // It gave way to this host, which was to be the first owner and is not: nobody has it.
+        let gave_way = ballot.reports.get(&owner).and_then(|said| said.at(at));
+        let gave_way = !owns && gave_way.is_some_and(|said| said.owner == Some(me) && said.epoch > epoch);
+        let orphan = ballot.removed.contains(&owner) || given && ballot.removed.contains(&epoch.host) || gave_way;
         if !orphan && !forgotten {
             if owner == me {
                 return;
