@@ -20,7 +20,9 @@ use crate::wait::wait_for;
 use crate::wiring::address_seen_from;
 
 /// How long a guest may wait for its lease.
-pub const LEASE: Duration = Duration::from_secs(10);
+///
+/// dhcpcd probes its address for up to 7 s (RFC 5227), and a question that was lost is repeated after 4 s.
+pub const LEASE: Duration = Duration::from_secs(20);
 
 /// A guest of the laboratory.
 #[derive(Debug)]
@@ -140,7 +142,7 @@ impl Guest {
     /// Gets a lease by a certain client, which then keeps it up; an earlier one of this guest is killed.
     ///
     /// # Errors
-    /// None within ten seconds: what the client said.
+    /// None within [`LEASE`]: what the client said.
     pub fn dhcp_by(&self, client: Client) -> Result<Configured> {
         self.launch(client)?;
         let told = wait_for(&format!("{} has a lease", self.name), LEASE, || {
