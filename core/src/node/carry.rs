@@ -72,16 +72,18 @@ impl Formed {
             },
             election::Effect::SetAddress { group, term, lifetime } => {
                 let addresses = self.derived.gateway_addresses(group);
-                self.effects.push_back(Effect::SetAddress {
+                let set = Effect::SetAddress {
                     group,
                     addresses,
                     term,
                     lifetime,
-                });
+                };
+                self.taking.insert(group, set);
             }
             election::Effect::RemoveAddress { group } => {
                 let segments = self.derived.segment_names(group);
                 self.stop_serving(group);
+                self.taking.remove(&group);
                 self.effects.push_back(Effect::RemoveAddress { group, segments });
             }
             election::Effect::Prepare { group, .. } => {

@@ -90,6 +90,9 @@ pub(super) struct Formed {
     pub(super) leases: Leases,
     pub(super) dhcp: dhcp::Server,
     pub(super) effects: VecDeque<Effect>,
+    /// Addresses to be set, by group: handed out after all else, so that no plan is made any more that takes a gateway
+    /// away which it does not know of yet.
+    pub(super) taking: BTreeMap<GroupId, Effect>,
     pub(super) connected: BTreeSet<HostId>,
     /// Hosts that the election has found dead.
     pub(super) dead: BTreeSet<HostId>,
@@ -172,6 +175,7 @@ impl Formed {
             leases,
             dhcp: dhcp::Server::new(),
             effects: VecDeque::new(),
+            taking: BTreeMap::new(),
             connected: BTreeSet::new(),
             dead: BTreeSet::new(),
             heard: BTreeMap::new(),

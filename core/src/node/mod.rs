@@ -422,6 +422,7 @@ impl Node {
             formed.pump(now);
             self.effects.append(&mut formed.effects);
             if !formed.derive_due(now) {
+                self.effects.extend(std::mem::take(&mut formed.taking).into_values());
                 break;
             }
         }

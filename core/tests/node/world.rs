@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use overlayd_core::config::{self, HostConfig, Segment};
-use overlayd_core::desired::{BridgeNetfilter, Inputs};
+use overlayd_core::desired::{BridgeNetfilter, Inputs, Role};
 use overlayd_core::election::{AddressEvent, Outcome};
 use overlayd_core::gateway::lease::{JournalRecord, Recovered};
 use overlayd_core::gossip::Record;
@@ -710,6 +710,16 @@ impl World {
                 term,
                 lifetime,
             } => {
+                // A plan made for less than this would take the address away again.
+                for segment in self.hosts[host].inputs.iter().flat_map(|it| it.segments.values()) {
+                    if addresses.contains_key(&segment.segment.name) {
+                        assert_eq!(
+                            segment.role,
+                            Role::Gateway { term },
+                            "the kernel's thread does not know it yet"
+                        );
+                    }
+                }
                 let addresses = addresses.into_keys();
                 let taken = addresses.map(|segment| (segment, (term, lifetime.map(|life| now + life))));
                 self.sequence += 1;

@@ -211,7 +211,11 @@ fn a_host_that_shuts_down_hands_over_and_a_restarted_service_does_not() {
         world.all_know_each_other(SOON)?;
         assert_eq!(serving(world), [gateway]);
         assert_eq!(world.gateway("blue", SOON)?, gateway);
+        let told = ping.finish()?;
+        assert_eq!(told.sent, told.answered, "over the restart: {told:?}");
 
+        let ping = guest.keep_pinging(SERVER)?;
+        until("it is answered again", SOON, || Ok(ping.answers() > 20))?;
         exec_stop(world, gateway, "stopping")?;
         let heir = world.gateway("blue", SOON)?;
         ensure!(heir != gateway, "{heir} serves on");
@@ -220,7 +224,7 @@ fn a_host_that_shuts_down_hands_over_and_a_restarted_service_does_not() {
         let before = ping.answers();
         until("it is answered on and on", SOON, || Ok(ping.answers() > before + 100))?;
         let told = ping.finish()?;
-        assert!(told.pause < Duration::from_millis(300), "{told:?}");
+        assert!(told.pause < Duration::from_millis(300), "over the hand-over: {told:?}");
         assert_eq!(serving(world), [heir.as_str()]);
 
         // Two are left, then one: nobody else can take it, and the shutdown ends all the same.
