@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::core::election::GroupId;
+use super::core::id::HostId;
 use super::{Agent, MS, Power, World, is_candidate};
 use crate::report::Violation;
 
@@ -155,9 +156,16 @@ impl World {
         (0..self.machines.len()).filter(|index| which(self, *index)).collect()
     }
 
+    /// A third host that both reach and know of: one that joins is told of by gossip, which takes its time.
     pub(super) fn common_neighbour(&self, group: GroupId, a: usize, b: usize) -> bool {
+        let knows = |index: usize, other: HostId| {
+            let election = self.machines[index].election.as_ref();
+            election.is_some_and(|election| election.order(group).contains(&other))
+        };
         self.groups[&group].hosts.iter().any(|&other| {
-            other != a && other != b && self.machines[other].runs() && self.linked(a, other) && self.linked(b, other)
+            let neighbour = &self.machines[other];
+            let near = |index: usize| self.linked(index, other) && knows(index, neighbour.id);
+            other != a && other != b && neighbour.runs() && near(a) && near(b)
         })
     }
 
