@@ -144,6 +144,7 @@ impl Edge {
             Effect::CallInvite { call, to } => self.call_invite(call, to),
             Effect::Desired(Some(inputs)) => self.order_kernel(kernel::Order::Desired(Some(inputs))),
             Effect::Desired(None) => self.remove_all(),
+            Effect::Prepare(group) => self.order_kernel(kernel::Order::Prepare(group)),
             Effect::Listen(links) => self.listen_for_guests(links),
             Effect::Announce {
                 segment,

@@ -236,6 +236,11 @@ impl Agent {
                     self.edge.ready();
                 }
             }
+            kernel::Report::Prepared(groups) => {
+                for group in groups {
+                    self.node.handle_prepared(group, now);
+                }
+            }
             kernel::Report::Blind(problem) => {
                 if self.edge.blind.as_ref() != Some(&problem) {
                     error!(%problem, "the kernel cannot be asked");

@@ -187,9 +187,12 @@ pub struct SegmentInputs {
 /// What this host is for a segment's gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Another host serves, or nobody.
+    /// It never serves.
     Standby,
-    /// Everything is made ready but the address; the gateway's link stays down.
+    /// Another host serves, or nobody; this one may have to at any time. The gateway's link is made and stays down; what
+    /// would cost each packet of the host is not loaded yet.
+    Candidate,
+    /// It is about to serve: everything is made ready but the address; the gateway's link stays down.
     Preparing,
     /// It serves.
     Gateway {
@@ -226,14 +229,18 @@ impl SegmentInputs {
                 .all(|mac| mac.0[0] != GATEWAY_MAC || before.endpoints.contains_key(mac))
     }
 
-    /// Whether this host has the gateway's link, up or prepared: it must be (about to be) gateway, for something that
-    /// is routed.
+    /// Whether this host has the gateway's link, up or down.
     pub fn has_gateway_link(&self) -> bool {
+        self.role != Role::Standby && self.segment.ipv4.is_some() && !matches!(self.segment.mode, Mode::Bridged(_))
+    }
+
+    /// Whether this host serves, or is about to.
+    pub fn serves(&self) -> bool {
         let chosen = match self.role {
-            Role::Standby => false,
+            Role::Standby | Role::Candidate => false,
             Role::Preparing | Role::Gateway { .. } => true,
         };
-        chosen && self.segment.ipv4.is_some() && !matches!(self.segment.mode, Mode::Bridged(_))
+        chosen && self.has_gateway_link()
     }
 
     fn gateway_address(&self) -> Option<IpNet> {
@@ -351,7 +358,9 @@ fn entries(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
     let gateway = gateway_mac(id);
     let (here, unsettled) = match it.role {
         Role::Gateway { .. } => (Some(gateway), None),
-        Role::Standby | Role::Preparing => (None, (!it.endpoints.contains_key(&gateway)).then_some(gateway)),
+        Role::Standby | Role::Candidate | Role::Preparing => {
+            (None, (!it.endpoints.contains_key(&gateway)).then_some(gateway))
+        }
     };
     let elsewhere = |(mac, vtep): (&Mac, &IpAddr)| {
         let unicast = *mac != Mac::ZERO && !mac.is_multicast() && Some(*mac) != here;
@@ -373,7 +382,7 @@ fn gateway(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
     let mac = gateway_mac(id);
     let (admin, term) = match it.role {
         Role::Gateway { term } => (Admin::Up, Some(term)),
-        Role::Standby | Role::Preparing => (Admin::Down, None),
+        Role::Standby | Role::Candidate | Role::Preparing => (Admin::Down, None),
     };
     let alias = Alias {
         segment: name.clone(),

@@ -255,8 +255,8 @@ fn a_prepared_gateway_stays_down_until_it_serves() {
         inputs([it])
     };
     check(
-        "prepare",
-        &with(Role::Preparing),
+        "become a candidate",
+        &with(Role::Candidate),
         &settled(&standby),
         "ip link add gw-blue link br-blue address 0e:b4:57:d0:40:a4 type macvlan mode bridge
         ip link set gw-blue alias overlayd:blue
@@ -267,6 +267,12 @@ fn a_prepared_gateway_stays_down_until_it_serves() {
         nft -f -
         sysctl -w net/ipv4/conf/eth0/forwarding=1
         sysctl -w net/ipv4/conf/gw-blue/forwarding=1",
+    );
+    check(
+        "prepare",
+        &with(Role::Preparing),
+        &settled(&with(Role::Candidate)),
+        "nft -f -",
     );
     check(
         "serve",
@@ -728,6 +734,7 @@ fn with_bridge_netfilter_left_on_frames_to_the_gateway_are_the_hosts_own() {
     for (role, left, expected) in [
         (serving(), BridgeNetfilter::LeftOn, true),
         (Role::Preparing, BridgeNetfilter::LeftOn, true),
+        (Role::Candidate, BridgeNetfilter::LeftOn, false),
         (Role::Standby, BridgeNetfilter::LeftOn, false),
         (serving(), BridgeNetfilter::LeftOff, false),
         (serving(), BridgeNetfilter::SwitchOff, false),
@@ -901,15 +908,19 @@ fn a_chain_has_no_more_devices_than_the_kernel_takes() {
 
 #[test]
 fn a_standby_forwards_nothing_and_still_shields_its_bridge() {
-    let inputs = inputs([blue()]);
     let reject = "reject with icmpx type admin-prohibited";
-    assert_eq!(
-        block(&inputs, TableName::Inet, "chain ov_forward")[1..],
-        [
-            format!("iifname \"br-blue\" oifname != \"br-blue\" {reject}"),
-            format!("oifname \"br-blue\" iifname != \"br-blue\" {reject}"),
-        ]
-    );
+    let around = [
+        format!("iifname \"br-blue\" oifname != \"br-blue\" {reject}"),
+        format!("oifname \"br-blue\" iifname != \"br-blue\" {reject}"),
+    ];
+    let forwarded = |role| {
+        let inputs = inputs([SegmentInputs { role, ..blue() }]);
+        block(&inputs, TableName::Inet, "chain ov_forward").split_off(1)
+    };
+    assert_eq!(forwarded(Role::Standby), around);
+    // It may have the address before its rules are loaded.
+    let unready = ["iifname", "oifname"].map(|side| format!("{side} \"gw-blue\" drop"));
+    assert_eq!(forwarded(Role::Candidate), [around, unready].concat());
 }
 
 #[test]
@@ -925,12 +936,11 @@ fn only_what_has_to_translate_or_track_takes_the_kernels_hooks_for_it() {
         (text.contains("type nat hook"), text.contains("ct state"))
     };
     for mode in [Mode::Nat, Mode::Routed, Mode::Isolated] {
-        assert_eq!(hooks(Role::Standby, mode.clone(), None), (false, false), "{mode:?}");
-        assert_eq!(
-            hooks(Role::Standby, mode.clone(), Some("192.168.124.11/24")),
-            (false, true),
-            "{mode:?}"
-        );
+        for role in [Role::Standby, Role::Candidate] {
+            let own = Some("192.168.124.11/24");
+            assert_eq!(hooks(role, mode.clone(), None), (false, false), "{mode:?}, {role:?}");
+            assert_eq!(hooks(role, mode.clone(), own), (false, true), "{mode:?}, {role:?}");
+        }
         for role in [Role::Preparing, serving()] {
             let translates = mode == Mode::Nat;
             assert_eq!(
@@ -952,6 +962,7 @@ fn vteps() -> impl Strategy<Value = BTreeSet<IpAddr>> {
 fn any_segment() -> impl Strategy<Value = Option<SegmentInputs>> {
     let role = prop_oneof![
         Just(Role::Standby),
+        Just(Role::Candidate),
         Just(Role::Preparing),
         (1..4_u64).prop_map(|term| Role::Gateway { term: Term(term) })
     ];

@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use overlayd_core::config::{CLUSTER_PORT, HostConfig};
 use overlayd_core::desired::{self, BridgeNetfilter, Desired, Inputs};
+use overlayd_core::election::GroupId;
 use overlayd_core::id::{IfName, Mac};
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::Facts;
@@ -50,6 +51,8 @@ const ROUNDS: u32 = 4;
 pub enum Order {
     /// The host should be like this from now on; `None`: look, but change nothing.
     Desired(Option<Box<Inputs>>),
+    /// Report once the host is as it should be, or nothing more can be done about it: this group is waited for.
+    Prepare(GroupId),
     /// Another configuration: the facts may be others.
     Config(Box<HostConfig>),
     /// Tell what is due.
@@ -90,6 +93,8 @@ pub enum Report {
     Facts(Option<Facts>),
     /// A look that ended with nothing left to do, or with what could not be done.
     Looked(Look),
+    /// As [`Order::Prepare`] asked.
+    Prepared(Vec<GroupId>),
     /// The kernel cannot be asked at all.
     Blind(String),
 }
@@ -151,6 +156,7 @@ pub fn start(
         replaced: Replaced::open(state_dir.join("sysctls")),
         told: None,
         lacking: false,
+        preparing: Vec::new(),
         trying_since: None,
         way_out: WayOut::default(),
         report,
@@ -219,6 +225,8 @@ struct Worker<R> {
     told: Option<Look>,
     /// Whether the host turned out to lack what segments and gateways are made of.
     lacking: bool,
+    /// The groups that are waited for.
+    preparing: Vec<GroupId>,
     /// Since when ops fail that may succeed soon.
     trying_since: Option<Instant>,
     way_out: WayOut,
@@ -287,6 +295,7 @@ impl<R: Fn(Report)> Worker<R> {
     async fn take(&mut self, order: Order) {
         match order {
             Order::Desired(inputs) => self.desired = inputs,
+            Order::Prepare(group) => self.preparing.push(group),
             Order::Config(config) => self.config = *config,
             Order::Plan(reply) => {
                 let plan = self
@@ -412,6 +421,9 @@ impl<R: Fn(Report)> Worker<R> {
     }
 
     fn tell(&mut self, plan: &Plan, seen: Host, failures: Vec<String>, stage: Stage) {
+        if !self.preparing.is_empty() {
+            (self.report)(Report::Prepared(std::mem::take(&mut self.preparing)));
+        }
         let ports = ports(&seen);
         let look = Look {
             compared: self.desired.is_some(),
@@ -604,6 +616,7 @@ fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
         replaced: Replaced::open(config.state_dir.join("sysctls")),
         told: None,
         lacking: false,
+        preparing: Vec::new(),
         trying_since: None,
         way_out: WayOut::default(),
         report: |_| {},

@@ -382,6 +382,11 @@ impl Election {
         self.groups.get(&group).map(Group::hosts_in_order).unwrap_or_default()
     }
 
+    /// Whether this host is about to hold the group: it claims it, or prepares to be the holder's successor.
+    pub fn is_about_to_hold(&self, group: GroupId) -> bool {
+        self.groups.get(&group).is_some_and(Group::is_about_to_hold)
+    }
+
     /// How another host seems from here.
     pub fn liveness(&self, host: HostId) -> Option<Liveness> {
         self.host.peer(host).map(|peer| peer.shown)

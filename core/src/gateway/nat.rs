@@ -16,7 +16,8 @@
 //! output raw         outer VXLAN of ours: notrack
 //! ```
 //! A hook without rules is not taken: NAT and connection tracking cost every packet of the host, outer ones too, and a host
-//! that is to be no gateway, or only an isolated segment's, asks for neither.
+//! that is no gateway and not about to be one, or only an isolated segment's, asks for neither. Until its rules are there
+//! nothing is forwarded by the gateway's link.
 //!
 //! An `accept` ends only our own chain: the host's firewall has its say before or after. Every chain's name begins with
 //! `ov_`, because nft takes some plain words for keywords. Only expressions that kernels without the bridge family's
@@ -110,7 +111,7 @@ fn render(name: TableName, sets: &[Set], chains: &[Chain]) -> Table {
 
 fn inet(inputs: &Inputs) -> Table {
     let segments: Vec<&SegmentInputs> = inputs.segments.values().collect();
-    let gateways: Vec<&SegmentInputs> = segments.iter().copied().filter(|it| it.has_gateway_link()).collect();
+    let gateways: Vec<&SegmentInputs> = segments.iter().copied().filter(|it| it.serves()).collect();
     let subnets = segments.iter().filter_map(|it| it.segment.ipv4.as_ref());
     let member = |v4: bool| {
         inputs
@@ -236,7 +237,7 @@ fn input(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
 fn to_host(it: &SegmentInputs) -> Vec<String> {
     let mut rules = Vec::new();
     // Without an address here the host begins no connection to a guest.
-    if it.has_gateway_link() || it.host_address.is_some() {
+    if it.serves() || it.host_address.is_some() {
         rules.push("ct state established,related accept".to_owned());
     }
     rules.extend([
@@ -283,6 +284,11 @@ fn forward(segments: &[&SegmentInputs], gateways: &[&SegmentInputs]) -> Vec<Stri
             format!("oifname {bridge} iifname != {bridge} {REJECT}"),
         ]
     });
+    let unready = segments.iter().filter(|it| it.has_gateway_link() && !it.serves());
+    let unready = unready.flat_map(|it| {
+        let gateway = quoted(&it.segment.name.gateway());
+        [format!("iifname {gateway} drop"), format!("oifname {gateway} drop")]
+    });
     let from = gateways.iter().map(|it| {
         let Segment { name, .. } = &it.segment;
         format!("iifname {} jump ov_from_{name}", quoted(&name.gateway()))
@@ -291,7 +297,7 @@ fn forward(segments: &[&SegmentInputs], gateways: &[&SegmentInputs]) -> Vec<Stri
         let Segment { name, .. } = &it.segment;
         format!("oifname {} jump ov_to_{name}", quoted(&name.gateway()))
     });
-    around.chain(from).chain(to).collect()
+    around.chain(unready).chain(from).chain(to).collect()
 }
 
 /// Every packet that comes in from the segment ends here.
@@ -451,7 +457,7 @@ fn bridge(inputs: &Inputs) -> Option<Table> {
         BridgeNetfilter::SwitchOff | BridgeNetfilter::LeftOff => return None,
         BridgeNetfilter::LeftOn => {}
     }
-    let gateways = inputs.segments.iter().filter(|(_, it)| it.has_gateway_link());
+    let gateways = inputs.segments.iter().filter(|(_, it)| it.serves());
     let macs: Vec<Mac> = gateways.map(|(id, _)| gateway_mac(*id)).collect();
     if macs.is_empty() {
         return None;

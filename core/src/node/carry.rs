@@ -87,8 +87,8 @@ impl Formed {
                 self.effects.push_back(Effect::RemoveAddress { group, segments });
             }
             election::Effect::Prepare { group, .. } => {
-                // Every candidate has all but the address made ready at all times.
-                self.election.handle_prepared(group, now);
+                self.preparing.insert(group);
+                self.touch_now(now);
             }
             election::Effect::Role { group, role, reason } => self.role_changed(group, role, &reason, now),
             election::Effect::Liveness { host, liveness } => {

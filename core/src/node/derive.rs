@@ -27,6 +27,9 @@ use crate::uplink::Health;
 /// How long a holder's word in gossip counts.
 const CLAIM_FRESH: Duration = Duration::from_secs(5);
 
+/// A hand-over that has not come about by then is looked at again: it may have been given up.
+const PREPARED_FOR: Duration = Duration::from_millis(3500);
+
 /// What was handed out last.
 #[derive(Debug, Default)]
 pub(super) struct Derived {
@@ -142,7 +145,7 @@ impl Node {
         formed.feed_dhcp(facts);
         formed.announce(now);
         formed.look_whether_settled(now);
-        formed.hand_out_inputs(facts);
+        formed.hand_out_inputs(facts, now);
         let dial = formed.dial();
         if self.dialled != dial {
             self.dialled.clone_from(&dial);
@@ -425,9 +428,12 @@ impl Formed {
         self.derived.announced = announced;
     }
 
-    fn hand_out_inputs(&mut self, facts: Option<&Facts>) {
+    fn hand_out_inputs(&mut self, facts: Option<&Facts>, now: Instant) {
         let inputs = facts.map(|facts| self.inputs(facts));
         let Some(inputs) = inputs else { return };
+        if inputs.segments.values().any(|it| it.role == desired::Role::Preparing) {
+            self.touch_at(now + PREPARED_FOR);
+        }
         if self.derived.inputs.as_ref() != Some(&inputs) {
             self.derived.inputs = Some(inputs.clone());
             self.effects.push_back(Effect::Desired(Some(Box::new(inputs))));
@@ -484,10 +490,11 @@ impl Formed {
         }
         let endpoints = self.remote_endpoints(id, &peers);
         let group = group_of(id);
-        let role = match (self.held_term(group), self.is_candidate(group)) {
-            (Some(term), _) => desired::Role::Gateway { term },
-            (None, true) => desired::Role::Preparing,
-            (None, false) => desired::Role::Standby,
+        let role = match self.held_term(group) {
+            Some(term) => desired::Role::Gateway { term },
+            None if !self.is_candidate(group) => desired::Role::Standby,
+            None if self.election.is_about_to_hold(group) => desired::Role::Preparing,
+            None => desired::Role::Candidate,
         };
         SegmentInputs {
             segment: mine.segment.clone(),

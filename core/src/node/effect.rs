@@ -240,6 +240,9 @@ pub enum Effect {
     },
     /// This is what the kernel should have from now on; `None`: nothing of ours.
     Desired(Option<Box<desired::Inputs>>),
+    /// This host is to be a group's gateway soon: report with [`super::Node::handle_prepared`] once the kernel is as it
+    /// should be by the latest [`Effect::Desired`], or nothing more can be done about it.
+    Prepare(election::GroupId),
     /// Take these gateway addresses, or renew them; report with [`super::Node::handle_address`].
     SetAddress {
         /// The group.

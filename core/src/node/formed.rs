@@ -93,6 +93,8 @@ pub(super) struct Formed {
     /// Addresses to be set, by group: handed out after all else, so that no plan is made any more that takes a gateway
     /// away which it does not know of yet.
     pub(super) taking: BTreeMap<GroupId, Effect>,
+    /// Groups that are to be prepared: likewise.
+    pub(super) preparing: BTreeSet<GroupId>,
     pub(super) connected: BTreeSet<HostId>,
     /// Hosts that the election has found dead.
     pub(super) dead: BTreeSet<HostId>,
@@ -176,6 +178,7 @@ impl Formed {
             dhcp: dhcp::Server::new(),
             effects: VecDeque::new(),
             taking: BTreeMap::new(),
+            preparing: BTreeSet::new(),
             connected: BTreeSet::new(),
             dead: BTreeSet::new(),
             heard: BTreeMap::new(),
@@ -209,21 +212,23 @@ impl Formed {
 
     /// Something that the derived values rest on has changed.
     pub(super) fn touch(&mut self, now: Instant) {
-        let at = now.max(self.derived_last + DERIVE_EVERY);
-        self.derive_at = Some(self.derive_at.map_or(at, |known| known.min(at)));
+        self.touch_at(now.max(self.derived_last + DERIVE_EVERY));
     }
 
     /// A guest is new on another host. It is reached without, only by way of all hosts, and to derive takes the longer the
     /// more guests there are: of a crowd that comes within seconds not each one is worth it.
     pub(super) fn touch_for_guest(&mut self, now: Instant) {
         let wait = DERIVE_EVERY + DERIVE_PER_GUEST * u32::try_from(self.derived.remote_guests()).unwrap_or(u32::MAX);
-        let at = now.max(self.derived_last + wait);
-        self.derive_at.get_or_insert(at);
+        self.touch_at(now.max(self.derived_last + wait));
     }
 
     /// The same, and it cannot wait.
     pub(super) fn touch_now(&mut self, now: Instant) {
         self.derive_at = Some(now);
+    }
+
+    pub(super) fn touch_at(&mut self, at: Instant) {
+        self.derive_at = Some(self.derive_at.map_or(at, |known| known.min(at)));
     }
 
     pub(super) fn derive_due(&self, now: Instant) -> bool {

@@ -299,6 +299,14 @@ impl Node {
         self.settle(now);
     }
 
+    /// An [`Effect::Prepare`] is done.
+    pub fn handle_prepared(&mut self, group: GroupId, now: Instant) {
+        if let Some(formed) = &mut self.formed {
+            formed.election.handle_prepared(group, now);
+        }
+        self.settle(now);
+    }
+
     /// All appends up to `sequence` are on disk.
     pub fn handle_synced(&mut self, sequence: u64, now: Instant) {
         if let Some(formed) = &mut self.formed {
@@ -423,6 +431,8 @@ impl Node {
             self.effects.append(&mut formed.effects);
             if !formed.derive_due(now) {
                 self.effects.extend(std::mem::take(&mut formed.taking).into_values());
+                let preparing = std::mem::take(&mut formed.preparing).into_iter();
+                self.effects.extend(preparing.map(Effect::Prepare));
                 break;
             }
         }

@@ -33,6 +33,7 @@ enum Event {
         overlayd_core::election::GroupId,
         BTreeMap<SegmentName, (Term, Option<Instant>)>,
     ),
+    Prepared(usize, overlayd_core::election::GroupId),
     Synced(usize, u64),
     RemovedAll(usize),
 }
@@ -642,6 +643,11 @@ impl World {
                 node.handle_address(group, event, now);
                 host
             }
+            Event::Prepared(host, group) => {
+                let Some(node) = &mut self.hosts[host].node else { return };
+                node.handle_prepared(group, now);
+                host
+            }
             Event::Synced(host, sequence) => {
                 let Some(node) = &mut self.hosts[host].node else { return };
                 node.handle_synced(sequence, now);
@@ -736,6 +742,12 @@ impl World {
                 self.later(Event::Address(host, group, AddressEvent::Removed));
             }
             Effect::Desired(Some(inputs)) => self.hosts[host].inputs = Some(*inputs),
+            Effect::Prepare(group) => {
+                let inputs = self.hosts[host].inputs.as_ref();
+                let preparing = inputs.is_some_and(|it| it.segments.values().any(|it| it.role == Role::Preparing));
+                assert!(preparing, "the kernel's thread does not know what is to be prepared");
+                self.later(Event::Prepared(host, group));
+            }
             Effect::Desired(None) => {
                 self.hosts[host].inputs = None;
                 self.later(Event::RemovedAll(host));

@@ -282,7 +282,7 @@ fn a_standby_that_becomes_gateway_and_standby_again_settles_each_time() {
     in_namespace(|| async {
         let netlink = Netlink::open().unwrap();
         let mut standby = blue();
-        standby.role = Role::Preparing;
+        standby.role = Role::Candidate;
         standby.endpoints.insert(gateway_mac(SegmentId(1)), ip("172.31.0.122"));
         let standby = derive(&inputs([standby]));
         let gateway = derive(&inputs([serving(blue())]));

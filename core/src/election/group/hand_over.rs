@@ -175,6 +175,10 @@ impl Group {
         }
     }
 
+    pub(in crate::election) fn is_about_to_hold(&self) -> bool {
+        self.preparation.is_some() || matches!(self.state, State::Claimant(_))
+    }
+
     /// The edge has prepared everything but the address.
     pub(in crate::election) fn prepared(&mut self, host: &mut Host) {
         if let Some(preparation) = &mut self.preparation {
