@@ -209,9 +209,7 @@ impl Group {
         {
             self.grant = None;
         }
-        let Some(successor) = successor.filter(|_| term >= self.highest) else {
-            return;
-        };
+        let Some(successor) = successor else { return };
         self.last_holder = Some(from);
         if successor == host.me {
             self.succeed(host, now);

@@ -54,7 +54,27 @@ fn tell(world: &mut World) {
 }
 
 pub(super) fn hand_over() -> Result<(), Violation> {
+    let (world, group) = settled(3, |_| {})?;
+    moved(world, group)
+}
+
+/// A host that does not hear the holder claims again and again, and is refused: its term grows and grows.
+pub(super) fn hand_over_after_a_cut() -> Result<(), Violation> {
     let (mut world, group) = settled(3, |_| {})?;
+    let Some(before) = holder(&world, group) else {
+        return must(false, "a settled group has a gateway", ());
+    };
+    let third = (before + 2) % 3;
+    for up in [false, true] {
+        world.up[before][third] = up;
+        world.links_changed();
+        world.run(world.now + 8_000 * MS)?;
+    }
+    must(holder(&world, group) == Some(before), "nobody is deposed", ())?;
+    moved(world, group)
+}
+
+fn moved(mut world: World, group: GroupId) -> Result<(), Violation> {
     let Some(before) = holder(&world, group) else {
         return must(false, "a settled group has a gateway", ());
     };

@@ -106,6 +106,10 @@ pub(crate) const ALL: &[Story] = &[
         tell: plans::hand_over,
     },
     Story {
+        about: "and it is so after claims that came to nothing",
+        tell: plans::hand_over_after_a_cut,
+    },
+    Story {
         about: "a drained host hands over and takes nothing",
         tell: plans::drain,
     },

@@ -1,4 +1,4 @@
-//! The weaker rules of the election, E1 to E27 (`docs/protocol.md`, A6).
+//! The weaker rules of the election, E1 to E28 (`docs/protocol.md`, A6).
 
 use super::Weaker;
 
@@ -299,6 +299,14 @@ pub(crate) const WEAKER: &[Weaker] = &[
         file: "election/peer.rs",
         from: "        self.watch >= Watch::Member && self.doubt == Doubt::Some",
         to: r#"        self.watch >= Watch::Member && self.doubt == Doubt::Some && !crate::mutants::weak("E27")"#,
+    },
+    Weaker {
+        id: "E28",
+        rule: "a successor is named only by the highest term",
+        file: "election/group/grant.rs",
+        from: "        let Some(successor) = successor else { return };",
+        to: r#"        let lower = term < self.highest && crate::mutants::weak("E28");
+        let Some(successor) = successor.filter(|_| !lower) else { return };"#,
     },
     Weaker {
         id: "E3",
