@@ -1,7 +1,8 @@
 //! Guest to guest over two hosts: our segment beside one laid by hand, TCP, small packets and request/response.
 //!
 //! Laboratories of the same wiring stand side by side and are measured in turns: by hand, by hand on hosts with NAT rules,
-//! the same with bridge netfilter (a switch of the network namespace) off, and ours, which has such rules and the switch off.
+//! the same with bridge netfilter (a switch of the network namespace) off, and ours, which has the switch off, and such rules
+//! where the gateway is: on a third host, or on one of the two.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
@@ -50,7 +51,8 @@ fn main() -> Result<()> {
         lane("by hand", laid("")?)?,
         lane("by hand, NAT rules", laid(NAT)?)?,
         lane("the same, netfilter off", laid(&format!("{NAT}{NETFILTER_OFF}"))?)?,
-        lane("overlayd", formed("blue", BLUE)?)?,
+        lane("overlayd, gateway on a third", ours("hv3")?)?,
+        lane("overlayd, gateway on one", ours("hv2")?)?,
     ];
     for _ in 0..args.rounds {
         for lane in &mut lanes {
@@ -67,7 +69,7 @@ fn main() -> Result<()> {
             .namespace()
             .sh("cat /proc/sys/net/bridge/bridge-nf-call-iptables")?;
         println!(
-            "{:24} TCP {:.2} Gbit/s   64-byte UDP {:.0} k/s   round trip {:.1} us   bridge netfilter {}",
+            "{:28} TCP {:.2} Gbit/s   64-byte UDP {:.0} k/s   round trip {:.1} us   bridge netfilter {}",
             lane.name,
             median(lane.tcp.clone()) / 1e9,
             median(lane.packets.clone()) / 1e3,
@@ -89,6 +91,15 @@ nft 'table ip nat { chain postrouting { type nat hook postrouting priority srcna
 const NETFILTER_OFF: &str = "\
 for family in ip ip6 arp; do sysctl -qw net.bridge.bridge-nf-call-${family}tables=0; done
 ";
+
+/// Ours, with the gateway on this host.
+fn ours(gateway: &str) -> Result<World> {
+    let world = formed("blue", BLUE)?;
+    if world.gateway("blue", LIMIT)? != gateway {
+        world.host("hv1").ctl(&["gateway", "move", "blue", gateway])?;
+    }
+    Ok(world)
+}
 
 fn laid(script: &str) -> Result<World> {
     let world = World::new(&Plan::default())?;
