@@ -421,7 +421,7 @@ impl<R: Fn(Report)> Worker<R> {
     }
 
     fn tell(&mut self, plan: &Plan, seen: Host, failures: Vec<String>, stage: Stage) {
-        if !self.preparing.is_empty() {
+        if stage == Stage::Tried && !self.preparing.is_empty() {
             (self.report)(Report::Prepared(std::mem::take(&mut self.preparing)));
         }
         let ports = ports(&seen);

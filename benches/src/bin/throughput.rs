@@ -77,7 +77,25 @@ fn main() -> Result<()> {
             netfilter.trim()
         );
     }
+    let [plain, nat, _, ours @ ..] = &lanes;
+    for lane in ours {
+        for yardstick in [plain, nat] {
+            println!(
+                "{} to {}: TCP {:.2}   64-byte UDP {:.2}   request/response {:.2}",
+                lane.name,
+                yardstick.name,
+                ratio(&lane.tcp, &yardstick.tcp),
+                ratio(&lane.packets, &yardstick.packets),
+                ratio(&yardstick.trip, &lane.trip),
+            );
+        }
+    }
     Ok(())
+}
+
+/// Of the same round each: what disturbs one lane lasts longer than a round.
+fn ratio(of: &[f64], to: &[f64]) -> f64 {
+    median(of.iter().zip(to).map(|(of, to)| of / to).collect())
 }
 
 /// What a host that gives guests a way out by hand has.

@@ -73,6 +73,12 @@ fn a_standby_takes_over_when_the_gateway_host_dies_and_guests_go_on() {
     });
 }
 
+/// Whether this host's rules translate guests' addresses.
+fn translates(host: &overlayd_tests::Host) -> Result<bool> {
+    let rules = host.namespace().sh("nft list table inet overlayd")?;
+    Ok(rules.contains("masquerade"))
+}
+
 #[test]
 #[ignore = "makes network namespaces: needs root"]
 fn a_moved_gateway_is_served_by_the_receiver_at_once() {
@@ -83,10 +89,15 @@ fn a_moved_gateway_is_served_by_the_receiver_at_once() {
         guest.ping(SERVER)?;
         let ping = guest.keep_pinging(SERVER)?;
         until("it is answered", SOON, || Ok(ping.answers() > 20))?;
+        // NAT costs every packet of a host: only the gateway's has it.
+        for host in world.hosts() {
+            assert_eq!(translates(host)?, host.name() == gateway, "{}", host.name());
+        }
         let moved = world.host("hv1").json(&["gateway", "move", "blue", receiver.name()])?;
         assert_eq!(moved["from"], gateway);
         assert_eq!(moved["gateways"][0]["host"], receiver.name());
         assert_eq!(serving(world), [receiver.name()]);
+        assert!(translates(receiver)?, "it was prepared before it was handed over to");
         let before = ping.answers();
         until("it is answered on and on", SOON, || Ok(ping.answers() > before + 50))?;
         let told = ping.finish()?;
@@ -95,7 +106,11 @@ fn a_moved_gateway_is_served_by_the_receiver_at_once() {
         throughout("it stays there", Duration::from_secs(2), || {
             assert_eq!(world.gateway("blue", SOON)?, receiver.name());
             Ok(())
-        })
+        })?;
+        until("the former gateway has no NAT", SOON, || {
+            Ok(!translates(world.host(gateway))?)
+        })?;
+        Ok(())
     });
 }
 
