@@ -734,7 +734,7 @@ fn with_bridge_netfilter_left_on_frames_to_the_gateway_are_the_hosts_own() {
     for (role, left, expected) in [
         (serving(), BridgeNetfilter::LeftOn, true),
         (Role::Preparing, BridgeNetfilter::LeftOn, true),
-        (Role::Candidate, BridgeNetfilter::LeftOn, false),
+        (Role::Candidate, BridgeNetfilter::LeftOn, true),
         (Role::Standby, BridgeNetfilter::LeftOn, false),
         (serving(), BridgeNetfilter::LeftOff, false),
         (serving(), BridgeNetfilter::SwitchOff, false),

@@ -41,8 +41,9 @@ const SETTLE: Duration = Duration::from_millis(3);
 const REST: u32 = 9;
 /// A failed op that may succeed later is tried again after so long.
 const RETRY: Duration = Duration::from_millis(500);
-/// After so long of trying the first plan counts as tried, even if what failed may still succeed.
-const TRIED: Duration = Duration::from_secs(3);
+/// After so long of trying a plan counts as tried, even if what failed may still succeed. A holder waits for its successor
+/// to be prepared for 3 s.
+const TRIED: Duration = Duration::from_secs(2);
 /// A plan that leaves another plan behind is followed at most so often without a pause.
 const ROUNDS: u32 = 4;
 
@@ -328,6 +329,7 @@ impl<R: Fn(Report)> Worker<R> {
         let mut failures = Vec::new();
         let mut stage = Stage::Tried;
         let mut again = LOOK_EVERY;
+        let mut newer = false;
         for _ in 0..ROUNDS {
             let (plan, seen) = match self.plan().await {
                 Ok(found) => found,
@@ -336,13 +338,14 @@ impl<R: Fn(Report)> Worker<R> {
                     return RETRY;
                 }
             };
-            // Something newer has come meanwhile: what would be done now is out of date.
-            let mut newer = false;
+            // Something newer has come meanwhile: what would be done now is out of date, and so is what failed.
+            newer = false;
             while let Ok(order) = inbox.try_recv() {
                 self.take(order).await;
                 newer = true;
             }
             if newer {
+                (failures, stage, again) = (Vec::new(), Stage::Tried, LOOK_EVERY);
                 continue;
             }
             if plan.ops.is_empty() || !failures.is_empty() {
@@ -379,7 +382,7 @@ impl<R: Fn(Report)> Worker<R> {
                 stage = Stage::Trying;
             }
         }
-        RETRY
+        if newer { Duration::ZERO } else { RETRY }
     }
 
     fn stage(&mut self, stage: Stage) -> Stage {

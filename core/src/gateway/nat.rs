@@ -16,8 +16,8 @@
 //! output raw         outer VXLAN of ours: notrack
 //! ```
 //! A hook without rules is not taken: NAT and connection tracking cost every packet of the host, outer ones too, and a host
-//! that is no gateway and not about to be one, or only an isolated segment's, asks for neither. Until its rules are there
-//! nothing is forwarded by the gateway's link.
+//! that is no gateway and not about to be one, or only an isolated segment's, asks for neither (with an address of its own in
+//! a segment it tracks). Until a candidate's rules are there nothing is forwarded by the gateway's link.
 //!
 //! An `accept` ends only our own chain: the host's firewall has its say before or after. Every chain's name begins with
 //! `ov_`, because nft takes some plain words for keywords. Only expressions that kernels without the bridge family's
@@ -451,13 +451,14 @@ fn netdev(inputs: &Inputs) -> Option<Table> {
 }
 
 /// With bridge netfilter on, a frame to the gateway is tracked when it enters the bridge, and the kernel takes what is
-/// not addressed to the port's own MAC for settled before it is routed: nothing can be masqueraded then.
+/// not addressed to the port's own MAC for settled before it is routed: nothing can be masqueraded then, not even once all
+/// rules are there. So a candidate has this table before it serves.
 fn bridge(inputs: &Inputs) -> Option<Table> {
     match inputs.bridge_netfilter {
         BridgeNetfilter::SwitchOff | BridgeNetfilter::LeftOff => return None,
         BridgeNetfilter::LeftOn => {}
     }
-    let gateways = inputs.segments.iter().filter(|(_, it)| it.serves());
+    let gateways = inputs.segments.iter().filter(|(_, it)| it.has_gateway_link());
     let macs: Vec<Mac> = gateways.map(|(id, _)| gateway_mac(*id)).collect();
     if macs.is_empty() {
         return None;

@@ -84,11 +84,12 @@ impl Group {
     }
 
     fn best_successor(&self, host: &Host, now: Instant, also: impl Fn(HostId) -> bool) -> Option<HostId> {
+        let unready = |voter| matches!(&self.state, State::Holder(hold) if hold.unready.contains(&voter));
         self.voters
             .iter()
             .copied()
             .filter(|voter| self.fit(*voter, host, now) && also(*voter))
-            .min_by_key(|voter| self.key(*voter, host))
+            .min_by_key(|voter| (unready(*voter), self.key(*voter, host)))
     }
 
     fn begin_hand_over(&mut self, to: HostId, reason: &'static str, host: &mut Host, now: Instant) {
@@ -113,6 +114,7 @@ impl Group {
         let State::Holder(hold) = &mut self.state else { return };
         if let Some(under_way) = &hold.hand_over {
             if now.since(under_way.begun) >= timing::PREPARE {
+                hold.unready.insert(under_way.to);
                 hold.hand_over = None;
                 hold.next_hand_over = Some(now + timing::HAND_OVER_AGAIN);
             } else if pass == Pass::Beat {

@@ -20,6 +20,8 @@ pub(super) struct Hold {
     /// When the lifetime was last written.
     written: Option<Instant>,
     pub(super) hand_over: Option<HandOver>,
+    /// Hosts that were to be successor and did not get ready: others come before them.
+    pub(super) unready: BTreeSet<HostId>,
     /// No hand-over that nobody ordered begins before this.
     pub(super) next_hand_over: Option<Instant>,
 }
@@ -53,6 +55,7 @@ impl Group {
             address: Lasting::Limited,
             written: None,
             hand_over: None,
+            unready: BTreeSet::new(),
             next_hand_over: None,
         });
         self.renew(host, now);
@@ -113,6 +116,7 @@ impl Group {
             },
             written: None,
             hand_over: None,
+            unready: BTreeSet::new(),
             next_hand_over: None,
         });
         self.check_hold(host, now);

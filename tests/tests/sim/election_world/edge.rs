@@ -58,6 +58,7 @@ impl World {
                 let at = self.now + self.chance.between(100, 2 * MS);
                 self.at(at, What::RemoveAddress { host, instance, group });
             }
+            Effect::Prepare { .. } if !self.machines[host].prepares => {}
             Effect::Prepare { group, .. } => {
                 let at = self.now + self.chance.between(MS, 20 * MS);
                 self.at(at, What::Prepared { host, instance, group });

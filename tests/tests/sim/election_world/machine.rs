@@ -42,6 +42,8 @@ pub(crate) struct Machine {
     pub(crate) instance: u64,
     pub(crate) kernel_answered: BTreeSet<HostId>,
     pub(crate) answers_icmp: bool,
+    /// Whether its kernel's thread comes to an end with what it is to prepare.
+    pub(crate) prepares: bool,
     pub(crate) addresses: BTreeMap<SegmentId, Address>,
     pub(crate) backlog: Vec<What>,
     pub(crate) roles: BTreeMap<GroupId, Role>,
@@ -79,6 +81,7 @@ impl Machine {
             instance: 0,
             kernel_answered: BTreeSet::new(),
             answers_icmp: true,
+            prepares: true,
             addresses: BTreeMap::new(),
             backlog: Vec::new(),
             roles: BTreeMap::new(),

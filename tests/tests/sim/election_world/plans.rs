@@ -136,6 +136,32 @@ pub(super) fn drain() -> Result<(), Violation> {
     )
 }
 
+/// Whichever of the two others does not get ready, the one that does has the gateway before a reboot stops waiting.
+pub(super) fn unready() -> Result<(), Violation> {
+    for step in [1, 2] {
+        let (mut world, group) = settled(3, |_| {})?;
+        let Some(before) = holder(&world, group) else {
+            return must(false, "a settled group has a gateway", ());
+        };
+        let (never, ready) = ((before + step) % 3, (before + 3 - step) % 3);
+        world.machines[never].prepares = false;
+        let now = world.machines[before].clock(world.now);
+        world.machines[before].candidacy = Candidacy::Drained;
+        if let Some(election) = &mut world.machines[before].election {
+            election.drain(now);
+        }
+        world.drain(before);
+        tell(&mut world);
+        let silent = silence(&mut world, group, 9_000)?;
+        must(
+            holder(&world, group) == Some(ready) && silent <= 50,
+            "a drained gateway goes to the host that gets ready, within 9 s",
+            (holder(&world, group), silent),
+        )?;
+    }
+    Ok(())
+}
+
 pub(super) fn uplink() -> Result<(), Violation> {
     let (mut world, group) = settled(3, |_| {})?;
     let Some(before) = holder(&world, group) else {

@@ -110,6 +110,10 @@ pub(crate) const ALL: &[Story] = &[
         tell: plans::hand_over_after_a_cut,
     },
     Story {
+        about: "a successor that does not get ready is not asked again before another",
+        tell: plans::unready,
+    },
+    Story {
         about: "a drained host hands over and takes nothing",
         tell: plans::drain,
     },

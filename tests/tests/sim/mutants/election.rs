@@ -1,4 +1,4 @@
-//! The weaker rules of the election, E1 to E28 (`docs/protocol.md`, A6).
+//! The weaker rules of the election, E1 to E29 (`docs/protocol.md`, A6).
 
 use super::Weaker;
 
@@ -307,6 +307,13 @@ pub(crate) const WEAKER: &[Weaker] = &[
         from: "        let Some(successor) = successor else { return };",
         to: r#"        let lower = term < self.highest && crate::mutants::weak("E28");
         let Some(successor) = successor.filter(|_| !lower) else { return };"#,
+    },
+    Weaker {
+        id: "E29",
+        rule: "the best successor is asked again and again",
+        file: "election/group/hand_over.rs",
+        from: "(unready(*voter), self",
+        to: r#"(unready(*voter) && !crate::mutants::weak("E29"), self"#,
     },
     Weaker {
         id: "E3",
