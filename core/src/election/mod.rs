@@ -383,8 +383,8 @@ impl Election {
     }
 
     /// Whether this host is about to hold the group: it claims it, or prepares to be the holder's successor.
-    pub fn is_about_to_hold(&self, group: GroupId) -> bool {
-        self.groups.get(&group).is_some_and(Group::is_about_to_hold)
+    pub fn is_about_to_hold(&self, group: GroupId, now: Instant) -> bool {
+        self.groups.get(&group).is_some_and(|group| group.is_about_to_hold(now))
     }
 
     /// How another host seems from here.

@@ -429,7 +429,7 @@ impl Formed {
     }
 
     fn hand_out_inputs(&mut self, facts: Option<&Facts>, now: Instant) {
-        let inputs = facts.map(|facts| self.inputs(facts));
+        let inputs = facts.map(|facts| self.inputs(facts, now));
         let Some(inputs) = inputs else { return };
         if inputs.segments.values().any(|it| it.role == desired::Role::Preparing) {
             self.touch_at(now + PREPARED_FOR);
@@ -440,12 +440,12 @@ impl Formed {
         }
     }
 
-    pub(super) fn inputs(&self, facts: &Facts) -> Inputs {
+    pub(super) fn inputs(&self, facts: &Facts, now: Instant) -> Inputs {
         let segments = self
             .derived
             .segments
             .iter()
-            .map(|(id, mine)| (*id, self.segment_inputs(*id, mine)))
+            .map(|(id, mine)| (*id, self.segment_inputs(*id, mine, now)))
             .collect();
         let hosts: Vec<&Host> = self.gossip.hosts().collect();
         let statics = self.gossip.static_peers().map(|peer| peer.address);
@@ -472,7 +472,7 @@ impl Formed {
         }
     }
 
-    fn segment_inputs(&self, id: SegmentId, mine: &Mine) -> SegmentInputs {
+    fn segment_inputs(&self, id: SegmentId, mine: &Mine, now: Instant) -> SegmentInputs {
         let mut peers = BTreeSet::new();
         let mut static_peers = BTreeSet::new();
         let connected = |peer: &&Peer| peer.state.is_flooded() && self.apart_until.is_none();
@@ -493,7 +493,7 @@ impl Formed {
         let role = match self.held_term(group) {
             Some(term) => desired::Role::Gateway { term },
             None if !self.is_candidate(group) => desired::Role::Standby,
-            None if self.election.is_about_to_hold(group) => desired::Role::Preparing,
+            None if self.election.is_about_to_hold(group, now) => desired::Role::Preparing,
             None => desired::Role::Candidate,
         };
         SegmentInputs {

@@ -499,7 +499,7 @@ pub fn rehearse(config: &HostConfig, facts: Facts) -> Option<crate::desired::Inp
     let mut node = Node::new(start, now);
     node.set_facts(Some(facts.clone()), now);
     node.handle_timeout(now + Duration::from_secs(1));
-    node.formed.map(|formed| formed.inputs(&facts))
+    node.formed.map(|formed| formed.inputs(&facts, now))
 }
 
 /// The id of a group made of one segment.

@@ -177,8 +177,10 @@ impl Group {
         }
     }
 
-    pub(in crate::election) fn is_about_to_hold(&self) -> bool {
-        self.preparation.is_some() || matches!(self.state, State::Claimant(_))
+    /// A rest between two claims counts, too: what a claim needs is not to come and go with each.
+    pub(in crate::election) fn is_about_to_hold(&self, now: Instant) -> bool {
+        let between_claims = now < self.resting && self.bound(now).is_none();
+        self.preparation.is_some() || matches!(self.state, State::Claimant(_)) || between_claims
     }
 
     /// The edge has prepared everything but the address.
