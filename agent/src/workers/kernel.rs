@@ -156,6 +156,7 @@ pub fn start(
         told_facts: false,
         replaced: Replaced::open(state_dir.join("sysctls")),
         told: None,
+        logged: BTreeSet::new(),
         lacking: false,
         preparing: Vec::new(),
         trying_since: None,
@@ -224,6 +225,8 @@ struct Worker<R> {
     told_facts: bool,
     replaced: Replaced,
     told: Option<Look>,
+    /// Failures that were logged since.
+    logged: BTreeSet<String>,
     /// Whether the host turned out to lack what segments and gateways are made of.
     lacking: bool,
     /// The groups that are waited for.
@@ -365,7 +368,8 @@ impl<R: Fn(Report)> Worker<R> {
             for failure in &applied.failures {
                 let text = failure.to_string();
                 // It is tried again and again; said once is enough.
-                if self.told.as_ref().is_none_or(|told| !told.failures.contains(&text)) {
+                let told = self.told.as_ref().is_some_and(|told| told.failures.contains(&text));
+                if self.logged.insert(text.clone()) && !told {
                     error!("{text}");
                 }
                 failures.push(text);
@@ -427,6 +431,7 @@ impl<R: Fn(Report)> Worker<R> {
         if stage == Stage::Tried && !self.preparing.is_empty() {
             (self.report)(Report::Prepared(std::mem::take(&mut self.preparing)));
         }
+        self.logged.clear();
         let ports = ports(&seen);
         let look = Look {
             compared: self.desired.is_some(),
@@ -618,6 +623,7 @@ fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
         told_facts: false,
         replaced: Replaced::open(config.state_dir.join("sysctls")),
         told: None,
+        logged: BTreeSet::new(),
         lacking: false,
         preparing: Vec::new(),
         trying_since: None,
