@@ -102,18 +102,23 @@ fn moved(mut world: World, group: GroupId) -> Result<(), Violation> {
     )
 }
 
+/// An operator drains a host.
+fn drained(world: &mut World, host: usize) {
+    let now = world.machines[host].clock(world.now);
+    world.machines[host].candidacy = Candidacy::Drained;
+    if let Some(election) = &mut world.machines[host].election {
+        election.drain(now);
+    }
+    world.drain(host);
+    tell(world);
+}
+
 pub(super) fn drain() -> Result<(), Violation> {
     let (mut world, group) = settled(3, |_| {})?;
     let Some(before) = holder(&world, group) else {
         return must(false, "a settled group has a gateway", ());
     };
-    let now = world.machines[before].clock(world.now);
-    world.machines[before].candidacy = Candidacy::Drained;
-    if let Some(election) = &mut world.machines[before].election {
-        election.drain(now);
-    }
-    world.drain(before);
-    tell(&mut world);
+    drained(&mut world, before);
     let silent = silence(&mut world, group, 1000)?;
     let Some(after) = holder(&world, group) else {
         return must(false, "a drained gateway is handed over", ());
@@ -145,13 +150,7 @@ pub(super) fn unready() -> Result<(), Violation> {
         };
         let (never, ready) = ((before + step) % 3, (before + 3 - step) % 3);
         world.machines[never].prepares = false;
-        let now = world.machines[before].clock(world.now);
-        world.machines[before].candidacy = Candidacy::Drained;
-        if let Some(election) = &mut world.machines[before].election {
-            election.drain(now);
-        }
-        world.drain(before);
-        tell(&mut world);
+        drained(&mut world, before);
         let silent = silence(&mut world, group, 9_000)?;
         must(
             holder(&world, group) == Some(ready) && silent <= 50,
