@@ -113,6 +113,8 @@ pub struct Inputs {
     pub cluster_ports: BTreeSet<u16>,
     /// Whether somebody else on the host needs bridged frames to pass the IP firewall.
     pub bridge_netfilter: BridgeNetfilter,
+    /// Whether connections are tracked on this host.
+    pub tracking: Tracking,
 }
 
 impl Inputs {
@@ -124,11 +126,13 @@ impl Inputs {
             members,
             cluster_ports,
             bridge_netfilter,
+            tracking,
         } = self;
         *host == before.host
             && *members == before.members
             && *cluster_ports == before.cluster_ports
             && *bridge_netfilter == before.bridge_netfilter
+            && *tracking == before.tracking
             && segments.keys().eq(before.segments.keys())
             && segments
                 .values()
@@ -161,6 +165,15 @@ pub enum BridgeNetfilter {
     LeftOff,
     /// Docker or Kubernetes need it, and it is on: left alone, and the rules make do with it.
     LeftOn,
+}
+
+/// Whether the kernel tracks connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracking {
+    /// Nobody asks for it, unless our own rules do.
+    Off,
+    /// It is on, as for libvirt's own networks or a stateful firewall; while our own rules ask for it, that may be all.
+    On,
 }
 
 /// One segment on this host.

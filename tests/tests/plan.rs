@@ -6,7 +6,9 @@ use overlayd_core::config::{
     self, Dns, HostAddress, HostSelector, Ipv4, Mode, MtuBound, PortForward, PortRange, PortSecurity, Protocol,
     Segment, Stp, Transport,
 };
-use overlayd_core::desired::{BridgeNetfilter, Desired, Inputs, Role, SegmentInputs, ThisHost, derive, gateway_mac};
+use overlayd_core::desired::{
+    BridgeNetfilter, Desired, Inputs, Role, SegmentInputs, ThisHost, Tracking, derive, gateway_mac,
+};
 use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term, Vni};
 use overlayd_core::mtu::{OverlayMtu, UnderlayMtu};
 use overlayd_core::observed::{
@@ -87,6 +89,7 @@ fn inputs(segments: impl IntoIterator<Item = SegmentInputs>) -> Inputs {
         members: BTreeSet::from([ip("172.31.0.121"), ip("172.31.0.122"), ip("172.31.0.123")]),
         cluster_ports: BTreeSet::from([7480]),
         bridge_netfilter: BridgeNetfilter::SwitchOff,
+        tracking: Tracking::Off,
     }
 }
 
@@ -772,7 +775,6 @@ fn the_firewall_says_what_the_design_says() {
     red.segment.mode = Mode::Isolated;
     let inputs = inputs([blue, green, red]);
     let check = |table, name: &str, expected: &[&str]| assert_eq!(block(&inputs, table, name), expected, "{name}");
-    let inside = "iifname { \"br-blue\", \"gw-blue\", \"br-green\", \"gw-green\", \"br-red\", \"gw-red\" }";
     let blue_and_red = "udp dport 4789 @th,96,32 & 0xffffff00 { 0x00000a00, 0x00001e00 }";
     let only_green = "udp dport 8472 @th,96,32 & 0xffffff00 == 0x00001400";
     check(
@@ -780,11 +782,8 @@ fn the_firewall_says_what_the_design_says() {
         "chain ov_raw_in",
         &[
             "type filter hook prerouting priority raw; policy accept;",
-            &format!("iifname != \"eth0\" {inside} jump ov_inside"),
-            &format!("{blue_and_red} ip saddr @members4 notrack return"),
-            &format!("{only_green} ip saddr @members4 notrack return"),
-            &format!("{blue_and_red} meta nfproto ipv4 fib daddr type {{ local, multicast }} drop"),
-            &format!("{only_green} meta nfproto ipv4 fib daddr type {{ local, multicast }} drop"),
+            &format!("{blue_and_red} ip saddr @members4 notrack"),
+            &format!("{only_green} ip saddr @members4 notrack"),
         ],
     );
     check(
@@ -798,19 +797,11 @@ fn the_firewall_says_what_the_design_says() {
     );
     check(
         TableName::Inet,
-        "chain ov_inside",
-        &[
-            "ip daddr @members4 udp dport { 4789, 8472 } drop",
-            "ip daddr @members4 tcp dport { 7480 } drop",
-            "ip6 daddr @members6 udp dport { 4789, 8472 } drop",
-            "ip6 daddr @members6 tcp dport { 7480 } drop",
-        ],
-    );
-    check(
-        TableName::Inet,
         "chain ov_input",
         &[
             "type filter hook input priority filter - 5; policy accept;",
+            &format!("ip saddr != @members4 {blue_and_red} drop"),
+            &format!("ip saddr != @members4 {only_green} drop"),
             "iifname != \"eth0\" iifname vmap { \"br-blue\" : jump ov_host_blue, \"gw-blue\" : jump ov_host_blue, \
              \"br-green\" : jump ov_host_green, \"gw-green\" : jump ov_host_green, \
              \"br-red\" : jump ov_host_red, \"gw-red\" : jump ov_host_red }",
@@ -847,6 +838,8 @@ fn the_firewall_says_what_the_design_says() {
         &[
             "ip saddr != 192.168.124.0/24 drop",
             "meta nfproto ipv6 drop",
+            "ip daddr @members4 udp dport { 4789, 8472 } drop",
+            "ip daddr @members4 tcp dport { 7480 } drop",
             "ct state established,related accept",
             "oifname \"gw-blue\" ct status dnat accept",
             "oifname \"gw-green\" accept",
@@ -924,30 +917,57 @@ fn a_standby_forwards_nothing_and_still_shields_its_bridge() {
 }
 
 #[test]
-fn only_what_has_to_translate_or_track_takes_the_kernels_hooks_for_it() {
-    let hooks = |role, mode, host_address: Option<&str>| {
+fn a_host_takes_no_more_of_the_kernels_hooks_than_it_needs() {
+    let hooks = |role, mode: &Mode, host_address: Option<&str>, tracking| {
         let it = SegmentInputs {
-            segment: Segment { mode, ..blue().segment },
+            segment: Segment {
+                mode: mode.clone(),
+                ..blue().segment
+            },
             role,
             host_address: host_address.map(|address| address.parse().unwrap()),
             ..blue()
         };
-        let text = derive(&inputs([it])).tables[&TableName::Inet].text.clone();
-        (text.contains("type nat hook"), text.contains("ct state"))
+        let inputs = Inputs {
+            tracking,
+            ..inputs([it])
+        };
+        let text = derive(&inputs).tables[&TableName::Inet].text.clone();
+        let hooks = text
+            .lines()
+            .filter_map(|line| line.split_once(" hook ")?.1.split_once(';'));
+        let hooks: Vec<String> = hooks.map(|(hook, _)| hook.replace(" priority", "")).collect();
+        (hooks.join(", "), text.contains("ct state"))
     };
+    let least = "input filter - 5, forward filter - 5";
+    let untracked = format!("prerouting raw, output raw, {least}");
+    let all = "prerouting raw, output raw, prerouting dstnat, input filter - 5, forward mangle, forward filter - 5, \
+               postrouting srcnat";
     for mode in [Mode::Nat, Mode::Routed, Mode::Isolated] {
         for role in [Role::Standby, Role::Candidate] {
             let own = Some("192.168.124.11/24");
-            assert_eq!(hooks(role, mode.clone(), None), (false, false), "{mode:?}, {role:?}");
-            assert_eq!(hooks(role, mode.clone(), own), (false, true), "{mode:?}, {role:?}");
+            let off = hooks(role, &mode, None, Tracking::Off);
+            assert_eq!(off, (least.to_owned(), false), "{mode:?}, {role:?}");
+            let on = hooks(role, &mode, None, Tracking::On);
+            assert_eq!(on, (untracked.clone(), false), "{mode:?}, {role:?}");
+            let addressed = hooks(role, &mode, own, Tracking::Off);
+            assert_eq!(addressed, (untracked.clone(), true), "{mode:?}, {role:?}");
         }
         for role in [Role::Preparing, serving()] {
-            let translates = mode == Mode::Nat;
-            assert_eq!(
-                hooks(role, mode.clone(), None),
-                (translates, true),
-                "{mode:?}, {role:?}"
-            );
+            for tracking in [Tracking::Off, Tracking::On] {
+                let expected = match mode {
+                    Mode::Nat => all.replace("prerouting dstnat, ", ""),
+                    Mode::Routed => all
+                        .replace("prerouting dstnat, ", "")
+                        .replace(", postrouting srcnat", ""),
+                    Mode::Isolated | Mode::Bridged(_) => untracked.clone(),
+                };
+                assert_eq!(
+                    hooks(role, &mode, None, tracking),
+                    (expected, true),
+                    "{mode:?}, {role:?}"
+                );
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
+use super::tracking;
 use super::way_out::{WayOut, Word};
 use crate::netlink::{self, Netlink, News, Outlook, Watch};
 use crate::sysctl::{self, Replaced};
@@ -160,6 +161,7 @@ pub fn start(
         lacking: false,
         preparing: Vec::new(),
         trying_since: None,
+        tracking: tracking::Question::default(),
         way_out: WayOut::default(),
         report,
     };
@@ -233,6 +235,7 @@ struct Worker<R> {
     preparing: Vec<GroupId>,
     /// Since when ops fail that may succeed soon.
     trying_since: Option<Instant>,
+    tracking: tracking::Question,
     way_out: WayOut,
     report: R,
 }
@@ -508,6 +511,7 @@ impl<R: Fn(Report)> Worker<R> {
             uplink_health,
             resolvers: resolvers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
             bridge_netfilter: bridge_netfilter(),
+            tracking: self.tracking.ask(),
         }))
     }
 
@@ -627,6 +631,7 @@ fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
         lacking: false,
         preparing: Vec::new(),
         trying_since: None,
+        tracking: tracking::Question::default(),
         way_out: WayOut::default(),
         report: |_| {},
     })

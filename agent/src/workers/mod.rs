@@ -4,4 +4,5 @@
 pub mod address;
 pub mod disk;
 pub mod kernel;
+mod tracking;
 mod way_out;

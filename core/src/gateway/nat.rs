@@ -7,24 +7,25 @@
 //! What a packet passes, in hook order:
 //! ```text
 //! ingress            of each guest's port: DHCP servers' and routers' words: drop
-//! prerouting raw     guests' VXLAN and gRPC to any member: drop · outer VXLAN of ours: notrack, from strangers: drop
+//! prerouting raw     outer VXLAN of ours: notrack
 //! prerouting dstnat  port forwards
-//! input              guests: DHCP, DNS, echo, host_address
+//! input              outer VXLAN of ours from strangers: drop · guests: DHCP, DNS, echo, host_address
 //! forward mangle     TCP MSS, connection mark
-//! forward            around the gateway: rejected · from the segment · to the segment
+//! forward            around the gateway: rejected · from the segment: VXLAN and gRPC to any member: drop · to the segment
 //! postrouting        masquerade
 //! output raw         outer VXLAN of ours: notrack
 //! ```
-//! A hook without rules is not taken: NAT and connection tracking cost every packet of the host, outer ones too, and a host
-//! that is no gateway and not about to be one, or only an isolated segment's, asks for neither (with an address of its own in
-//! a segment it tracks). Until a candidate's rules are there nothing is forwarded by the gateway's link.
+//! A hook without rules is not taken: each costs every packet of the host, outer ones too. A host that is no gateway and
+//! not about to be one, or only an isolated segment's, asks for no NAT; one that has no address of its own in a segment either,
+//! for no connection tracking, and unless somebody else does there is nothing to keep outer VXLAN out of. What is left to
+//! those is `input`. Until a candidate's rules are there nothing is forwarded by the gateway's link.
 //!
 //! An `accept` ends only our own chain: the host's firewall has its say before or after. Every chain's name begins with
 //! `ov_`, because nft takes some plain words for keywords. Only expressions that kernels without the bridge family's
 //! `meta` and `reject` have are used: bridge ports are known by name, not by their bridge's.
 
 use crate::config::{Mode, PortForward, Protocol, Segment};
-use crate::desired::{BridgeNetfilter, Inputs, SegmentInputs, Table, gateway_mac};
+use crate::desired::{BridgeNetfilter, Inputs, SegmentInputs, Table, Tracking, gateway_mac};
 use crate::id::{IfName, Mac};
 use crate::observed::TableName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -140,13 +141,15 @@ fn inet(inputs: &Inputs) -> Table {
     ];
     let uplink = inputs.host.uplink.as_ref();
     let each = |rules: &dyn Fn(&SegmentInputs) -> Vec<String>| gateways.iter().flat_map(|it| rules(it)).collect();
+    let tracked = inputs.tracking == Tracking::On || segments.iter().any(|it| tracks(it));
+    let untracked: &[&SegmentInputs] = if tracked { &segments } else { &[] };
     let mut chains = vec![
         Chain::base(
             "ov_raw_in",
             "filter hook prerouting priority raw",
-            raw_in(inputs, &segments),
+            raw_in(inputs, untracked),
         ),
-        Chain::base("ov_raw_out", "filter hook output priority raw", raw_out(&segments)),
+        Chain::base("ov_raw_out", "filter hook output priority raw", raw_out(untracked)),
         Chain::base(
             "ov_dstnat",
             "nat hook prerouting priority dstnat",
@@ -169,15 +172,15 @@ fn inet(inputs: &Inputs) -> Table {
             each(&|it| masquerade(it, uplink)),
         ),
     ];
-    chains.push(Chain::jumped_to("ov_inside".to_owned(), from_inside(inputs, &segments)));
     for it in &segments {
         chains.push(Chain::jumped_to(format!("ov_host_{}", it.segment.name), to_host(it)));
     }
+    let to_members = to_members(inputs, &segments);
     for it in &gateways {
         let name = &it.segment.name;
         chains.push(Chain::jumped_to(
             format!("ov_from_{name}"),
-            from_segment(it, &gateways, uplink),
+            from_segment(it, &gateways, uplink, &to_members),
         ));
         chains.push(Chain::jumped_to(format!("ov_to_{name}"), to_segment(it)));
     }
@@ -185,59 +188,44 @@ fn inet(inputs: &Inputs) -> Table {
     render(TableName::Inet, &sets, &chains)
 }
 
-/// Each outer packet of guests' traffic passes this chain and `raw_out`, and each expression in them shows in what a
-/// segment carries.
-fn raw_in(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
-    let inside: Vec<String> = segments.iter().flat_map(|it| inside(&it.segment)).collect();
-    let guests = format!("{}iifname {} jump ov_inside", not_underlay(inputs), braces(&inside));
-    // A VXLAN device takes packets of its local address' family only, to any address of the host or its group.
-    let (family, nfproto, members) = match inputs.host.vtep {
-        IpAddr::V4(_) => ("ip", "ipv4", "@members4"),
-        IpAddr::V6(_) => ("ip6", "ipv6", "@members6"),
-    };
-    let outer = outer_vxlan(segments);
-    let known = outer
-        .iter()
-        .map(|it| format!("{it} {family} saddr {members} notrack return"));
-    let strangers = outer
-        .iter()
-        .map(|it| format!("{it} meta nfproto {nfproto} fib daddr type {{ local, multicast }} drop"));
-    [guests].into_iter().chain(known).chain(strangers).collect()
-}
-
-/// A guest behind our own NAT would come from a known VTEP's address: its VXLAN must not reach any, nor its gRPC.
-fn from_inside(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
-    let vxlan: BTreeSet<u16> = segments.iter().map(|it| it.segment.port).collect();
-    let vxlan = braces(vxlan);
-    let mut rules = Vec::new();
-    for (family, members) in [("ip", "@members4"), ("ip6", "@members6")] {
-        rules.push(format!("{family} daddr {members} udp dport {vxlan} drop"));
-        if !inputs.cluster_ports.is_empty() {
-            let grpc = braces(&inputs.cluster_ports);
-            rules.push(format!("{family} daddr {members} tcp dport {grpc} drop"));
-        }
-    }
-    rules
-}
-
 /// NAT makes the kernel track every outer source port as a connection of its own.
+fn raw_in(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
+    let (family, set) = members(inputs);
+    // What guests or other hosts send in VXLAN of their own is forwarded, and may have to be translated.
+    let known = |outer: &String| format!("{outer} {family} saddr {set} notrack");
+    outer_vxlan(segments).iter().map(known).collect()
+}
+
 fn raw_out(segments: &[&SegmentInputs]) -> Vec<String> {
     outer_vxlan(segments).iter().map(|it| format!("{it} notrack")).collect()
 }
 
+/// Each outer packet of guests' traffic passes this chain, and each expression that it passes shows in what a segment
+/// carries: a member's is let go by its address, before its port and VNI are read.
 fn input(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
+    let (family, set) = members(inputs);
+    let strangers = outer_vxlan(segments)
+        .into_iter()
+        .map(|outer| format!("{family} saddr != {set} {outer} drop"));
     let to_host = segments.iter().flat_map(|it| {
         let name = &it.segment.name;
         inside(&it.segment).map(|link| format!("{link} : jump ov_host_{name}"))
     });
-    vec![format!("{}iifname vmap {}", not_underlay(inputs), braces(to_host))]
+    // Before guests': a host's own address in a segment takes VXLAN like any other.
+    strangers
+        .chain([format!("{}iifname vmap {}", not_underlay(inputs), braces(to_host))])
+        .collect()
+}
+
+/// Without an address here the host begins no connection to a guest, and forwards none.
+fn tracks(it: &SegmentInputs) -> bool {
+    it.serves() || it.host_address.is_some()
 }
 
 /// What guests may send to the host itself.
 fn to_host(it: &SegmentInputs) -> Vec<String> {
     let mut rules = Vec::new();
-    // Without an address here the host begins no connection to a guest.
-    if it.serves() || it.host_address.is_some() {
+    if tracks(it) {
         rules.push("ct state established,related accept".to_owned());
     }
     rules.extend([
@@ -275,6 +263,18 @@ fn mangle(it: &SegmentInputs) -> Vec<String> {
         .collect()
 }
 
+/// A guest behind our own NAT would come from a known VTEP's address: its VXLAN must not reach any, nor its gRPC. IPv6 is
+/// not forwarded.
+fn to_members(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
+    let vxlan: BTreeSet<u16> = segments.iter().map(|it| it.segment.port).collect();
+    let mut rules = vec![format!("ip daddr @members4 udp dport {} drop", braces(vxlan))];
+    if !inputs.cluster_ports.is_empty() {
+        let grpc = braces(&inputs.cluster_ports);
+        rules.push(format!("ip daddr @members4 tcp dport {grpc} drop"));
+    }
+    rules
+}
+
 fn forward(segments: &[&SegmentInputs], gateways: &[&SegmentInputs]) -> Vec<String> {
     // With bridge netfilter on, bridged frames pass here, too; they stay on their bridge.
     let around = segments.iter().flat_map(|it| {
@@ -301,7 +301,12 @@ fn forward(segments: &[&SegmentInputs], gateways: &[&SegmentInputs]) -> Vec<Stri
 }
 
 /// Every packet that comes in from the segment ends here.
-fn from_segment(it: &SegmentInputs, gateways: &[&SegmentInputs], uplink: Option<&IfName>) -> Vec<String> {
+fn from_segment(
+    it: &SegmentInputs,
+    gateways: &[&SegmentInputs],
+    uplink: Option<&IfName>,
+    to_members: &[String],
+) -> Vec<String> {
     let Segment {
         name,
         mode,
@@ -315,6 +320,7 @@ fn from_segment(it: &SegmentInputs, gateways: &[&SegmentInputs], uplink: Option<
     }
     rules.push("meta nfproto ipv6 drop".to_owned());
     if *mode != Mode::Isolated {
+        rules.extend_from_slice(to_members);
         rules.push("ct state established,related accept".to_owned());
         rules.push(format!("oifname {} ct status dnat accept", quoted(&name.gateway())));
         for other in gateways.iter().filter(|other| forward_to.contains(&other.segment.name)) {
@@ -486,6 +492,15 @@ fn outer_vxlan(segments: &[&SegmentInputs]) -> Vec<String> {
         format!("udp dport {port} @th,96,32 & 0xffffff00 {wanted}")
     };
     vnis.into_iter().map(of).collect()
+}
+
+/// Who may send us VXLAN: a VXLAN device takes packets of its local address' family only, to any address of the host or its
+/// group.
+fn members(inputs: &Inputs) -> (&'static str, &'static str) {
+    match inputs.host.vtep {
+        IpAddr::V4(_) => ("ip", "@members4"),
+        IpAddr::V6(_) => ("ip6", "@members6"),
+    }
 }
 
 /// Guests' packets never come in by the underlay: comparing one name spares its packets the look-up of many.

@@ -12,7 +12,7 @@ use super::effect::{Effect, Facts, Level};
 use super::formed::Formed;
 use super::{Looked, Node, group_of};
 use crate::config::{self, HostAddress, HostConfig, Mode, MtuBound, Segment};
-use crate::desired::{self, BridgeNetfilter, Inputs, SegmentInputs, ThisHost};
+use crate::desired::{self, BridgeNetfilter, Inputs, SegmentInputs, ThisHost, Tracking};
 use crate::election::{Candidacy, GroupId, GroupView, HostView, Role, Standing, Uplink, View};
 use crate::gateway::dhcp::SegmentService;
 use crate::gateway::lease::{self, Reach, SegmentPool};
@@ -219,6 +219,7 @@ impl Formed {
             },
             resolvers: Vec::new(),
             bridge_netfilter: BridgeNetfilter::LeftOff,
+            tracking: Tracking::On,
         })
     }
 
@@ -469,6 +470,7 @@ impl Formed {
                 .chain([facts.listen.port()])
                 .collect(),
             bridge_netfilter: facts.bridge_netfilter,
+            tracking: facts.tracking,
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ipnet::IpNet;
 
 use super::removing::Hearing;
-use crate::desired::{self, BridgeNetfilter};
+use crate::desired::{self, BridgeNetfilter, Tracking};
 use crate::election;
 use crate::gateway::lease::{self, JournalRecord};
 use crate::gossip::{self, Host, Record};
@@ -36,6 +36,8 @@ pub struct Facts {
     pub resolvers: Vec<Ipv4Addr>,
     /// Whether somebody else on the host needs bridged frames to pass the IP firewall.
     pub bridge_netfilter: BridgeNetfilter,
+    /// Whether the kernel tracks connections, for whomever.
+    pub tracking: Tracking,
 }
 
 /// What one host says to another.

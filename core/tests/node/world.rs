@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use overlayd_core::config::{self, HostConfig, Segment};
-use overlayd_core::desired::{BridgeNetfilter, Inputs, Role};
+use overlayd_core::desired::{BridgeNetfilter, Inputs, Role, Tracking};
 use overlayd_core::election::{AddressEvent, Outcome};
 use overlayd_core::gateway::lease::{JournalRecord, Recovered};
 use overlayd_core::gossip::Record;
@@ -543,6 +543,7 @@ impl World {
             uplink_health: it.uplink.clone(),
             resolvers: Vec::new(),
             bridge_netfilter: it.bridge_netfilter,
+            tracking: Tracking::Off,
         }
     }
 

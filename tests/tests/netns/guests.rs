@@ -1,11 +1,12 @@
 //! Guests: a lease from any client, each other, the outside; and what they must not do.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use overlayd_tests::client::Client;
+use overlayd_tests::namespace::Namespace;
 use overlayd_tests::wait::until;
 use overlayd_tests::wiring::SERVER;
 use overlayd_tests::world::{BLUE, tell};
@@ -352,6 +353,35 @@ fn guests_reach_no_hosts_services_but_dhcp_and_echo() {
             assert!(!connected, "{} reaches {member}", guest.name());
         }
         drop(listener);
+        // A VNI that nobody has tells what guests send from the hosts' own VXLAN.
+        let count = "table inet heard { chain heard { type filter hook prerouting priority raw - 5; \
+                     udp dport 4789 @th,96,24 0xabcdef counter; }; }";
+        let seen = |namespace: &Namespace| {
+            let rules = namespace.sh("nft list table inet heard")?;
+            Ok(!rules.contains("packets 0 "))
+        };
+        let members = world.hosts().iter().filter(|host| host.name() != gateway);
+        let outside = (world.internet.namespace(), IpAddr::V4(SERVER));
+        let targets: Vec<(&Namespace, IpAddr)> = members
+            .map(|host| (host.namespace(), host.address()))
+            .chain([outside])
+            .collect();
+        for (namespace, address) in &targets {
+            namespace.nft(count)?;
+            for guest in guests {
+                guest.namespace().within(|| {
+                    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+                    let vxlan = [[8, 0, 0, 0, 0xab, 0xcd, 0xef, 0].as_slice(), &[0; 60]].concat();
+                    socket.send_to(&vxlan, (*address, 4789))?;
+                    Ok(())
+                })?;
+            }
+        }
+        // Sent last, and by the same way.
+        until("what goes outside arrives", SOON, || seen(world.internet.namespace()))?;
+        for (namespace, address) in targets.iter().filter(|(_, address)| *address != SERVER) {
+            assert!(!seen(namespace)?, "guests' VXLAN reaches {address}");
+        }
         Ok(())
     });
 }

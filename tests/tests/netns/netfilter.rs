@@ -1,5 +1,6 @@
-//! Bridge netfilter that somebody else on the host has switched on, as Docker does.
+//! What somebody else on the host asks of the kernel's netfilter: bridge netfilter as Docker, connection tracking as libvirt.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -106,4 +107,62 @@ fn with_bridge_netfilter_left_on_guests_reach_the_outside_and_are_reached_and_it
             guests[0].ping(SERVER)
         },
     );
+}
+
+/// How many chains of ours keep outer VXLAN out of connection tracking.
+fn raw_chains(host: &Host) -> Result<usize> {
+    let rules = host.namespace().sh("nft list table inet overlayd")?;
+    Ok(rules.matches("priority raw").count())
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn outer_vxlan_is_tracked_nowhere_and_only_where_somebody_tracks_are_there_rules_for_that() {
+    tell(&Plan::default(), |world| {
+        world.form()?;
+        world.apply("hv1", BLUE)?;
+        let first = world.host(&world.gateway("blue", SOON)?);
+        let mut others = world.hosts().iter().filter(|host| host.name() != first.name());
+        let [second, third] = [others.next(), others.next()].map(|host| host.context("there are three hosts"));
+        let (second, third) = (second?, third?);
+        let keeps_out = |host: &Host, chains: usize| {
+            let what = format!("{} has {chains} chains for that", host.name());
+            until(&what, SOON, || Ok(raw_chains(host)? == chains))
+        };
+        keeps_out(first, 2)?;
+        keeps_out(second, 0)?;
+        let by_hand =
+            "ip outside { chain out { type nat hook postrouting priority srcnat; oifname \"eth0\" masquerade; }; }";
+        second.namespace().nft(&format!("table {by_hand}"))?;
+        keeps_out(second, 2)?;
+        keeps_out(third, 0)?;
+
+        // By its source port, which is another for each of the guests' flows.
+        let tracked = |host: &Host| -> Result<BTreeSet<String>> {
+            let known = host.namespace().sh("cat /proc/net/nf_conntrack")?;
+            let outer = known.lines().filter(|line| line.contains(" dport=4789 "));
+            let ports = outer.filter_map(|line| line.split(' ').find(|word| word.starts_with("sport=")));
+            Ok(ports.map(str::to_owned).collect())
+        };
+        let before = [tracked(first)?, tracked(second)?];
+        let guests = [second, first].map(|host| world.guest(host.name(), "br-blue"));
+        let [here, there] = guests;
+        let (here, there) = (here?, there?);
+        here.dhcp()?;
+        here.ping(there.dhcp()?.address)?;
+        here.ping(SERVER)?;
+        for (host, before) in [first, second].into_iter().zip(before) {
+            let now = tracked(host)?;
+            assert!(now.is_subset(&before), "{}: {now:?}, before {before:?}", host.name());
+        }
+
+        // What a gateway has asked for itself goes with it, though the kernel keeps its connections for days.
+        first.ctl(&["gateway", "move", "blue", third.name()])?;
+        keeps_out(third, 2)?;
+        keeps_out(first, 0)?;
+        second.namespace().sh("nft delete table ip outside")?;
+        keeps_out(second, 0)?;
+        here.ping(there.configured()?.address)?;
+        here.ping(SERVER)
+    });
 }

@@ -11,7 +11,9 @@ use overlayd::netlink::{DefaultRoute, Error, GatewayAddress, Netlink, Outlook, R
 use overlayd_core::config::{
     Dns, HostAddress, HostSelector, Ipv4, Mode, MtuBound, PortSecurity, Segment, Stp, Transport,
 };
-use overlayd_core::desired::{BridgeNetfilter, Desired, Inputs, Role, SegmentInputs, ThisHost, derive, gateway_mac};
+use overlayd_core::desired::{
+    BridgeNetfilter, Desired, Inputs, Role, SegmentInputs, ThisHost, Tracking, derive, gateway_mac,
+};
 use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term, Vni};
 use overlayd_core::mtu::{OverlayMtu, UnderlayMtu};
 use overlayd_core::observed::{AddrGen, Host, LinkKind, Origin, Seal};
@@ -130,6 +132,7 @@ fn inputs(segments: impl IntoIterator<Item = SegmentInputs>) -> Inputs {
         members: ["172.31.0.121", "172.31.0.122", "172.31.0.123"].map(ip).into(),
         cluster_ports: BTreeSet::from([7480]),
         bridge_netfilter: BridgeNetfilter::SwitchOff,
+        tracking: Tracking::Off,
     }
 }
 
