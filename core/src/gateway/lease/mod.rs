@@ -16,7 +16,9 @@
 mod asking;
 mod birth;
 mod configure;
+mod copies;
 mod disk;
+mod ending;
 mod find;
 mod heir;
 mod host;

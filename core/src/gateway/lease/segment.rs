@@ -16,12 +16,12 @@ use crate::time::{Duration, Instant};
 
 use super::asking::Question;
 use super::birth::Births;
+use super::copies::Work;
 use super::find::Search;
 use super::heir::Ballot;
 use super::host::Host;
 use super::journal::JournalRecord;
 use super::message::{Claim, Generation};
-use super::owner::Work;
 use super::record::{AddressState, Epoch, Holder, Record, Transfer, Version};
 use super::show::{LeaseInfo, ShareInfo};
 use super::timing;

@@ -21,7 +21,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M3",
         rule: "`Put` before the owner's fsync",
-        file: "gateway/lease/owner.rs",
+        file: "gateway/lease/copies.rs",
         from: r#"        let after = self.after(address);
         let confirmed"#,
         to: r#"        let after = if crate::mutants::weak("M3") { 0 } else { self.after(address) };
@@ -44,7 +44,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M6",
         rule: "any `Stored` counts",
-        file: "gateway/lease/owner.rs",
+        file: "gateway/lease/copies.rs",
         from: r#"|| state.record.version != version || !state.may.contains(&from) {
             return;
         }
@@ -90,7 +90,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M11",
         rule: "a removed keeper is dropped without resting",
-        file: "gateway/lease/owner.rs",
+        file: "gateway/lease/ending.rs",
         from: r#"                state.may.remove(&gone);
                 state.rest = Rest::Resting;"#,
         to: r#"                state.may.remove(&gone);
@@ -101,7 +101,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M11",
         rule: "",
-        file: "gateway/lease/owner.rs",
+        file: "gateway/lease/ending.rs",
         from: r#"                let full = self.full_time(&self.at(address).record);
                 if"#,
         to: r#"                let full = self.full_time(&self.at(address).record);
@@ -127,14 +127,14 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M14",
         rule: "a release without version",
-        file: "gateway/lease/owner.rs",
+        file: "gateway/lease/ending.rs",
         from: r#"&& record.version == version"#,
         to: r#"&& (record.version == version || crate::mutants::weak("M14"))"#,
     },
     Weaker {
         id: "M35",
         rule: "a release needs only client and version",
-        file: "gateway/lease/owner.rs",
+        file: "gateway/lease/ending.rs",
         from: r#"live.nonce == nonce)"#,
         to: r#"live.nonce == nonce || crate::mutants::weak("M14") || crate::mutants::weak("M35"))"#,
     },
@@ -153,11 +153,11 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M16",
         rule: "an extension raises the version",
-        file: "gateway/lease/owner.rs",
+        file: "gateway/lease/copies.rs",
         from: r#"        let record = &self.at(address).record;
         let lease_time = wish"#,
         to: r#"        if crate::mutants::weak("M16") && !self.owns(host, address) {
-            self.update(host, Range::one(address), |_, state| state.record.version = fresh_version(state));
+            self.update(host, Range::one(address), |_, state| state.record.version = super::segment::fresh_version(state));
         }
         let record = &self.at(address).record;
         let lease_time = wish"#,
@@ -202,7 +202,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M20",
         rule: "the first ACK goes out before the keeper has stored",
-        file: "gateway/lease/owner.rs",
+        file: "gateway/lease/copies.rs",
         from: r#"            Some(keeper) => live.confirmed.contains(&keeper),
             None => host.disk"#,
         to: r#"            Some(keeper) => live.confirmed.contains(&keeper) || crate::mutants::weak("M20"),
@@ -312,7 +312,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M30",
         rule: "",
-        file: "gateway/lease/owner.rs",
+        file: "gateway/lease/copies.rs",
         from: r#"            PutRefusal::Promised if promised > state.epoch => self"#,
         to: r#"            PutRefusal::Promised
                 if promised > state.epoch
