@@ -81,7 +81,7 @@ impl Health {
             Self::NoRoute { .. } => Some("look at `ip route`; `host.gateway.uplink` names another interface"),
             Self::NoCarrier { .. } => Some("look at the cable and at `ip link`"),
             Self::Silent(_) => Some("look at that router, and at what is between: `ip neigh`"),
-            Self::Lacking => Some("another problem names the module or program that is missing"),
+            Self::Lacking => Some("another problem names what is missing or was refused"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 use overlayd_core::id::IfName;
-use overlayd_core::observed::Sysctl;
+use overlayd_core::observed::{Sysctl, TableName};
 use overlayd_core::plan::Op;
 
 use super::address::link_by_name;
@@ -52,6 +52,16 @@ impl Failure {
     /// Whether another try can help.
     pub fn outlook(&self) -> Outlook {
         self.error.outlook()
+    }
+
+    /// Whether the host lacks what segments and their gateways are made of.
+    pub fn is_lack(&self) -> bool {
+        match (&self.op, &self.error) {
+            (_, Error::NoSuchKind(_) | Error::Nft(nft::Error::Missing)) => true,
+            // No race explains it: this table names interfaces that need not be there.
+            (Op::ReplaceTable { table }, Error::Nft(nft::Error::Refused { .. })) => table.name == TableName::Inet,
+            _ => false,
+        }
     }
 }
 

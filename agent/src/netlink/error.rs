@@ -161,11 +161,6 @@ impl Error {
         Some(*kind)
     }
 
-    /// Whether the host lacks what segments and their gateways are made of.
-    pub fn is_lack(&self) -> bool {
-        matches!(self, Error::NoSuchKind(_) | Error::Nft(crate::nft::Error::Missing))
-    }
-
     /// Whether another try can help.
     pub fn outlook(&self) -> Outlook {
         match self {

@@ -4,5 +4,3 @@
 pub mod address;
 pub mod disk;
 pub mod kernel;
-mod tracking;
-mod way_out;

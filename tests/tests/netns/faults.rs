@@ -442,6 +442,58 @@ fn without_nft_it_is_ready_all_the_same_names_what_is_missing_and_bridges_are_th
     });
 }
 
+/// A program `nft` that is refused what a kernel without NAT for nftables refuses.
+fn without_nat(host: &Host) -> Result<String> {
+    let folder = host.folder().join("bin");
+    std::fs::create_dir_all(&folder)?;
+    let path = std::env::var("PATH")?;
+    let wrapper = format!(
+        "#!/bin/sh\nPATH='{path}'\n[ \"$1\" = -f ] || exec nft \"$@\"\nscript=$(cat)\n\
+         case $script in *masquerade*) echo '/dev/stdin:1:1-2: Error: Could not process rule: No such file or directory' >&2; exit 1;; esac\n\
+         printf '%s\\n' \"$script\" | exec nft -f -\n"
+    );
+    let program = folder.join("nft");
+    std::fs::write(&program, wrapper)?;
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    Ok(format!("PATH={}:{path}", folder.display()))
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_host_whose_kernel_refuses_nat_is_no_successor_and_does_not_stay_gateway() {
+    let two = Plan { hosts: 2, ..ONE };
+    tell(&two, |world| {
+        let [hv1, hv2] = ["hv1", "hv2"].map(|name| world.host(name));
+        hv1.start_agent(&json!({}))?;
+        world.apply("hv1", BLUE)?;
+        world.gateway("blue", SOON)?;
+        hv2.configure(&json!({ "cluster": { "join": [hv1.listen()] } }))?;
+        hv2.launch_managed(&[&without_nat(hv2)?], SOON)?;
+        world.all_know_each_other(SOON)?;
+        let guest = world.guest("hv1", "br-blue")?;
+        guest.dhcp()?;
+        let said = hv1.refused(&["gateway", "move", "blue", "hv2"])?;
+        assert!(
+            said.contains("did not move") && said.contains("of the host that it was to move to"),
+            "{said}"
+        );
+        assert_eq!(world.gateway("blue", SOON)?, "hv1");
+        guest.ping(SERVER)?;
+        // It finds out when it has to serve.
+        hv1.kill_agent();
+        until("hv2 takes over", SOON, || Ok(hv2.gateway_of("blue")? == "hv2"))?;
+        until("and says what is wrong", SOON, || {
+            let problems = hv2.json(&["status"])?["problems"].to_string();
+            Ok(problems.contains("nft refused") && problems.contains("counts as one without an uplink"))
+        })?;
+        hv1.launch_agent()?;
+        until("hv1 is the gateway again", Duration::from_secs(30), || {
+            Ok(hv1.gateway_of("blue")? == "hv1")
+        })?;
+        guest.ping(SERVER)
+    });
+}
+
 #[test]
 #[ignore = "makes network namespaces: needs root"]
 fn a_second_agent_on_the_same_state_is_refused() {

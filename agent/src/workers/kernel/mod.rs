@@ -9,29 +9,33 @@
 //! nothing is remembered about the kernel but the values that sysctls had before, which lie on disk until this host
 //! leaves. It ends when its sender is dropped; what it made stays.
 
+mod errand;
+mod facts;
+mod tracking;
+mod way_out;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use overlayd_core::config::{CLUSTER_PORT, HostConfig};
-use overlayd_core::desired::{self, BridgeNetfilter, Desired, Inputs};
+use anyhow::{Context, Result};
+use overlayd_core::config::HostConfig;
+use overlayd_core::desired::{self, Inputs};
 use overlayd_core::election::GroupId;
 use overlayd_core::id::{IfName, Mac};
-use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::Facts;
-use overlayd_core::observed::{Host, LinkKind, Sysctl};
-use overlayd_core::plan::{self, Finding, Op, Plan};
-use overlayd_core::uplink::{self, Carrier, Health, NextHop, Route};
+use overlayd_core::observed::{Host, LinkKind};
+use overlayd_core::plan::{self, Finding, Plan};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use super::tracking;
-use super::way_out::{WayOut, Word};
-use crate::netlink::{self, Netlink, News, Outlook, Watch};
-use crate::sysctl::{self, Replaced};
+pub use errand::{clean, rehearse};
+use way_out::{WayOut, Word};
+
+use crate::netlink::{self, Failure, Netlink, News, Outlook, Watch};
+use crate::sysctl::Replaced;
 
 /// What no event tells (a changed nftables table) is found after so long at the latest.
 const LOOK_EVERY: Duration = Duration::from_millis(1500);
@@ -53,7 +57,8 @@ const ROUNDS: u32 = 4;
 pub enum Order {
     /// The host should be like this from now on; `None`: look, but change nothing.
     Desired(Option<Box<Inputs>>),
-    /// Report once the host is as it should be, or nothing more can be done about it: this group is waited for.
+    /// Report once the host is as it should be, or nothing more can be done about it: this group is waited for. A host that
+    /// lacks what a gateway is made of stays silent.
     Prepare(GroupId),
     /// Another configuration: the facts may be others.
     Config(Box<HostConfig>),
@@ -354,6 +359,9 @@ impl<R: Fn(Report)> Worker<R> {
                 (failures, stage, again) = (Vec::new(), Stage::Tried, LOOK_EVERY);
                 continue;
             }
+            if plan.ops.is_empty() {
+                self.lacking = false;
+            }
             if plan.ops.is_empty() || !failures.is_empty() {
                 let stage = self.stage(stage);
                 self.tell(&plan, seen, failures, stage);
@@ -364,7 +372,7 @@ impl<R: Fn(Report)> Worker<R> {
             }
             let applied = self.netlink.apply(&plan.ops).await;
             self.replaced.remember(&applied.replaced);
-            self.lacking = applied.failures.iter().any(|failure| failure.error.is_lack());
+            self.lacking = applied.failures.iter().any(Failure::is_lack);
             if applied.done > 0 {
                 info!(ops = applied.done, "plan applied");
             }
@@ -431,8 +439,11 @@ impl<R: Fn(Report)> Worker<R> {
     }
 
     fn tell(&mut self, plan: &Plan, seen: Host, failures: Vec<String>, stage: Stage) {
-        if stage == Stage::Tried && !self.preparing.is_empty() {
-            (self.report)(Report::Prepared(std::mem::take(&mut self.preparing)));
+        if stage == Stage::Tried {
+            let groups = std::mem::take(&mut self.preparing);
+            if !groups.is_empty() && !self.lacking {
+                (self.report)(Report::Prepared(groups));
+            }
         }
         self.logged.clear();
         let ports = ports(&seen);
@@ -465,176 +476,6 @@ impl<R: Fn(Report)> Worker<R> {
         }
         Ok(())
     }
-
-    async fn facts(&mut self) -> Result<Option<Facts>> {
-        let routes = self.netlink.default_routes().await?;
-        let route = routes.first().map(|route| route.link.clone());
-        let host = &self.config.host;
-        let uplink = host.gateway.uplink.clone().or_else(|| route.clone());
-        let own = routes.iter().find(|route| Some(&route.link) == uplink.as_ref());
-        if own.is_some() {
-            self.way_out.led_by.clone_from(&uplink);
-        }
-        // Where no default route ever led by the uplink, policy routing may see to that.
-        let there = own.is_some() || !routes.is_empty() && self.way_out.led_by != uplink;
-        let hop = own
-            .and_then(|route| Some((route.link.clone(), route.via?)))
-            .map(|(link, address)| NextHop { link, address });
-        self.way_out.asker = match &hop {
-            Some(hop) => self.netlink.asker(hop).await?,
-            None => None,
-        };
-        self.way_out.watch.set(hop.filter(|_| self.way_out.asker.is_some()));
-        let way = if there { Route::There } else { Route::Missing };
-        let uplink_health = self.uplink_health(uplink.as_ref(), way).await?;
-        let Some(underlay) = host.underlay.clone().or_else(|| route.clone()) else {
-            return Ok(None);
-        };
-        let found = self.netlink.first_global_address(&underlay).await?;
-        let Some(vtep) = host.address.filter(|_| found.is_some()).or(found) else {
-            return Ok(None);
-        };
-        let Some(underlay_mtu) = self.underlay_mtu(vtep, &underlay).await? else {
-            return Ok(None);
-        };
-        Ok(Some(Facts {
-            name: host.name.clone().map_or_else(host_name, Ok)?,
-            vtep,
-            listen: self
-                .config
-                .cluster
-                .listen
-                .unwrap_or(SocketAddr::new(vtep, CLUSTER_PORT)),
-            underlay,
-            underlay_mtu,
-            uplink,
-            uplink_health,
-            resolvers: resolvers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
-            bridge_netfilter: bridge_netfilter(),
-            tracking: self.tracking.ask(),
-        }))
-    }
-
-    async fn uplink_health(&self, uplink: Option<&IfName>, route: Route) -> Result<Health> {
-        // A host that cannot connect its segments, or cannot lead out of them, is the last that should be their gateway.
-        if self.lacking {
-            return Ok(Health::Lacking);
-        }
-        let carrier = match uplink {
-            Some(uplink) => self.netlink.carrier(uplink).await?,
-            None => Carrier::Down,
-        };
-        Ok(uplink::health(uplink, route, carrier, &self.way_out.watch))
-    }
-
-    /// The least of the routes to all peers, and of the underlay itself where there are none.
-    async fn underlay_mtu(&self, vtep: IpAddr, underlay: &IfName) -> Result<Option<UnderlayMtu>> {
-        let mut least = self.netlink.link_mtu(underlay).await?;
-        let peers = self
-            .desired
-            .iter()
-            .flat_map(|inputs| inputs.members.iter())
-            .filter(|peer| **peer != vtep);
-        for peer in peers {
-            if let Some(mtu) = self.netlink.route_mtu(*peer).await? {
-                least = Some(least.map_or(mtu, |least| least.min(mtu)));
-            }
-        }
-        Ok(least)
-    }
-
-    async fn remove_all(&mut self, guests: Guests) -> Removed {
-        let mut removed = Removed::default();
-        for _ in 0..ROUNDS {
-            let mut seen = match self.netlink.observe([]).await {
-                Ok(seen) => seen,
-                Err(problem) => {
-                    removed.kept.push(format!("the kernel cannot be asked: {problem}"));
-                    return removed;
-                }
-            };
-            if guests == Guests::CutOff {
-                for link in seen.links.values_mut().filter(|link| link.mark().is_none()) {
-                    link.master = None;
-                }
-            }
-            let plan = plan::diff(&Desired::default(), &seen);
-            if plan.ops.is_empty() {
-                removed.kept.extend(plan.findings.iter().map(ToString::to_string));
-                break;
-            }
-            let applied = self.netlink.apply(&plan.ops).await;
-            let failed: BTreeSet<String> = applied.failures.iter().map(|failure| failure.op.to_string()).collect();
-            removed
-                .lines
-                .extend(plan.ops.iter().map(Op::to_string).filter(|op| !failed.contains(op)));
-            if !applied.failures.is_empty() {
-                removed.kept.extend(applied.failures.iter().map(ToString::to_string));
-                break;
-            }
-        }
-        removed.lines.extend(self.replaced.put_back());
-        self.told = None;
-        removed
-    }
-}
-
-/// What would be due on this host were it formed alone with the segments of its file; nothing is changed.
-///
-/// # Errors
-/// The kernel cannot be asked, or the underlay is missing.
-pub async fn rehearse(config: &HostConfig) -> Result<Plan> {
-    let mut worker = idle(config)?;
-    let Some(facts) = worker.facts().await? else {
-        bail!("the underlay is missing: no default route, no such interface, or no address on it");
-    };
-    worker.desired = overlayd_core::node::rehearse(config, facts).map(Box::new);
-    Ok(worker.plan().await?.0)
-}
-
-/// Removes everything of ours without an agent.
-///
-/// # Errors
-/// Guests are attached, and they are to be kept; nothing was changed.
-pub async fn clean(config: &HostConfig, guests: Guests) -> Result<Removed> {
-    let mut worker = idle(config)?;
-    let occupied: Vec<String> = ports(&worker.netlink.observe([]).await?)
-        .into_iter()
-        .filter(|(_, ports)| !ports.is_empty())
-        .map(|(bridge, ports)| {
-            format!(
-                "{bridge}: {}",
-                ports.iter().map(IfName::as_str).collect::<Vec<_>>().join(", ")
-            )
-        })
-        .collect();
-    if guests == Guests::Keep && !occupied.is_empty() {
-        bail!(
-            "guests are attached to this host's bridges ({}); detach them, or use --force: they lose their network",
-            occupied.join("; ")
-        );
-    }
-    Ok(worker.remove_all(guests).await)
-}
-
-/// A worker for one errand, on the caller's runtime.
-fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
-    Ok(Worker {
-        netlink: Netlink::open()?,
-        config: config.clone(),
-        desired: None,
-        facts: None,
-        told_facts: false,
-        replaced: Replaced::open(config.state_dir.join("sysctls")),
-        told: None,
-        logged: BTreeSet::new(),
-        lacking: false,
-        preparing: Vec::new(),
-        trying_since: None,
-        tracking: tracking::Question::default(),
-        way_out: WayOut::default(),
-        report: |_| {},
-    })
 }
 
 /// The same inputs with the guest ports that were seen.
@@ -674,52 +515,4 @@ fn guests(seen: Host, ports: &BTreeMap<IfName, Vec<IfName>>) -> BTreeMap<IfName,
 fn link_name(index: u32) -> Option<IfName> {
     let name = nix::net::if_::if_indextoname(index).ok()?;
     IfName::new(name.to_str().ok()?).ok()
-}
-
-fn host_name() -> Result<String> {
-    let name = nix::unistd::gethostname().context("cannot read this host's name")?;
-    Ok(name.to_string_lossy().into_owned())
-}
-
-/// The name servers in a resolver's file that guests can reach, too.
-fn resolvers(text: &str) -> Vec<Ipv4Addr> {
-    text.lines()
-        .filter_map(|line| line.trim().strip_prefix("nameserver")?.trim().parse::<Ipv4Addr>().ok())
-        .filter(|address| !address.is_loopback() && !address.is_unspecified())
-        .collect()
-}
-
-/// Docker and Kubernetes pass bridged frames through the IP firewall on purpose; their bridges give them away.
-fn bridge_netfilter() -> BridgeNetfilter {
-    let others = ["docker0", "cni0", "kube-bridge", "cilium_host", "flannel.1", "weave"];
-    if !others.iter().any(|name| nix::net::if_::if_nametoindex(*name).is_ok()) {
-        return BridgeNetfilter::SwitchOff;
-    }
-    let calls = [
-        Sysctl::BridgeNetfilter4,
-        Sysctl::BridgeNetfilter6,
-        Sysctl::BridgeNetfilterArp,
-    ];
-    // Where the module is not loaded there are no such sysctls, and nothing is on.
-    let on =
-        |call: &Sysctl| sysctl::read(&call.path()).is_ok_and(|value| value.is_some_and(|value| value.trim() != "0"));
-    if calls.iter().any(on) {
-        BridgeNetfilter::LeftOn
-    } else {
-        BridgeNetfilter::LeftOff
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_name_servers_that_guests_can_reach_are_handed_on() {
-        let text = "# local\nsearch x\nnameserver 127.0.0.53\nnameserver 9.9.9.9\n nameserver ::1\nnameserver 0.0.0.0\nnameserver 10.0.0.1\n";
-        assert_eq!(
-            resolvers(text),
-            ["9.9.9.9".parse::<Ipv4Addr>().unwrap(), "10.0.0.1".parse().unwrap()]
-        );
-    }
 }

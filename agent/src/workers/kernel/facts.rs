@@ -1,0 +1,142 @@
+//! Who this host is on its underlay, and what of its surroundings decides what it should have.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use anyhow::{Context, Result};
+use overlayd_core::config::CLUSTER_PORT;
+use overlayd_core::desired::BridgeNetfilter;
+use overlayd_core::id::IfName;
+use overlayd_core::mtu::UnderlayMtu;
+use overlayd_core::node::Facts;
+use overlayd_core::observed::Sysctl;
+use overlayd_core::uplink::{self, Carrier, Health, NextHop, Route};
+
+use super::Worker;
+use crate::sysctl;
+
+impl<R> Worker<R> {
+    pub(super) async fn facts(&mut self) -> Result<Option<Facts>> {
+        let routes = self.netlink.default_routes().await?;
+        let route = routes.first().map(|route| route.link.clone());
+        let host = &self.config.host;
+        let uplink = host.gateway.uplink.clone().or_else(|| route.clone());
+        let own = routes.iter().find(|route| Some(&route.link) == uplink.as_ref());
+        if own.is_some() {
+            self.way_out.led_by.clone_from(&uplink);
+        }
+        // Where no default route ever led by the uplink, policy routing may see to that.
+        let there = own.is_some() || !routes.is_empty() && self.way_out.led_by != uplink;
+        let hop = own
+            .and_then(|route| Some((route.link.clone(), route.via?)))
+            .map(|(link, address)| NextHop { link, address });
+        self.way_out.asker = match &hop {
+            Some(hop) => self.netlink.asker(hop).await?,
+            None => None,
+        };
+        self.way_out.watch.set(hop.filter(|_| self.way_out.asker.is_some()));
+        let way = if there { Route::There } else { Route::Missing };
+        let uplink_health = self.uplink_health(uplink.as_ref(), way).await?;
+        let Some(underlay) = host.underlay.clone().or_else(|| route.clone()) else {
+            return Ok(None);
+        };
+        let found = self.netlink.first_global_address(&underlay).await?;
+        let Some(vtep) = host.address.filter(|_| found.is_some()).or(found) else {
+            return Ok(None);
+        };
+        let Some(underlay_mtu) = self.underlay_mtu(vtep, &underlay).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Facts {
+            name: host.name.clone().map_or_else(host_name, Ok)?,
+            vtep,
+            listen: self
+                .config
+                .cluster
+                .listen
+                .unwrap_or(SocketAddr::new(vtep, CLUSTER_PORT)),
+            underlay,
+            underlay_mtu,
+            uplink,
+            uplink_health,
+            resolvers: resolvers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
+            bridge_netfilter: bridge_netfilter(),
+            tracking: self.tracking.ask(),
+        }))
+    }
+
+    async fn uplink_health(&self, uplink: Option<&IfName>, route: Route) -> Result<Health> {
+        // A host that cannot connect its segments, or cannot lead out of them, is the last that should be their gateway.
+        if self.lacking {
+            return Ok(Health::Lacking);
+        }
+        let carrier = match uplink {
+            Some(uplink) => self.netlink.carrier(uplink).await?,
+            None => Carrier::Down,
+        };
+        Ok(uplink::health(uplink, route, carrier, &self.way_out.watch))
+    }
+
+    /// The least of the routes to all peers, and of the underlay itself where there are none.
+    async fn underlay_mtu(&self, vtep: IpAddr, underlay: &IfName) -> Result<Option<UnderlayMtu>> {
+        let mut least = self.netlink.link_mtu(underlay).await?;
+        let peers = self
+            .desired
+            .iter()
+            .flat_map(|inputs| inputs.members.iter())
+            .filter(|peer| **peer != vtep);
+        for peer in peers {
+            if let Some(mtu) = self.netlink.route_mtu(*peer).await? {
+                least = Some(least.map_or(mtu, |least| least.min(mtu)));
+            }
+        }
+        Ok(least)
+    }
+}
+
+fn host_name() -> Result<String> {
+    let name = nix::unistd::gethostname().context("cannot read this host's name")?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// The name servers in a resolver's file that guests can reach, too.
+fn resolvers(text: &str) -> Vec<Ipv4Addr> {
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver")?.trim().parse::<Ipv4Addr>().ok())
+        .filter(|address| !address.is_loopback() && !address.is_unspecified())
+        .collect()
+}
+
+/// Docker and Kubernetes pass bridged frames through the IP firewall on purpose; their bridges give them away.
+fn bridge_netfilter() -> BridgeNetfilter {
+    let others = ["docker0", "cni0", "kube-bridge", "cilium_host", "flannel.1", "weave"];
+    if !others.iter().any(|name| nix::net::if_::if_nametoindex(*name).is_ok()) {
+        return BridgeNetfilter::SwitchOff;
+    }
+    let calls = [
+        Sysctl::BridgeNetfilter4,
+        Sysctl::BridgeNetfilter6,
+        Sysctl::BridgeNetfilterArp,
+    ];
+    // Where the module is not loaded there are no such sysctls, and nothing is on.
+    let on =
+        |call: &Sysctl| sysctl::read(&call.path()).is_ok_and(|value| value.is_some_and(|value| value.trim() != "0"));
+    if calls.iter().any(on) {
+        BridgeNetfilter::LeftOn
+    } else {
+        BridgeNetfilter::LeftOff
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_name_servers_that_guests_can_reach_are_handed_on() {
+        let text = "# local\nsearch x\nnameserver 127.0.0.53\nnameserver 9.9.9.9\n nameserver ::1\nnameserver 0.0.0.0\nnameserver 10.0.0.1\n";
+        assert_eq!(
+            resolvers(text),
+            ["9.9.9.9".parse::<Ipv4Addr>().unwrap(), "10.0.0.1".parse().unwrap()]
+        );
+    }
+}
