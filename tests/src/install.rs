@@ -211,9 +211,10 @@ impl Programs {
             bail!("{} is not in cargo's target directory", folder.display());
         };
         let profile = if name == "debug" { "dev" } else { name };
+        // With the features of the whole workspace, as the tests: nothing is built twice.
         let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--locked", "--package", "overlayd", "--package", "overlayctl"])
-            .args(["--bins", "--profile", profile, "--target-dir"])
+            .args(["build", "--locked", "--bin", "overlayd", "--bin", "overlayctl"])
+            .args(["--profile", profile, "--target-dir"])
             .arg(target)
             .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")])
             .stdin(Stdio::null())

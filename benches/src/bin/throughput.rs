@@ -4,6 +4,8 @@
 //! the same with bridge netfilter (a switch of the network namespace) off, and ours, which has the switch off, and such rules
 //! where the gateway is: on a third host, or on one of the two.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -47,6 +49,7 @@ struct Lane {
 #[allow(clippy::print_stdout)]
 fn main() -> Result<()> {
     let args = Args::parse();
+    let _awake = awake()?;
     let mut lanes = [
         lane("by hand", laid("")?)?,
         lane("by hand, NAT rules", laid(NAT)?)?,
@@ -96,6 +99,20 @@ fn main() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Keeps idle processors from sleeping while it is held, as `cyclictest` does: on a virtual machine to wake one takes longer
+/// than all else of a round trip, and how long depends on what was before.
+fn awake() -> Result<File> {
+    let path = "/dev/cpu_dma_latency";
+    let mut file = File::options()
+        .write(true)
+        .open(path)
+        .with_context(|| format!("cannot open {path}"))?;
+    let microseconds = 0_i32;
+    file.write_all(&microseconds.to_ne_bytes())
+        .with_context(|| format!("cannot write {path}"))?;
+    Ok(file)
 }
 
 /// Of the same round each: what disturbs one lane lasts longer than a round.

@@ -469,9 +469,8 @@ impl Formed {
             .collect();
         for group in late {
             if let Some(waits) = self.moves.remove(&group) {
-                let refusal = Refusal::new("the gateway did not move within the time given").hint(
-                    "look at `overlayctl gateway list`, and at `overlayctl status` of the host that it was to move to",
-                );
+                let refusal = Refusal::new("the gateway did not move within the time given")
+                    .hint("look at `overlayctl gateway list`, and at the log of the host that it was to move to");
                 self.effects.push_back(Effect::Answer {
                     call: waits.call,
                     result: Err(refusal),
