@@ -8,9 +8,7 @@ use overlayd_core::desired::Desired;
 use overlayd_core::id::IfName;
 use overlayd_core::plan::{self, Op, Plan};
 
-use super::{Guests, ROUNDS, Removed, Report, WayOut, Worker, ports, tracking};
-use crate::netlink::Netlink;
-use crate::sysctl::Replaced;
+use super::{Guests, ROUNDS, Removed, Report, Worker, ports};
 
 impl<R> Worker<R> {
     pub(super) async fn remove_all(&mut self, guests: Guests) -> Removed {
@@ -89,20 +87,5 @@ pub async fn clean(config: &HostConfig, guests: Guests) -> Result<Removed> {
 
 /// A worker for one errand, on the caller's runtime.
 fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
-    Ok(Worker {
-        netlink: Netlink::open()?,
-        config: config.clone(),
-        desired: None,
-        facts: None,
-        told_facts: false,
-        replaced: Replaced::open(config.state_dir.join("sysctls")),
-        told: None,
-        logged: BTreeSet::new(),
-        lacking: false,
-        preparing: Vec::new(),
-        trying_since: None,
-        tracking: tracking::Question::default(),
-        way_out: WayOut::default(),
-        report: |_| {},
-    })
+    Worker::new(config.clone(), &config.state_dir, |_| {})
 }

@@ -16,7 +16,7 @@ mod way_out;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -151,25 +151,9 @@ pub fn start(
     hear: impl Fn(FarGuests) + Send + 'static,
 ) -> Result<mpsc::UnboundedSender<Order>> {
     let (orders, inbox) = mpsc::unbounded_channel();
-    let netlink = Netlink::open()?;
     let runtime = runtime()?;
     let events = listen(hear)?;
-    let mut worker = Worker {
-        netlink,
-        config,
-        desired: None,
-        facts: None,
-        told_facts: false,
-        replaced: Replaced::open(state_dir.join("sysctls")),
-        told: None,
-        logged: BTreeSet::new(),
-        lacking: false,
-        preparing: Vec::new(),
-        trying_since: None,
-        tracking: tracking::Question::default(),
-        way_out: WayOut::default(),
-        report,
-    };
+    let mut worker = Worker::new(config, &state_dir, report)?;
     std::thread::Builder::new()
         .name("kernel".into())
         .spawn(move || runtime.block_on(worker.run(inbox, events)))
@@ -243,6 +227,27 @@ struct Worker<R> {
     tracking: tracking::Question,
     way_out: WayOut,
     report: R,
+}
+
+impl<R> Worker<R> {
+    fn new(config: HostConfig, state_dir: &Path, report: R) -> Result<Self> {
+        Ok(Self {
+            netlink: Netlink::open()?,
+            config,
+            desired: None,
+            facts: None,
+            told_facts: false,
+            replaced: Replaced::open(state_dir.join("sysctls")),
+            told: None,
+            logged: BTreeSet::new(),
+            lacking: false,
+            preparing: Vec::new(),
+            trying_since: None,
+            tracking: tracking::Question::default(),
+            way_out: WayOut::default(),
+            report,
+        })
+    }
 }
 
 impl<R: Fn(Report)> Worker<R> {
