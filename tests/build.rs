@@ -21,8 +21,7 @@ const COPIED: &[(&str, &str)] = &[
     ("id", "id.rs"),
     ("time", "time.rs"),
     ("election", "election"),
-    ("gateway::lease", "gateway/lease"),
-    ("gateway::pool", "gateway/pool.rs"),
+    ("addresses", "addresses"),
 ];
 
 /// What `crate::` becomes.

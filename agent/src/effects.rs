@@ -7,10 +7,10 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use overlayd_core::gateway::lease::{JournalRecord, Recovered};
-use overlayd_core::gossip::Record;
+use overlayd_core::addresses::{JournalRecord, Recovered};
+use overlayd_core::cluster::gossip::Record;
 use overlayd_core::id::{HostId, IfName, SegmentId};
-use overlayd_core::node::{Call, Done, Effect, Facts, JoinRequest, Level, Membership, Node, Refusal, Said};
+use overlayd_core::node::{Call, Done, Effect, Facts, JoinRequest, Level, Membership, Node, PeerMessage, Refusal};
 use overlayd_proto::convert::Bulk;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
@@ -152,7 +152,7 @@ impl Edge {
                 mac,
                 address,
             } => self.announcer.announce(segment, link, mac, address),
-            Effect::Hush(segment) => self.announcer.cancel(segment),
+            Effect::StopAnnouncing(segment) => self.announcer.cancel(segment),
             Effect::NewJournal => self.new_journal(),
             Effect::SaveIdentity(membership) => self.save_identity(membership),
             Effect::SaveCluster(records) => self.save_cluster(records),
@@ -175,14 +175,14 @@ impl Edge {
         }
     }
 
-    fn send(&self, to: HostId, said: Said) {
+    fn send(&self, to: HostId, said: PeerMessage) {
         // What cannot be sent is lost; every machine says again what matters.
         let _ = match said {
-            Said::Election(message) => self.transport.send_election(to, message),
-            Said::Membership(packet) => self.transport.send_bulk(to, Bulk::Membership(packet)),
-            Said::Gossip(message) => self.transport.send_bulk(to, Bulk::Gossip(message)),
-            Said::Hearing(hearing) => self.transport.send_bulk(to, Bulk::Hearing(hearing)),
-            Said::Lease(message) => self.transport.send_leases(to, message),
+            PeerMessage::Election(message) => self.transport.send_election(to, message),
+            PeerMessage::Membership(packet) => self.transport.send_bulk(to, Bulk::Membership(packet)),
+            PeerMessage::Gossip(message) => self.transport.send_bulk(to, Bulk::Gossip(message)),
+            PeerMessage::Hearing(hearing) => self.transport.send_bulk(to, Bulk::Hearing(hearing)),
+            PeerMessage::Lease(message) => self.transport.send_leases(to, message),
         };
     }
 

@@ -39,7 +39,7 @@ pub enum Event {
     /// Gateway addresses are set or off.
     Address(GroupId, AddressEvent),
     /// VXLAN interfaces have heard guests.
-    Far(kernel::FarGuests),
+    Far(kernel::RemoteMacs),
     /// The journal of this life of it has come further.
     Disk(u64, disk::Report),
     /// What came of a call to join.
@@ -175,7 +175,7 @@ impl Agent {
                     question(self, now);
                 }
             }
-            Event::Far(guests) => self.node.hear_far_guests(&guests),
+            Event::Far(guests) => self.node.hear_remote_macs(&guests),
             Event::Address(group, event) => self.node.handle_address(group, event, now),
             Event::Disk(life, report) if life == self.edge.journal_life => self.disk(report, now),
             Event::Disk(..) => {}
@@ -241,7 +241,7 @@ impl Agent {
                     self.node.handle_prepared(group, now);
                 }
             }
-            kernel::Report::Blind(problem) => {
+            kernel::Report::KernelUnreadable(problem) => {
                 if self.edge.blind.as_ref() != Some(&problem) {
                     error!(%problem, "the kernel cannot be asked");
                     self.edge.blind = Some(problem);
@@ -281,7 +281,7 @@ impl Agent {
     }
 
     fn peer(&mut self, event: grpc::Event) {
-        use overlayd_core::node::Said;
+        use overlayd_core::node::PeerMessage;
         let now = clock::now();
         match event {
             grpc::Event::Connected { host, .. } => self.node.connected(host, now),
@@ -292,26 +292,26 @@ impl Agent {
                     self.node.handle_removed(now);
                 }
             }
-            grpc::Event::Election { from, message } => self.node.handle(from, Said::Election(message), now),
+            grpc::Event::Election { from, message } => self.node.handle(from, PeerMessage::Election(message), now),
             grpc::Event::Bulk {
                 from,
                 message: Bulk::Membership(packet),
             } => {
-                self.node.handle(from, Said::Membership(packet), now);
+                self.node.handle(from, PeerMessage::Membership(packet), now);
             }
             grpc::Event::Bulk {
                 from,
                 message: Bulk::Gossip(message),
             } => {
-                self.node.handle(from, Said::Gossip(message), now);
+                self.node.handle(from, PeerMessage::Gossip(message), now);
             }
             grpc::Event::Bulk {
                 from,
                 message: Bulk::Hearing(hearing),
             } => {
-                self.node.handle(from, Said::Hearing(hearing), now);
+                self.node.handle(from, PeerMessage::Hearing(hearing), now);
             }
-            grpc::Event::Leases { from, message } => self.node.handle(from, Said::Lease(message), now),
+            grpc::Event::Leases { from, message } => self.node.handle(from, PeerMessage::Lease(message), now),
             grpc::Event::Join { request, reply } => {
                 let call = self.edge.next_call();
                 self.edge.joins.insert(call, reply);
@@ -354,7 +354,7 @@ impl Agent {
 
 fn welcome(reply: JoinReply) -> Option<Welcome> {
     let via_name = reply.records.iter().find_map(|record| match record {
-        overlayd_core::gossip::Record::Host(host) if host.id == reply.host => Some(host.name.clone()),
+        overlayd_core::cluster::gossip::Record::Host(host) if host.id == reply.host => Some(host.name.clone()),
         _ => None,
     })?;
     Some(Welcome {
@@ -362,7 +362,7 @@ fn welcome(reply: JoinReply) -> Option<Welcome> {
         via: reply.host,
         via_name,
         records: reply.records,
-        roster: overlayd_core::gateway::lease::Roster {
+        roster: overlayd_core::addresses::Roster {
             members: reply.members.into_iter().collect(),
             removed: reply.removed.into_iter().collect(),
         },

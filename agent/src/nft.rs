@@ -9,13 +9,13 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
-use overlayd_core::desired::Table;
-use overlayd_core::observed::{Seal, TableName};
+use overlayd_core::kernel::desired::Table;
+use overlayd_core::kernel::observed::{Seal, TableName};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::netlink::Outlook;
+use crate::netlink::Retry;
 
 /// The longest a transaction may take: ten thousand rules take 0.3 s on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,11 +52,11 @@ pub enum Error {
 
 impl Error {
     /// Whether another try can help.
-    pub fn outlook(&self) -> Outlook {
+    pub fn retry(&self) -> Retry {
         match self {
-            Error::Missing | Error::NotPermitted => Outlook::Fatal,
-            Error::Run(_) | Error::Silent | Error::Vanished(_) => Outlook::Retry,
-            Error::Refused { .. } => Outlook::Skip,
+            Error::Missing | Error::NotPermitted => Retry::Fatal,
+            Error::Run(_) | Error::Silent | Error::Vanished(_) => Retry::Again,
+            Error::Refused { .. } => Retry::Skip,
         }
     }
 }
@@ -336,7 +336,7 @@ mod tests {
             error.to_string(),
             "nft refused line 3 of the script, \"nonsense\": syntax error, unexpected newline"
         );
-        assert_eq!(error.outlook(), Outlook::Skip);
+        assert_eq!(error.retry(), Retry::Skip);
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use overlayd_core::addresses::Recovered;
+use overlayd_core::cluster::gossip::Record;
 use overlayd_core::config::{HostConfig, Trust};
-use overlayd_core::gateway::lease::Recovered;
-use overlayd_core::gossip::Record;
 use overlayd_core::id::HostId;
 use overlayd_core::node::{Disk, Found, Membership, Node, Start};
 use overlayd_proto::control::control_server::ControlServer;

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use overlayd_core::observed::Sysctl;
+use overlayd_core::kernel::observed::Sysctl;
 use tracing::warn;
 
 use crate::journal;
-use crate::netlink::Outlook;
+use crate::netlink::Retry;
 
 /// A switch that could not be read or written; it stands as before.
 #[derive(Debug, thiserror::Error)]
@@ -24,11 +24,11 @@ pub struct Error {
 
 impl Error {
     /// Whether another try can help.
-    pub fn outlook(&self) -> Outlook {
+    pub fn retry(&self) -> Retry {
         match self.cause.kind() {
-            io::ErrorKind::NotFound => Outlook::Retry,
-            io::ErrorKind::PermissionDenied => Outlook::Fatal,
-            _ => Outlook::Skip,
+            io::ErrorKind::NotFound => Retry::Again,
+            io::ErrorKind::PermissionDenied => Retry::Fatal,
+            _ => Retry::Skip,
         }
     }
 
@@ -179,7 +179,7 @@ mod tests {
     fn a_switch_that_is_not_there_reads_as_nothing_and_cannot_be_written() {
         assert!(read("net.ipv4.conf.ov-none.rp_filter").unwrap().is_none());
         let error = write("net.ipv4.conf.ov-none.rp_filter", "0").unwrap_err();
-        assert_eq!(error.outlook(), Outlook::Retry);
+        assert_eq!(error.retry(), Retry::Again);
         assert!(
             error
                 .to_string()

@@ -6,15 +6,15 @@ use overlayd_core::config::{
     self, Dns, HostAddress, HostSelector, Ipv4, Mode, MtuBound, PortForward, PortRange, PortSecurity, Protocol,
     Segment, Stp, Transport,
 };
-use overlayd_core::desired::{
+use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term, Vni};
+use overlayd_core::kernel::desired::{
     BridgeNetfilter, Desired, Inputs, Role, SegmentInputs, ThisHost, Tracking, derive, gateway_mac,
 };
-use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term, Vni};
-use overlayd_core::mtu::{OverlayMtu, UnderlayMtu};
-use overlayd_core::observed::{
+use overlayd_core::kernel::observed::{
     AddrGen, Address, Admin, Flood, Group, Host, Lifetime, Link, LinkKind, Mark, Origin, Remote, Sysctl, TableName,
 };
-use overlayd_core::plan::{Finding, Op, Plan, apply_model, diff};
+use overlayd_core::kernel::plan::{Finding, Op, Plan, apply_model, diff};
+use overlayd_core::mtu::{OverlayMtu, UnderlayMtu};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -5,14 +5,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use overlayd_core::addresses::LeaseState;
+use overlayd_core::cluster::membership::PeerState;
 use overlayd_core::config::{self, CLUSTER_PORT, Trust};
-use overlayd_core::gateway::lease::LeaseState;
 use overlayd_core::id::SegmentName;
 use overlayd_core::node::{
     Applied, Change, Done, Ended, EndpointLine, Force, Forming, GatewayLine, Guests, LeaseLine, Membership, Node,
     PeerLine, PoolLine, Refusal, Run, SegmentLine, Serves, Severity,
 };
-use overlayd_core::peers::PeerState;
 use overlayd_core::time::Instant;
 use overlayd_proto::control as wire;
 use overlayd_proto::control::control_server::Control;

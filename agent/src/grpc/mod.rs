@@ -16,9 +16,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use overlayd_core::addresses::Message as LeaseMessage;
+use overlayd_core::cluster::gossip;
 use overlayd_core::election::message::Message as ElectionMessage;
-use overlayd_core::gateway::lease::Message as LeaseMessage;
-use overlayd_core::gossip;
 use overlayd_core::id::{ClusterId, HostId};
 use overlayd_proto::convert::Bulk;
 use tokio::sync::{mpsc, oneshot};

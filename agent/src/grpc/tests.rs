@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use overlayd_core::cluster::gossip::{Candidacy, Host, Uplink};
 use overlayd_core::election::message::{Header, Message as ElectionMessage, Part};
-use overlayd_core::gossip::{Candidacy, Host, Uplink};
 use overlayd_core::id::{ClusterId, HostId};
 use overlayd_core::mtu::OverlayMtu;
 use overlayd_proto::convert::Bulk;

@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use overlayd_core::addresses::Message as LeaseMessage;
+use overlayd_core::cluster::gossip::Record;
 use overlayd_core::election::message::Message as ElectionMessage;
-use overlayd_core::gateway::lease::Message as LeaseMessage;
-use overlayd_core::gossip::Record;
 use overlayd_core::id::{ClusterId, HostId};
 use overlayd_proto::convert::{self, Bulk, Malformed};
 use overlayd_proto::peer::peer_client::PeerClient;

@@ -5,13 +5,13 @@ use std::fmt;
 
 use nix::errno::Errno;
 use overlayd_core::id::IfName;
-use overlayd_core::observed::{Sysctl, TableName};
-use overlayd_core::plan::Op;
+use overlayd_core::kernel::observed::{Sysctl, TableName};
+use overlayd_core::kernel::plan::Op;
 
 use super::address::link_by_name;
 use super::connection::Connection;
 use super::encode::{self, Indexes};
-use super::error::{Error, Kind, Outlook, Refusal};
+use super::error::{Error, Kind, Refusal, Retry};
 use crate::{nft, sysctl};
 
 /// What became of a list of ops.
@@ -28,14 +28,14 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// The gravest outlook among the failures, or nothing where all went well.
-    pub fn outlook(&self) -> Option<Outlook> {
-        let grade = |outlook: &Outlook| match outlook {
-            Outlook::Skip => 0,
-            Outlook::Retry => 1,
-            Outlook::Fatal => 2,
+    /// The gravest retry among the failures, or nothing where all went well.
+    pub fn retry(&self) -> Option<Retry> {
+        let grade = |retry: &Retry| match retry {
+            Retry::Skip => 0,
+            Retry::Again => 1,
+            Retry::Fatal => 2,
         };
-        self.failures.iter().map(Failure::outlook).max_by_key(grade)
+        self.failures.iter().map(Failure::retry).max_by_key(grade)
     }
 }
 
@@ -50,8 +50,8 @@ pub struct Failure {
 
 impl Failure {
     /// Whether another try can help.
-    pub fn outlook(&self) -> Outlook {
-        self.error.outlook()
+    pub fn retry(&self) -> Retry {
+        self.error.retry()
     }
 
     /// Whether the host lacks what segments and their gateways are made of.
@@ -251,7 +251,7 @@ impl Run<'_> {
         }
         match made_link(&self.ops[at]) {
             Some(link) if refusal.errno == Errno::EEXIST => match link_by_name(self.connection, link) {
-                Ok(Some(_)) => Error::InTheWay(link.clone()),
+                Ok(Some(_)) => Error::NameTaken(link.clone()),
                 Ok(None) | Err(_) => Error::Refused(refusal),
             },
             Some(_) | None => Error::Refused(refusal),
@@ -324,7 +324,7 @@ fn is_harmless(op: &Op, refusal: &Refusal) -> bool {
 #[cfg(test)]
 mod tests {
     use overlayd_core::id::{Mac, Vni};
-    use overlayd_core::observed::{Bridge, Df, Macvlan, MacvlanMode, Switch, Vxlan};
+    use overlayd_core::kernel::observed::{Bridge, Df, Macvlan, MacvlanMode, Switch, Vxlan};
 
     use super::*;
 

@@ -193,7 +193,7 @@ impl Connection {
                 None => {}
             }
         }
-        Err(Error::Restless { tries: DUMP_TRIES })
+        Err(Error::DumpInterrupted { tries: DUMP_TRIES })
     }
 
     /// Sends the datagram and hands each of its answers to `each` until that returns true.

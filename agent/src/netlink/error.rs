@@ -8,9 +8,9 @@ use overlayd_core::id::IfName;
 
 /// Whether an op that failed is worth another try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outlook {
+pub enum Retry {
     /// Something moved while we worked: look again, and if the op is still due, try again.
-    Retry,
+    Again,
     /// This op will not succeed as things stand; the others are not touched by that.
     Skip,
     /// No op will succeed until an operator mends the host.
@@ -59,9 +59,9 @@ pub struct Refusal {
 
 impl Refusal {
     /// Whether another try can help.
-    pub fn outlook(&self) -> Outlook {
+    pub fn retry(&self) -> Retry {
         match self.errno {
-            Errno::EPERM | Errno::EACCES => Outlook::Fatal,
+            Errno::EPERM | Errno::EACCES => Retry::Fatal,
             Errno::ENODEV
             | Errno::ENXIO
             | Errno::ENOENT
@@ -73,8 +73,8 @@ impl Refusal {
             | Errno::ENETUNREACH
             | Errno::EADDRNOTAVAIL
             | Errno::ENOBUFS
-            | Errno::ENOMEM => Outlook::Retry,
-            _ => Outlook::Skip,
+            | Errno::ENOMEM => Retry::Again,
+            _ => Retry::Skip,
         }
     }
 
@@ -126,7 +126,7 @@ pub enum Error {
     Refused(Refusal),
     /// A list changed each time it was read; nothing was changed.
     #[error("the kernel's list changed during each of {tries} readings; looking again later")]
-    Restless {
+    DumpInterrupted {
         /// How often it was read.
         tries: u32,
     },
@@ -145,7 +145,7 @@ pub enum Error {
     #[error(
         "a link named {0} is there that was not before; the agent looks again, and leaves it alone if it is foreign"
     )]
-    InTheWay(IfName),
+    NameTaken(IfName),
     /// A switch under `/proc/sys` could not be read or written; nothing was changed.
     #[error(transparent)]
     Sysctl(#[from] crate::sysctl::Error),
@@ -162,15 +162,17 @@ impl Error {
     }
 
     /// Whether another try can help.
-    pub fn outlook(&self) -> Outlook {
+    pub fn retry(&self) -> Retry {
         match self {
-            Error::Open(_) => Outlook::Fatal,
-            Error::Lost(_) | Error::Restless { .. } | Error::NoInterface(_) | Error::InTheWay(_) => Outlook::Retry,
-            Error::Refused(refusal) => refusal.outlook(),
+            Error::Open(_) => Retry::Fatal,
+            Error::Lost(_) | Error::DumpInterrupted { .. } | Error::NoInterface(_) | Error::NameTaken(_) => {
+                Retry::Again
+            }
+            Error::Refused(refusal) => refusal.retry(),
             // Each look tries again, with all others: that is often enough.
-            Error::NoSuchKind(_) => Outlook::Skip,
-            Error::Sysctl(error) => error.outlook(),
-            Error::Nft(error) => error.outlook(),
+            Error::NoSuchKind(_) => Retry::Skip,
+            Error::Sysctl(error) => error.retry(),
+            Error::Nft(error) => error.retry(),
         }
     }
 }
@@ -199,7 +201,7 @@ mod tests {
             let error = Error::NoSuchKind(kind);
             let told = error.to_string();
             assert!(told.contains(module) && told.contains(option), "{told}");
-            assert_eq!(error.outlook(), Outlook::Skip);
+            assert_eq!(error.retry(), Retry::Skip);
         }
     }
 
@@ -215,6 +217,6 @@ mod tests {
             told.contains("Unknown device type") && told.contains("install the module (vxlan"),
             "{told}"
         );
-        assert_eq!(refusal.outlook(), Outlook::Skip);
+        assert_eq!(refusal.retry(), Retry::Skip);
     }
 }

@@ -7,9 +7,9 @@ use netlink_packet_route::address::{AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use overlayd_core::gateway::uplink::{Carrier, NextHop};
 use overlayd_core::id::{IfName, Mac};
 use overlayd_core::mtu::UnderlayMtu;
-use overlayd_core::uplink::{Carrier, NextHop};
 
 use super::address::{link_by_name, read_address};
 use super::connection::Connection;

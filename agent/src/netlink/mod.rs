@@ -20,17 +20,17 @@ mod watch;
 
 use std::net::IpAddr;
 
+use overlayd_core::gateway::uplink::{Carrier, NextHop};
 use overlayd_core::id::{IfName, Mac};
+use overlayd_core::kernel::observed::{Host, Sysctl};
+use overlayd_core::kernel::plan::Op;
 use overlayd_core::mtu::UnderlayMtu;
-use overlayd_core::observed::{Host, Sysctl};
-use overlayd_core::plan::Op;
-use overlayd_core::uplink::{Carrier, NextHop};
 use tokio::sync::Mutex;
 
 use self::connection::Connection;
 pub use address::{Found, GatewayAddress, Renewal};
 pub use apply::{Applied, Failure};
-pub use error::{Error, Kind, Outlook, Refusal};
+pub use error::{Error, Kind, Refusal, Retry};
 pub use facts::{Asker, DefaultRoute};
 pub use watch::{Guest, News, Sighting, Watch};
 

@@ -14,7 +14,7 @@ use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, Ro
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 use overlayd_core::id::{IfName, Mac, Vni};
-use overlayd_core::observed::{
+use overlayd_core::kernel::observed::{
     AddrGen, Address, Admin, Bridge, Df, Fdb, Flood, Group, Host, Lifetime, Link, LinkKind, Macvlan, MacvlanMode, Mark,
     Origin, PROTOCOL, Remote, Switch, Vxlan,
 };

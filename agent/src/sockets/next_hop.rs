@@ -4,8 +4,8 @@
 
 use std::io;
 
+use overlayd_core::gateway::uplink::{NextHop, Question};
 use overlayd_core::id::Mac;
-use overlayd_core::uplink::{NextHop, Question};
 use socket2::SockFilter;
 
 use super::arp;

@@ -5,7 +5,7 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use anyhow::{Context, Result};
-use overlayd_core::gateway::lease::JournalRecord;
+use overlayd_core::addresses::JournalRecord;
 use prost::Message;
 use tracing::{error, info};
 
@@ -124,7 +124,7 @@ fn run(mut journal: Journal, inbox: &Receiver<Order>, report: &impl Fn(Report)) 
 mod tests {
     use super::*;
     use crate::journal::Found;
-    use overlayd_core::gateway::lease::Membership;
+    use overlayd_core::addresses::Membership;
     use overlayd_core::id::HostId;
 
     fn record(host: u64) -> JournalRecord {

@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, unshare};
 use overlayd::netlink::{GatewayAddress, Netlink};
 use overlayd_benches::median;
 use overlayd_core::id::{IfName, Mac, SegmentName, Term};
-use overlayd_core::plan::Op;
+use overlayd_core::kernel::plan::Op;
 
 /// The kernel takes a namespace down after its last thread has gone, and holds the lock that the next measurement wants:
 /// with a hundred thousand guests for 0.2 s.

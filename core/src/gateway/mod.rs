@@ -1,6 +1,4 @@
 //! What the gateway host does for its guests.
 
 pub mod dhcp;
-pub mod lease;
-pub mod nat;
-pub mod pool;
+pub mod uplink;

@@ -6,12 +6,12 @@ use rand::Rng;
 
 use super::derive::host_record;
 use super::effect::{Call, Company, Done, Effect, JoinRequest, Level, Refusal, Welcome};
-use super::formed::{Formed, MOVE_AGAIN, Move, Survived, is_lasting};
+use super::member::{MOVE_AGAIN, Member, Move, Survived, is_lasting};
 use super::{JOIN_AGAIN, JOIN_WITHIN, Joining, Membership, Node};
+use crate::addresses;
+use crate::cluster::gossip::{Host, Presence, Record};
 use crate::config::Trust;
 use crate::election::Moving;
-use crate::gateway::lease;
-use crate::gossip::{Host, Presence, Record};
 use crate::id::{ClusterId, HostId, SegmentId, SegmentName};
 use crate::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ impl Node {
 
     pub(super) fn form(&mut self, now: Instant) {
         let cluster = ClusterId(self.rng.next_u64());
-        let mut formed = Formed::new(&mut self.rng, self.me, self.instance, cluster, Survived::nothing(), now);
+        let mut formed = Member::new(&mut self.rng, self.me, self.instance, cluster, Survived::nothing(), now);
         formed.leases.form(now);
         self.enter(formed, now);
         self.introduce(now);
@@ -71,7 +71,7 @@ impl Node {
         formed.touch_now(now);
     }
 
-    fn enter(&mut self, mut formed: Formed, now: Instant) {
+    fn enter(&mut self, mut formed: Member, now: Instant) {
         self.membership = Membership::Formed(formed.cluster);
         self.effects.push_back(Effect::SaveIdentity(self.membership));
         if let Some(facts) = &self.facts {
@@ -222,7 +222,7 @@ impl Node {
                 if let Some(formed) = &mut self.formed {
                     formed.handle(
                         welcome.via,
-                        super::Said::Gossip(crate::gossip::Message::Records(welcome.records)),
+                        super::PeerMessage::Gossip(crate::cluster::gossip::Message::Records(welcome.records)),
                         now,
                     );
                     formed.leases.join(welcome.roster, now);
@@ -238,7 +238,7 @@ impl Node {
                 .map(|(id, mine)| (*id, mine.segment.name.clone()))
             {
                 let group = super::group_of(id);
-                self.effects.push_back(Effect::Hush(id));
+                self.effects.push_back(Effect::StopAnnouncing(id));
                 self.effects.push_back(Effect::RemoveAddress {
                     group,
                     segments: vec![names],
@@ -253,10 +253,10 @@ impl Node {
             records,
             ..Survived::nothing()
         };
-        let mut formed = Formed::new(&mut self.rng, self.me, self.instance, welcome.cluster, survived, now);
+        let mut formed = Member::new(&mut self.rng, self.me, self.instance, welcome.cluster, survived, now);
         formed.leases.join(welcome.roster, now);
-        let passing = crate::gossip::Message::Records(passing);
-        formed.handle(welcome.via, super::Said::Gossip(passing), now);
+        let passing = crate::cluster::gossip::Message::Records(passing);
+        formed.handle(welcome.via, super::PeerMessage::Gossip(passing), now);
         formed.bring(brought, now);
         self.dialled.clear();
         self.enter(formed, now);
@@ -339,7 +339,7 @@ impl Node {
         let (id, name) = (host.id, host.name.clone());
         let newcomer = formed.gossip.host(id).is_none();
         // As if it had told by itself, so that it is dialled and elected with at once.
-        let record = crate::gossip::Message::Records(vec![Record::Host(host)]);
+        let record = crate::cluster::gossip::Message::Records(vec![Record::Host(host)]);
         formed.gossip.handle(id, record, now);
         let roster = formed.leases.admit(id, now);
         formed.touch_now(now);
@@ -515,7 +515,7 @@ impl Node {
                 if let Some(formed) = &mut self.formed {
                     let token = formed.token();
                     formed.releases.insert(token, call);
-                    let request = lease::Request::Release {
+                    let request = addresses::Request::Release {
                         segment,
                         address,
                         client,
@@ -531,7 +531,7 @@ impl Node {
         self.settle(now);
     }
 
-    pub(super) fn formed(&mut self) -> Result<&mut Formed, Refusal> {
+    pub(super) fn formed(&mut self) -> Result<&mut Member, Refusal> {
         self.formed.as_deref_mut().ok_or_else(|| {
             Refusal::new("this host is in no cluster")
                 .hint("run `overlayctl init` here, or `overlayctl join ADDR` with the address of a member")
@@ -539,7 +539,7 @@ impl Node {
     }
 }
 
-impl Formed {
+impl Member {
     /// What of this cluster of one is not in the other, one sentence each.
     fn what_gives_way(&self, theirs: &[Record]) -> Vec<String> {
         let names = |record: &Record| match record {

@@ -9,20 +9,20 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::effect::{Effect, Facts, Level};
-use super::formed::Formed;
+use super::member::Member;
 use super::{Looked, Node, group_of};
+use crate::addresses::pool::Range;
+use crate::addresses::{self, Reach, SegmentPool};
+use crate::cluster::gossip::{self, Content, Host, Presence};
+use crate::cluster::membership::{self, Peer, PeerState, Who};
 use crate::config::{self, HostAddress, HostConfig, Mode, MtuBound, Segment};
-use crate::desired::{self, BridgeNetfilter, Inputs, SegmentInputs, ThisHost, Tracking};
 use crate::election::{Candidacy, GroupId, GroupView, HostView, Role, Standing, Uplink, View};
 use crate::gateway::dhcp::SegmentService;
-use crate::gateway::lease::{self, Reach, SegmentPool};
-use crate::gateway::pool::Range;
-use crate::gossip::{self, Content, Host, Presence};
+use crate::gateway::uplink::Health;
 use crate::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term};
+use crate::kernel::desired::{self, BridgeNetfilter, Inputs, SegmentInputs, ThisHost, Tracking};
 use crate::mtu::{self, OverlayMtu};
-use crate::peers::{self, Peer, PeerState, Who};
 use crate::time::{Duration, Instant};
-use crate::uplink::Health;
 
 /// How long a holder's word in gossip counts.
 const CLAIM_FRESH: Duration = Duration::from_secs(5);
@@ -128,7 +128,7 @@ impl Node {
         let kernels = formed.kernels(now);
         let heard = formed.heard(now);
         let gone = formed.gone();
-        formed.derived.peers = peers::view(&peers::Inputs {
+        formed.derived.peers = membership::view(&membership::Inputs {
             me: formed.me,
             gossip: &formed.gossip,
             membership: &formed.membership,
@@ -154,7 +154,7 @@ impl Node {
     }
 }
 
-impl Formed {
+impl Member {
     /// Reads definitions that are new.
     fn read_segments(&mut self) {
         let known: Vec<gossip::Segment> = self.gossip.segments().cloned().collect();
@@ -358,7 +358,7 @@ impl Formed {
                 self.derived.pools.insert(*id, version);
             }
             let group = group_of(*id);
-            let standing = lease::Standing {
+            let standing = addresses::Standing {
                 order: self.election.order(group),
                 gateway: self.election.holder(group).map(|(host, _)| host),
                 since: self.election.since(group).map(|at| now.since(at)).unwrap_or_default(),
@@ -461,7 +461,7 @@ impl Formed {
             },
             segments,
             members: others
-                .filter(|_| self.apart_until.is_none())
+                .filter(|_| self.isolated_until.is_none())
                 .chain([facts.vtep])
                 .collect(),
             cluster_ports: hosts
@@ -477,7 +477,7 @@ impl Formed {
     fn segment_inputs(&self, id: SegmentId, mine: &Mine, now: Instant) -> SegmentInputs {
         let mut peers = BTreeSet::new();
         let mut static_peers = BTreeSet::new();
-        let connected = |peer: &&Peer| peer.state.is_flooded() && self.apart_until.is_none();
+        let connected = |peer: &&Peer| peer.state.is_flooded() && self.isolated_until.is_none();
         for peer in self.derived.peers.iter().filter(connected) {
             let Some(address) = peer.address else { continue };
             match peer.who {
@@ -610,7 +610,7 @@ pub(super) fn pool_of(mine: &Mine) -> Option<SegmentPool> {
         reservations: dhcp
             .reservations
             .iter()
-            .map(|reservation| lease::Reservation {
+            .map(|reservation| addresses::Reservation {
                 client: reservation.mac,
                 address: IpAddr::V4(reservation.address),
                 hostname: reservation.hostname.clone(),
@@ -660,6 +660,6 @@ fn service_of(id: SegmentId, mine: &Mine, facts: Option<&Facts>) -> Option<Segme
 }
 
 /// The role of this host in a group, for those who ask by segment.
-pub(super) fn role_of(formed: &Formed, id: SegmentId) -> Option<Role> {
+pub(super) fn role_of(formed: &Member, id: SegmentId) -> Option<Role> {
     formed.election.role(group_of(id))
 }

@@ -6,14 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ipnet::IpNet;
 
 use super::removing::Hearing;
-use crate::desired::{self, BridgeNetfilter, Tracking};
+use crate::addresses::{self, JournalRecord};
+use crate::cluster::gossip::{self, Host, Record};
 use crate::election;
-use crate::gateway::lease::{self, JournalRecord};
-use crate::gossip::{self, Host, Record};
+use crate::gateway::uplink::Health;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
+use crate::kernel::desired::{self, BridgeNetfilter, Tracking};
 use crate::mtu::UnderlayMtu;
 use crate::time::Duration;
-use crate::uplink::Health;
 
 /// What the edge has found out about this host; told again whenever it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Facts {
 
 /// What one host says to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum PeerMessage {
     /// About gateways, on the stream that nothing else delays.
     Election(election::Message),
     /// A membership packet.
@@ -50,7 +50,7 @@ pub enum Said {
     /// Records.
     Gossip(gossip::Message),
     /// About addresses.
-    Lease(lease::Message),
+    Lease(addresses::Message),
     /// About a host that is to be removed.
     Hearing(Hearing),
 }
@@ -85,7 +85,7 @@ pub struct Welcome {
     /// All that is known.
     pub records: Vec<Record>,
     /// The members and the removed, as far as leases go.
-    pub roster: lease::Roster,
+    pub roster: addresses::Roster,
 }
 
 /// A request that was refused: what is wrong, and what to do.
@@ -208,7 +208,7 @@ pub enum Effect {
         /// To whom.
         to: HostId,
         /// What.
-        said: Said,
+        said: PeerMessage,
     },
     /// Accept and make streams of this cluster, or of none.
     Cluster {
@@ -277,7 +277,7 @@ pub enum Effect {
         address: Ipv4Addr,
     },
     /// Stop telling.
-    Hush(SegmentId),
+    StopAnnouncing(SegmentId),
     /// Send a DHCP reply.
     Dhcp {
         /// On the gateway's link of this segment.

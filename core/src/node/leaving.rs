@@ -11,7 +11,7 @@ use rand::Rng;
 
 use super::effect::{Call, Done, Effect, Ended, Level, Refusal};
 use super::{Membership, Node};
-use crate::gossip::Departure;
+use crate::cluster::gossip::Departure;
 use crate::id::HostId;
 use crate::time::{Duration, Instant};
 
@@ -221,7 +221,7 @@ impl Node {
     fn become_left(&mut self, _now: Instant) {
         let Some(formed) = self.formed.take() else { return };
         for (id, mine) in formed.derived.mine() {
-            self.effects.push_back(Effect::Hush(*id));
+            self.effects.push_back(Effect::StopAnnouncing(*id));
             self.effects.push_back(Effect::RemoveAddress {
                 group: super::group_of(*id),
                 segments: vec![mine.segment.name.clone()],

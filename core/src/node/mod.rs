@@ -2,26 +2,26 @@
 //! done.
 //!
 //! ```text
-//!            ┌──────────────────────── Formed ───────────────────────┐
+//!            ┌──────────────────────── Member ───────────────────────┐
 //!  Facts ───►│ gossip ─► derive ─► election ─► roles ─► desired      │─► Effect
-//!  Said ────►│ membership ──┘         │                   ▲          │
+//!  PeerMessage ────►│ membership ──┘         │                   ▲          │
 //!  calls ───►│                        └─► leases ◄─► dhcp ┘          │
 //!            └───────────────────────────────────────────────────────┘
-//!  Unformed ── init │ welcome ──► Formed ── leave │ removed ──► Left
+//!  Unformed ── init │ welcome ──► Member ── leave │ removed ──► Left
 //! ```
 //! Each `handle_*` ends in `settle`: the machines' effects are carried from one to the next until nothing moves.
 //! What is derived from everything (views, the desired state, whom to dial) is computed whole and handed out only when
 //! it differs from what was handed out before.
 
-mod bringing;
 mod calls;
-mod carry;
 mod derive;
 mod effect;
-mod formed;
+mod lease_migration;
 mod leaving;
+mod member;
 mod recovering;
 mod removing;
+mod route;
 mod segments;
 mod show;
 mod told;
@@ -33,20 +33,20 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
 pub use calls::Forming;
-pub use effect::{Call, Done, Effect, Ended, Facts, JoinRequest, Lasts, Level, Note, Refusal, Said, Welcome};
-use formed::Formed;
+pub use effect::{Call, Done, Effect, Ended, Facts, JoinRequest, Lasts, Level, Note, PeerMessage, Refusal, Welcome};
 pub use leaving::Force;
+use member::Member;
 pub use removing::{Hearing, Sign};
 pub use segments::{Applied, Change, FieldChange, Guests, Run};
 pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, Problem, SegmentLine, Serves, Severity};
 
+use crate::addresses::Recovered;
+use crate::cluster::gossip::Record;
 use crate::config::{HostConfig, Trust};
 use crate::election::{AddressEvent, GroupId, Outcome};
-use crate::gateway::lease::Recovered;
-use crate::gossip::Record;
+use crate::gateway::uplink::Health;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use crate::time::{Duration, Instant};
-use crate::uplink::Health;
 
 /// How long a host that is to join waits before it asks the next address of its list.
 const JOIN_AGAIN: Duration = Duration::from_millis(500);
@@ -126,7 +126,7 @@ pub struct Node {
     facts: Option<Facts>,
     looked: Looked,
     membership: Membership,
-    formed: Option<Box<Formed>>,
+    formed: Option<Box<Member>>,
     joining: Option<Joining>,
     effects: VecDeque<Effect>,
     /// What guests' ports are on which bridge, as last observed.
@@ -193,13 +193,13 @@ impl Node {
         };
         match start.membership {
             Membership::Formed(cluster) => {
-                let survived = formed::Survived {
+                let survived = member::Survived {
                     records: start.records,
                     leases: start.leases,
                     found: start.found,
                     answered: start.answered,
                 };
-                let mut formed = Formed::new(&mut node.rng, start.host, start.instance, cluster, survived, now);
+                let mut formed = Member::new(&mut node.rng, start.host, start.instance, cluster, survived, now);
                 // Whoever is in a cluster wrote so: that journal is gone, or an earlier start found it damaged.
                 if start.disk == Disk::Lost || !formed.leases.roster().members.contains(&start.host) {
                     formed.lost_at_start = true;
@@ -276,7 +276,7 @@ impl Node {
     }
 
     /// Another host has said something. The edge has checked that it is of this cluster.
-    pub fn handle(&mut self, from: HostId, said: Said, now: Instant) {
+    pub fn handle(&mut self, from: HostId, said: PeerMessage, now: Instant) {
         if let Some(formed) = &mut self.formed {
             formed.handle(from, said, now);
         }
@@ -343,9 +343,9 @@ impl Node {
 
     /// Guests that VXLAN interfaces of this host have just heard, and from which VTEP: they may be asking for an address
     /// before their hosts have told of them.
-    pub fn hear_far_guests(&mut self, guests: &[(IfName, Mac, IpAddr)]) {
+    pub fn hear_remote_macs(&mut self, guests: &[(IfName, Mac, IpAddr)]) {
         if let Some(formed) = &mut self.formed {
-            formed.hear_far_guests(guests);
+            formed.hear_remote_macs(guests);
         }
     }
 
@@ -430,7 +430,8 @@ impl Node {
             formed.pump(now);
             self.effects.append(&mut formed.effects);
             if !formed.derive_due(now) {
-                self.effects.extend(std::mem::take(&mut formed.taking).into_values());
+                self.effects
+                    .extend(std::mem::take(&mut formed.deferred_addresses).into_values());
                 let preparing = std::mem::take(&mut formed.preparing).into_iter();
                 self.effects.extend(preparing.map(Effect::Prepare));
                 break;
@@ -473,7 +474,7 @@ impl Node {
 }
 
 /// What the kernel of a host alone in a new cluster would have: for showing, before anything is formed.
-pub fn rehearse(config: &HostConfig, facts: Facts) -> Option<crate::desired::Inputs> {
+pub fn rehearse(config: &HostConfig, facts: Facts) -> Option<crate::kernel::desired::Inputs> {
     let alone = HostConfig {
         cluster: crate::config::Cluster {
             trust: Trust::Insecure,

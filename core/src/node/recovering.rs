@@ -13,8 +13,8 @@ use rand::Rng;
 use super::Node;
 use super::derive::pool_of;
 use super::effect::{Call, Done, Effect, Level, Refusal};
-use super::formed::{Formed, guest_at};
-use crate::gateway::lease::{Leases, Unrecovered};
+use super::member::{Member, guest_at};
+use crate::addresses::{Leases, Unrecovered};
 use crate::id::HostId;
 use crate::time::{Duration, Instant};
 
@@ -75,19 +75,19 @@ impl Node {
                 until: now + ACKNOWLEDGED_WITHIN,
             };
             formed.recovery = Some(Recovery { call, stage });
-            formed.press_recovery(now);
+            formed.retry_recovery(now);
         }
         Ok(())
     }
 }
 
-impl Formed {
-    fn other_hosts(&self) -> impl Iterator<Item = &crate::gossip::Host> {
+impl Member {
+    fn other_hosts(&self) -> impl Iterator<Item = &crate::cluster::gossip::Host> {
         self.gossip.hosts().filter(|host| host.id != self.me)
     }
 
     /// Tries again what waits for other members.
-    pub(super) fn press_recovery(&mut self, now: Instant) {
+    pub(super) fn retry_recovery(&mut self, now: Instant) {
         let Some(Recovery {
             call,
             stage: Stage::Trying { again, until },

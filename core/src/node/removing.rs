@@ -9,11 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Node;
-use super::effect::{Call, Done, Effect, Refusal, Said};
-use super::formed::Formed;
-use crate::gossip::{Departure, Presence, Written};
+use super::effect::{Call, Done, Effect, PeerMessage, Refusal};
+use super::member::Member;
+use crate::cluster::gossip::{Departure, Presence, Written};
+use crate::cluster::membership::{Peer, PeerState, Who};
 use crate::id::{HostId, SegmentName};
-use crate::peers::{Peer, PeerState, Who};
 use crate::time::{Duration, Instant};
 
 /// How long members may hear a host, or say nothing, before its removal is refused: one that has just died is found out
@@ -76,7 +76,7 @@ impl Node {
     }
 }
 
-impl Formed {
+impl Member {
     fn begin_removal(&mut self, call: Call, name: &str, now: Instant) -> Result<(), Refusal> {
         let named = |peer: &&Peer| {
             peer.name == name
@@ -136,7 +136,7 @@ impl Formed {
             until: now + ALL_SILENT_WITHIN,
         };
         self.removals.insert(host, removal);
-        self.press_removals(now);
+        self.retry_removals(now);
         Ok(())
     }
 
@@ -167,7 +167,7 @@ impl Formed {
         match hearing {
             Hearing::Asked(host) => {
                 let sign = self.sign_of(host, now);
-                self.send(from, Said::Hearing(Hearing::Told(host, sign)));
+                self.send(from, PeerMessage::Hearing(Hearing::Told(host, sign)));
             }
             Hearing::Told(host, sign) => {
                 let counts = self.counts(host, sign, now);
@@ -179,13 +179,13 @@ impl Formed {
                 } else {
                     removal.open.remove(&from);
                 }
-                self.press_removals(now);
+                self.retry_removals(now);
             }
         }
     }
 
     /// Asks again, and ends what is settled.
-    pub(super) fn press_removals(&mut self, now: Instant) {
+    pub(super) fn retry_removals(&mut self, now: Instant) {
         let all: Vec<HostId> = self.removals.keys().copied().collect();
         for host in all {
             let gone: BTreeSet<HostId> = self.gone();
@@ -208,7 +208,7 @@ impl Formed {
                 removal.again = now + ASK_EVERY;
                 let open: Vec<HostId> = removal.open.keys().copied().collect();
                 for member in open {
-                    self.send(member, Said::Hearing(Hearing::Asked(host)));
+                    self.send(member, PeerMessage::Hearing(Hearing::Asked(host)));
                 }
             }
         }
@@ -233,7 +233,7 @@ impl Formed {
 
     /// The segments whose ranges others inherit.
     fn forget(&mut self, host: HostId, name: &str, now: Instant) -> Result<Vec<SegmentName>, Refusal> {
-        let owns = |line: &crate::gateway::lease::PoolLine| line.owner == Some(host);
+        let owns = |line: &crate::addresses::PoolLine| line.owner == Some(host);
         let owned = self.derived.mine().iter();
         let owned = owned.filter(|(id, _)| self.leases.pool_show(**id).iter().any(owns));
         let inheriting = owned.map(|(_, mine)| mine.segment.name.clone()).collect();

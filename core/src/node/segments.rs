@@ -4,10 +4,10 @@ use rand::Rng;
 
 use super::calls::no_segment;
 use super::effect::Refusal;
-use super::formed::Formed;
+use super::member::Member;
 use super::{Level, Node};
+use crate::cluster::gossip::Written;
 use crate::config::{self, Segment};
-use crate::gossip::Written;
 use crate::id::{IfName, SegmentId, SegmentName};
 use crate::time::Instant;
 
@@ -153,7 +153,7 @@ impl Node {
     }
 }
 
-impl Formed {
+impl Member {
     /// The newest generation of a segment that the leases knew, if it was lost since; else 0.
     pub(super) fn forgotten_generation(&self, name: &SegmentName) -> u64 {
         let Some((known, _, id, _)) = self.read.get(name) else {
@@ -165,7 +165,7 @@ impl Formed {
 }
 
 /// VNI, bridge and subnet of a segment with guests change only by force.
-fn refuse_uprooting(old: &Segment, new: &Segment, formed: &Formed, id: Option<SegmentId>) -> Result<(), Refusal> {
+fn refuse_uprooting(old: &Segment, new: &Segment, formed: &Member, id: Option<SegmentId>) -> Result<(), Refusal> {
     let subnet = |segment: &Segment| segment.ipv4.as_ref().map(|ipv4| ipv4.subnet);
     let mut keys = Vec::new();
     if old.vni != new.vni {
@@ -180,7 +180,7 @@ fn refuse_uprooting(old: &Segment, new: &Segment, formed: &Formed, id: Option<Se
     let guests = formed
         .gossip
         .endpoints()
-        .filter(|endpoint| Some(endpoint.segment) == id && endpoint.presence == crate::gossip::Presence::Here)
+        .filter(|endpoint| Some(endpoint.segment) == id && endpoint.presence == crate::cluster::gossip::Presence::Here)
         .count();
     if keys.is_empty() || guests == 0 {
         return Ok(());

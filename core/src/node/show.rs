@@ -5,16 +5,16 @@ use std::net::IpAddr;
 
 use super::effect::Facts;
 use super::{Membership, Node, group_of};
+use crate::addresses::{LeaseInfo, PoolLine as Line};
+use crate::cluster::gossip::{self, Presence};
+use crate::cluster::membership::{PeerState, Who};
 use crate::config::{Mode, Segment};
-use crate::desired::BridgeNetfilter;
 use crate::election::Role;
-use crate::gateway::lease::{LeaseInfo, PoolLine as Line};
-use crate::gossip::{self, Presence};
+use crate::gateway::uplink::Health;
 use crate::id::{HostId, Mac, SegmentName, Term, Vni};
+use crate::kernel::desired::BridgeNetfilter;
 use crate::mtu::OverlayMtu;
-use crate::peers::{PeerState, Who};
 use crate::time::{Duration, Instant};
-use crate::uplink::Health;
 
 /// A line of `peer list`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Leases and shares between the machine that decides about them and the records that all hosts see.
 
-use crate::gateway::lease::{self, LeaseInfo, ShareInfo, SharedRange};
-use crate::gateway::pool::Range;
-use crate::gossip::{self, ShareRange};
+use crate::addresses::pool::Range;
+use crate::addresses::{self, LeaseInfo, ShareInfo, SharedRange};
+use crate::cluster::gossip::{self, ShareRange};
 
 pub(super) fn lease_record(info: &LeaseInfo) -> gossip::Lease {
     gossip::Lease {
@@ -20,12 +20,12 @@ pub(super) fn lease_record(info: &LeaseInfo) -> gossip::Lease {
         keeper: info.keeper,
         copies: info.copies,
         state: match info.state {
-            lease::LeaseState::Held => gossip::LeaseState::Held,
-            lease::LeaseState::Settled => gossip::LeaseState::Settled,
-            lease::LeaseState::Pending => gossip::LeaseState::Pending,
-            lease::LeaseState::Resting => gossip::LeaseState::Resting,
-            lease::LeaseState::SetAside => gossip::LeaseState::SetAside,
-            lease::LeaseState::Free => gossip::LeaseState::Free,
+            addresses::LeaseState::Held => gossip::LeaseState::Held,
+            addresses::LeaseState::Settled => gossip::LeaseState::Settled,
+            addresses::LeaseState::Pending => gossip::LeaseState::Pending,
+            addresses::LeaseState::Resting => gossip::LeaseState::Resting,
+            addresses::LeaseState::SetAside => gossip::LeaseState::SetAside,
+            addresses::LeaseState::Free => gossip::LeaseState::Free,
         },
         generation: info.generation,
         left: gossip::Left(info.expires_in),
@@ -36,8 +36,8 @@ pub(super) fn lease_info(record: &gossip::Lease) -> LeaseInfo {
     LeaseInfo {
         segment: record.segment,
         address: record.address.into(),
-        version: lease::Version {
-            epoch: lease::Epoch {
+        version: addresses::Version {
+            epoch: addresses::Epoch {
                 number: record.version.epoch,
                 host: record.version.epoch_host,
             },
@@ -50,12 +50,12 @@ pub(super) fn lease_info(record: &gossip::Lease) -> LeaseInfo {
         keeper: record.keeper,
         copies: record.copies,
         state: match record.state {
-            gossip::LeaseState::Held => lease::LeaseState::Held,
-            gossip::LeaseState::Settled => lease::LeaseState::Settled,
-            gossip::LeaseState::Pending => lease::LeaseState::Pending,
-            gossip::LeaseState::Resting => lease::LeaseState::Resting,
-            gossip::LeaseState::SetAside => lease::LeaseState::SetAside,
-            gossip::LeaseState::Free => lease::LeaseState::Free,
+            gossip::LeaseState::Held => addresses::LeaseState::Held,
+            gossip::LeaseState::Settled => addresses::LeaseState::Settled,
+            gossip::LeaseState::Pending => addresses::LeaseState::Pending,
+            gossip::LeaseState::Resting => addresses::LeaseState::Resting,
+            gossip::LeaseState::SetAside => addresses::LeaseState::SetAside,
+            gossip::LeaseState::Free => addresses::LeaseState::Free,
         },
         generation: record.generation,
         expires_in: record.left.0,
@@ -86,7 +86,7 @@ pub(super) fn share_info(record: &gossip::Share) -> Option<ShareInfo> {
     let range = |shared: &ShareRange| {
         Some(SharedRange {
             range: Range::new(shared.first, shared.last)?,
-            epoch: lease::Epoch {
+            epoch: addresses::Epoch {
                 number: shared.epoch,
                 host: shared.epoch_host,
             },

@@ -6,12 +6,12 @@ mod joining;
 mod recovering;
 mod world;
 
-use overlayd_core::desired::BridgeNetfilter;
+use overlayd_core::cluster::membership::PeerState;
+use overlayd_core::gateway::uplink::{Health, NextHop};
 use overlayd_core::id::{IfName, SegmentName};
+use overlayd_core::kernel::desired::BridgeNetfilter;
 use overlayd_core::node::{Done, Ended, Force, Guests, Membership, Run};
-use overlayd_core::peers::PeerState;
 use overlayd_core::time::Duration;
-use overlayd_core::uplink::{Health, NextHop};
 use world::{ACK, World, blue, segments};
 
 #[test]

@@ -3,26 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use overlayd_core::addresses::{JournalRecord, Recovered};
+use overlayd_core::cluster::gossip::Record;
+use overlayd_core::cluster::membership::PeerState;
 use overlayd_core::config::{self, HostConfig, Segment};
-use overlayd_core::desired::{BridgeNetfilter, Inputs, Role, Tracking};
 use overlayd_core::election::{AddressEvent, Outcome};
-use overlayd_core::gateway::lease::{JournalRecord, Recovered};
-use overlayd_core::gossip::Record;
+use overlayd_core::gateway::uplink::Health;
 use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
+use overlayd_core::kernel::desired::{BridgeNetfilter, Inputs, Role, Tracking};
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::{
-    Call, Disk, Done, Effect, Facts, Force, Found, Guests, JoinRequest, Membership, Node, Refusal, Run, Said, Start,
-    Welcome,
+    Call, Disk, Done, Effect, Facts, Force, Found, Guests, JoinRequest, Membership, Node, PeerMessage, Refusal, Run,
+    Start, Welcome,
 };
-use overlayd_core::peers::PeerState;
 use overlayd_core::time::{Duration, Instant};
-use overlayd_core::uplink::Health;
 
 const LATENCY: Duration = Duration::from_millis(1);
 
 /// What is under way.
 enum Event {
-    Said(usize, usize, Said),
+    PeerMessage(usize, usize, PeerMessage),
     Connect(usize, HostId),
     Join(usize, SocketAddr, Box<JoinRequest>),
     Welcome(usize, SocketAddr, Result<Box<Welcome>, Refusal>),
@@ -594,7 +594,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         let now = self.now;
         let host = match event {
-            Event::Said(from, to, said) => {
+            Event::PeerMessage(from, to, said) => {
                 let id = self.hosts[from].identity.0;
                 if !self.linked(from, to) {
                     return;
@@ -680,12 +680,13 @@ impl World {
         match effect {
             Effect::Dial(hosts) => self.hosts[host].dial = hosts,
             Effect::Send {
-                said: Said::Gossip(_), ..
+                said: PeerMessage::Gossip(_),
+                ..
             } if self.hosts[host].gossip_lags => {}
             Effect::Send { to, said } => {
                 let connected = self.hosts[host].connected.contains(&to);
                 if let Some(other) = self.numbered(to).filter(|other| connected && self.linked(host, *other)) {
-                    self.later(Event::Said(host, other, said));
+                    self.later(Event::PeerMessage(host, other, said));
                 }
             }
             Effect::CallJoin { to, request } => self.later(Event::Join(host, to, request)),
@@ -775,7 +776,7 @@ impl World {
             Effect::SaveAnswered(hosts) => self.hosts[host].answered = hosts,
             Effect::Answer { call, result } => drop(self.hosts[host].answers.insert(call, result)),
             Effect::Cluster { removed, .. } => self.hosts[host].refused = removed,
-            Effect::CallInvite { .. } | Effect::Listen(_) | Effect::Announce { .. } | Effect::Hush(_) => {}
+            Effect::CallInvite { .. } | Effect::Listen(_) | Effect::Announce { .. } | Effect::StopAnnouncing(_) => {}
             Effect::Note(note) => self.hosts[host].notes.push(note.text),
             Effect::Dhcp { bytes, .. } => {
                 let client = Mac(bytes[28..34].try_into().unwrap());

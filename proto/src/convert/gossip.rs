@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use overlayd_core::gossip as core;
+use overlayd_core::cluster::gossip as core;
 use overlayd_core::id::{HostId, SegmentId, SegmentName, Term};
 use overlayd_core::mtu::OverlayMtu;
 use overlayd_core::node::{Hearing, Sign};

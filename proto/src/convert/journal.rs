@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use overlayd_core::gateway::lease as core;
-use overlayd_core::gossip;
+use overlayd_core::addresses as core;
+use overlayd_core::cluster::gossip;
 use overlayd_core::id::{HostId, SegmentId};
 
 use super::lease::{epoch_in, epoch_out, millis, range_in, range_out, record_in, record_out, rest_in, rest_out};

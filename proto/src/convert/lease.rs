@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use overlayd_core::gateway::lease as core;
-use overlayd_core::gateway::pool::{Address, Range};
+use overlayd_core::addresses as core;
+use overlayd_core::addresses::pool::{Address, Range};
 use overlayd_core::id::{HostId, SegmentId};
 
 use super::{Malformed, host_numbers, hosts, mac, named, required, unknown};

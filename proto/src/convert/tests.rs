@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
+use overlayd_core::addresses;
+use overlayd_core::addresses::pool::Range;
+use overlayd_core::cluster::gossip;
 use overlayd_core::election::message as election;
 use overlayd_core::election::{Candidacy, GroupId, Uplink};
-use overlayd_core::gateway::lease;
-use overlayd_core::gateway::pool::Range;
-use overlayd_core::gossip;
 use overlayd_core::id::{HostId, Mac, SegmentId, SegmentName, Term};
 use overlayd_core::mtu::OverlayMtu;
 use overlayd_core::node::{Hearing, Sign};
@@ -269,16 +269,16 @@ fn every_part_of_an_election_message_survives() {
     }
 }
 
-fn epoch() -> lease::Epoch {
-    lease::Epoch {
+fn epoch() -> addresses::Epoch {
+    addresses::Epoch {
         number: 3,
         host: HostId(2),
     }
 }
 
-fn lease_record(holder: lease::Holder) -> lease::Record {
-    lease::Record {
-        version: lease::Version {
+fn lease_record(holder: addresses::Holder) -> addresses::Record {
+    addresses::Record {
+        version: addresses::Version {
             epoch: epoch(),
             counter: 4,
         },
@@ -297,94 +297,94 @@ fn every_lease_message_survives() {
     let segment = SegmentId(5);
     let range = Range::new(v4(), [192, 0, 2, 9]).unwrap();
     let address = range.first();
-    let version = lease::Version {
+    let version = addresses::Version {
         epoch: epoch(),
         counter: 4,
     };
-    let claim = lease::Claim {
+    let claim = addresses::Claim {
         client: mac,
-        basis: lease::Basis::Having,
+        basis: addresses::Basis::Having,
         guest_host: Some(HostId(1)),
         lease_time: Duration::from_secs(60),
         client_id: Vec::new(),
         hostname: String::new(),
     };
     let asks = [
-        lease::Ask::Bind(claim),
-        lease::Ask::Nonce { client: mac },
-        lease::Ask::Release {
+        addresses::Ask::Bind(claim),
+        addresses::Ask::Nonce { client: mac },
+        addresses::Ask::Release {
             client: mac,
             version,
             nonce: 9,
         },
-        lease::Ask::Decline {
+        addresses::Ask::Decline {
             client: mac,
             version,
             nonce: 10,
         },
-        lease::Ask::SetAside,
+        addresses::Ask::SetAside,
     ];
     let replies = [
-        lease::Reply::Granted {
+        addresses::Reply::Granted {
             lease_time: Duration::from_secs(60),
             copies: 2,
         },
-        lease::Reply::Taken,
-        lease::Reply::CannotSay { owner: Some(HostId(2)) },
-        lease::Reply::Nonce { version, nonce: 9 },
-        lease::Reply::Done,
+        addresses::Reply::Taken,
+        addresses::Reply::CannotSay { owner: Some(HostId(2)) },
+        addresses::Reply::Nonce { version, nonce: 9 },
+        addresses::Reply::Done,
     ];
-    let record = lease_record(lease::Holder::Client(mac));
-    let rest = lease::Rest::Resting;
+    let record = lease_record(addresses::Holder::Client(mac));
+    let rest = addresses::Rest::Resting;
     let epoch = epoch();
     let others = [
-        lease::Message::Put {
+        addresses::Message::Put {
             segment,
             address,
             epoch,
             record: record.clone(),
             confirmed: true,
         },
-        lease::Message::Stored {
+        addresses::Message::Stored {
             segment,
             address,
             version,
         },
-        lease::Message::PutRefused {
+        addresses::Message::PutRefused {
             segment,
             address,
             version,
-            why: lease::PutRefusal::Keeps,
+            why: addresses::PutRefusal::Keeps,
             promised: epoch,
             left: Duration::from_millis(7),
         },
-        lease::Message::Borrow { segment, count: 8 },
-        lease::Message::Give {
+        addresses::Message::Borrow { segment, count: 8 },
+        addresses::Message::Give {
             segment,
             epoch,
-            runs: vec![lease::GivenRun {
+            runs: vec![addresses::GivenRun {
                 range,
                 record: record.clone(),
                 may: vec![HostId(3)],
                 rest,
             }],
         },
-        lease::Message::Taken {
+        addresses::Message::Taken {
             segment,
             epoch,
             ranges: vec![range],
         },
-        lease::Message::Prepare {
+        addresses::Message::Prepare {
             segment,
             epoch,
             ranges: vec![range],
             removed: vec![HostId(9)],
         },
-        lease::Message::Report {
+        addresses::Message::Report {
             segment,
             epoch,
             ranges: vec![range],
-            runs: vec![lease::ReportedRun {
+            runs: vec![addresses::ReportedRun {
                 range,
                 epoch,
                 owner: None,
@@ -392,38 +392,38 @@ fn every_lease_message_survives() {
             }],
             members: vec![HostId(1)],
         },
-        lease::Message::PrepareRefused {
+        addresses::Message::PrepareRefused {
             segment,
             epoch,
             highest: 12,
         },
-        lease::Message::Birth {
+        addresses::Message::Birth {
             segment,
             epoch,
-            ownership: lease::Ownership::ToBe,
+            ownership: addresses::Ownership::ToBe,
             ranges: vec![range],
         },
-        lease::Message::Birth {
+        addresses::Message::Birth {
             segment,
             epoch,
-            ownership: lease::Ownership::Settled,
+            ownership: addresses::Ownership::Settled,
             ranges: vec![range],
         },
-        lease::Message::BirthKnown {
+        addresses::Message::BirthKnown {
             segment,
             epoch,
             ranges: Vec::new(),
-            others: vec![lease::OwnedRun {
+            others: vec![addresses::OwnedRun {
                 range,
                 epoch,
                 owner: HostId(4),
             }],
         },
-        lease::Message::Acknowledge {
+        addresses::Message::Acknowledge {
             members: vec![HostId(1), HostId(2)],
             removed: vec![HostId(9)],
-            part: lease::Part::Leaving,
-            generations: vec![lease::Generation {
+            part: addresses::Part::Leaving,
+            generations: vec![addresses::Generation {
                 segment,
                 generation: 3,
                 longest: Duration::from_secs(7),
@@ -433,52 +433,52 @@ fn every_lease_message_survives() {
             heard: 6,
         },
     ];
-    let asks = asks.map(|ask| lease::Message::Ask {
+    let asks = asks.map(|ask| addresses::Message::Ask {
         id: 1,
         segment,
         address,
         ask,
     });
-    let replies = replies.map(|reply| lease::Message::Reply { id: 1, reply });
+    let replies = replies.map(|reply| addresses::Message::Reply { id: 1, reply });
     for message in asks.into_iter().chain(replies).chain(others) {
-        check::<lease::Message, wire::lease::LeaseMessage>(message);
+        check::<addresses::Message, wire::lease::LeaseMessage>(message);
     }
 }
 
 #[test]
 fn every_journal_record_survives() {
     let mac = Mac([2, 0, 0, 0, 0, 7]);
-    let state = |holder, transfer| lease::AddressState {
+    let state = |holder, transfer| addresses::AddressState {
         epoch: epoch(),
         owner: Some(HostId(1)),
         transfer,
         promised: epoch(),
         record: lease_record(holder),
         may: BTreeSet::from([HostId(2)]),
-        rest: lease::Rest::Awake,
+        rest: addresses::Rest::Awake,
     };
     let states = [
-        lease::AddressState::UNKNOWN,
-        state(lease::Holder::Free { last: Some(mac) }, lease::Transfer::Unborn),
-        state(lease::Holder::Client(mac), lease::Transfer::HandingOver),
-        state(lease::Holder::Reserved(mac), lease::Transfer::Settled),
-        state(lease::Holder::Aside, lease::Transfer::Settled),
+        addresses::AddressState::UNKNOWN,
+        state(addresses::Holder::Free { last: Some(mac) }, addresses::Transfer::Unborn),
+        state(addresses::Holder::Client(mac), addresses::Transfer::HandingOver),
+        state(addresses::Holder::Reserved(mac), addresses::Transfer::Settled),
+        state(addresses::Holder::Aside, addresses::Transfer::Settled),
     ];
     for state in states {
         let range = Range::new(v6(), v6()).unwrap();
-        check::<_, wire::journal::JournalRecord>(lease::JournalRecord::Addresses {
+        check::<_, wire::journal::JournalRecord>(addresses::JournalRecord::Addresses {
             segment: SegmentId(5),
             range,
             state,
         });
     }
-    check::<_, wire::journal::JournalRecord>(lease::JournalRecord::Membership(lease::Membership {
+    check::<_, wire::journal::JournalRecord>(addresses::JournalRecord::Membership(addresses::Membership {
         members: BTreeSet::from([HostId(1), HostId(2)]),
         acknowledged: BTreeSet::from([HostId(2)]),
-        introduced: lease::Introduced::ByMember,
+        introduced: addresses::Introduced::ByMember,
         removed: BTreeSet::from([HostId(9)]),
     }));
-    check::<_, wire::journal::JournalRecord>(lease::JournalRecord::Segment {
+    check::<_, wire::journal::JournalRecord>(addresses::JournalRecord::Segment {
         segment: SegmentId(5),
         generation: 2,
         longest: Duration::from_secs(60),

@@ -7,18 +7,18 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
-use overlayd::netlink::{DefaultRoute, Error, GatewayAddress, Netlink, Outlook, Renewal, Sighting, Watch};
+use overlayd::netlink::{DefaultRoute, Error, GatewayAddress, Netlink, Renewal, Retry, Sighting, Watch};
 use overlayd_core::config::{
     Dns, HostAddress, HostSelector, Ipv4, Mode, MtuBound, PortSecurity, Segment, Stp, Transport,
 };
-use overlayd_core::desired::{
+use overlayd_core::gateway::uplink::{Carrier, NextHop};
+use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term, Vni};
+use overlayd_core::kernel::desired::{
     BridgeNetfilter, Desired, Inputs, Role, SegmentInputs, ThisHost, Tracking, derive, gateway_mac,
 };
-use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term, Vni};
+use overlayd_core::kernel::observed::{AddrGen, Host, LinkKind, Origin, Seal};
+use overlayd_core::kernel::plan::{Op, apply_model, diff};
 use overlayd_core::mtu::{OverlayMtu, UnderlayMtu};
-use overlayd_core::observed::{AddrGen, Host, LinkKind, Origin, Seal};
-use overlayd_core::plan::{Op, apply_model, diff};
-use overlayd_core::uplink::{Carrier, NextHop};
 
 /// Runs a test on a thread of its own in a network namespace of its own, with an underlay `eth0` and its far end.
 fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send) {
@@ -350,7 +350,7 @@ fn failures_say_what_where_and_what_to_do_and_stop_nothing_else() {
             told[1].contains("A VXLAN device with the specified VNI already exists"),
             "{told:?}"
         );
-        assert_eq!(applied.failures[1].outlook(), Outlook::Skip);
+        assert_eq!(applied.failures[1].retry(), Retry::Skip);
         assert!(
             applied.not_tried > 5,
             "what is about links that could not be made is not tried: {applied:?}"
@@ -384,7 +384,7 @@ fn an_interface_that_vanishes_in_the_middle_is_a_reason_to_look_again() {
             applied.failures[0].to_string(),
             "`ip link set far0 up` failed: there is no interface far0; the agent looks again when it appears"
         );
-        assert_eq!(applied.outlook(), Some(Outlook::Retry));
+        assert_eq!(applied.retry(), Some(Retry::Again));
     });
 }
 
@@ -408,7 +408,7 @@ fn without_the_capability_nothing_works_and_the_error_says_which_it_is() {
             told.starts_with("`ip link set lo mtu 1400` failed: ") && told.contains("CAP_NET_ADMIN"),
             "{told}"
         );
-        assert_eq!(applied.outlook(), Some(Outlook::Fatal));
+        assert_eq!(applied.retry(), Some(Retry::Fatal));
     });
 }
 

@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 use overlayd_core::config::CLUSTER_PORT;
-use overlayd_core::desired::BridgeNetfilter;
+use overlayd_core::gateway::uplink::{self, Carrier, Health, NextHop, Route};
 use overlayd_core::id::IfName;
+use overlayd_core::kernel::desired::BridgeNetfilter;
+use overlayd_core::kernel::observed::Sysctl;
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::Facts;
-use overlayd_core::observed::Sysctl;
-use overlayd_core::uplink::{self, Carrier, Health, NextHop, Route};
 
 use super::Worker;
 use crate::sysctl;

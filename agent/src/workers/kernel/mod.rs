@@ -9,10 +9,10 @@
 //! nothing is remembered about the kernel but the values that sysctls had before, which lie on disk until this host
 //! leaves. It ends when its sender is dropped; what it made stays.
 
-mod errand;
+mod cleanup;
 mod facts;
 mod tracking;
-mod way_out;
+mod uplink_monitor;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,20 +21,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use overlayd_core::config::HostConfig;
-use overlayd_core::desired::{self, Inputs};
 use overlayd_core::election::GroupId;
 use overlayd_core::id::{IfName, Mac};
+use overlayd_core::kernel::desired::{self, Inputs};
+use overlayd_core::kernel::observed::{Host, LinkKind};
+use overlayd_core::kernel::plan::{self, Finding, Plan};
 use overlayd_core::node::Facts;
-use overlayd_core::observed::{Host, LinkKind};
-use overlayd_core::plan::{self, Finding, Plan};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-pub use errand::{clean, rehearse};
-use way_out::{WayOut, Word};
+pub use cleanup::{clean, rehearse};
+use uplink_monitor::{WayOut, Word};
 
-use crate::netlink::{self, Failure, Netlink, News, Outlook, Watch};
+use crate::netlink::{self, Failure, Netlink, News, Retry, Watch};
 use crate::sysctl::Replaced;
 
 /// What no event tells (a changed nftables table) is found after so long at the latest.
@@ -103,7 +103,7 @@ pub enum Report {
     /// As [`Order::Prepare`] asked.
     Prepared(Vec<GroupId>),
     /// The kernel cannot be asked at all.
-    Blind(String),
+    KernelUnreadable(String),
 }
 
 /// The outcome of a look.
@@ -136,7 +136,7 @@ pub enum Stage {
 }
 
 /// Guests that VXLAN interfaces have just heard: the interface, the guest, and the VTEP that its frame came from.
-pub type FarGuests = Vec<(IfName, Mac, IpAddr)>;
+pub type RemoteMacs = Vec<(IfName, Mac, IpAddr)>;
 
 type Heard = Result<News, netlink::Error>;
 
@@ -148,7 +148,7 @@ pub fn start(
     config: HostConfig,
     state_dir: PathBuf,
     report: impl Fn(Report) + Send + 'static,
-    hear: impl Fn(FarGuests) + Send + 'static,
+    hear: impl Fn(RemoteMacs) + Send + 'static,
 ) -> Result<mpsc::UnboundedSender<Order>> {
     let (orders, inbox) = mpsc::unbounded_channel();
     let runtime = runtime()?;
@@ -170,7 +170,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 /// Listens to the kernel's events on a thread of its own: a look may take long, and a guest that was heard asks for its
 /// address within a millisecond.
-fn listen(hear: impl Fn(FarGuests) + Send + 'static) -> Result<mpsc::UnboundedReceiver<Heard>> {
+fn listen(hear: impl Fn(RemoteMacs) + Send + 'static) -> Result<mpsc::UnboundedReceiver<Heard>> {
     let (tell, events) = mpsc::unbounded_channel();
     let runtime = runtime()?;
     let mut watch = {
@@ -180,7 +180,7 @@ fn listen(hear: impl Fn(FarGuests) + Send + 'static) -> Result<mpsc::UnboundedRe
     let run = async move {
         loop {
             let heard = watch.next().await;
-            let far = heard.as_ref().map(far_guests).unwrap_or_default();
+            let far = heard.as_ref().map(remote_macs).unwrap_or_default();
             if !far.is_empty() {
                 hear(far);
             }
@@ -200,7 +200,7 @@ fn listen(hear: impl Fn(FarGuests) + Send + 'static) -> Result<mpsc::UnboundedRe
     Ok(events)
 }
 
-fn far_guests(news: &News) -> FarGuests {
+fn remote_macs(news: &News) -> RemoteMacs {
     let mut names: BTreeMap<u32, Option<IfName>> = BTreeMap::new();
     let mut named = |index: u32| names.entry(index).or_insert_with(|| link_name(index)).clone();
     let far = news.far.iter();
@@ -339,7 +339,7 @@ impl<R: Fn(Report)> Worker<R> {
     /// One look, with all that follows from it; how long until the next.
     async fn look(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Duration {
         if let Err(problem) = self.tell_facts().await {
-            (self.report)(Report::Blind(format!("{problem:#}")));
+            (self.report)(Report::KernelUnreadable(format!("{problem:#}")));
             return RETRY;
         }
         let mut failures = Vec::new();
@@ -350,7 +350,7 @@ impl<R: Fn(Report)> Worker<R> {
             let (plan, seen) = match self.plan().await {
                 Ok(found) => found,
                 Err(problem) => {
-                    (self.report)(Report::Blind(format!("{problem:#}")));
+                    (self.report)(Report::KernelUnreadable(format!("{problem:#}")));
                     return RETRY;
                 }
             };
@@ -390,15 +390,11 @@ impl<R: Fn(Report)> Worker<R> {
                 }
                 failures.push(text);
             }
-            match applied.outlook() {
-                Some(Outlook::Retry) => again = RETRY,
-                Some(Outlook::Skip | Outlook::Fatal) | None => {}
+            match applied.retry() {
+                Some(Retry::Again) => again = RETRY,
+                Some(Retry::Skip | Retry::Fatal) | None => {}
             }
-            if applied
-                .failures
-                .iter()
-                .any(|failure| failure.outlook() == Outlook::Retry)
-            {
+            if applied.failures.iter().any(|failure| failure.retry() == Retry::Again) {
                 stage = Stage::Trying;
             }
         }

@@ -108,7 +108,7 @@ impl Group {
             Errand::Successor => "the last holder handed it over",
         });
         self.ask(host, now);
-        self.tend_claim(host, now);
+        self.on_tick_claim(host, now);
     }
 
     fn ask(&mut self, host: &mut Host, now: Instant) {
@@ -166,7 +166,7 @@ impl Group {
     }
 
     /// Asks again, wins, or gives up.
-    pub(super) fn tend_claim(&mut self, host: &mut Host, now: Instant) {
+    pub(super) fn on_tick_claim(&mut self, host: &mut Host, now: Instant) {
         let State::Claimant(claim) = &self.state else { return };
         if self.own_key(host).is_none() {
             self.give_up_claim("this host is no candidate any more", host, now);

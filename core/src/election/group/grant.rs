@@ -244,7 +244,7 @@ impl Group {
     }
 
     /// A silent holder is pinged and probed; the grant to a dead one ends at once.
-    pub(super) fn tend_grant(&mut self, pass: Pass, host: &mut Host, now: Instant) {
+    pub(super) fn on_tick_grant(&mut self, pass: Pass, host: &mut Host, now: Instant) {
         let Some(grant) = &self.grant else { return };
         let to = grant.to;
         if !grant.binds(now) || host.dead(to) {

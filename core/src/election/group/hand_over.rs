@@ -103,7 +103,7 @@ impl Group {
     }
 
     /// Begins what is due by itself, asks again, gives up.
-    pub(super) fn tend_hand_over(&mut self, pass: Pass, host: &mut Host, now: Instant) {
+    pub(super) fn on_tick_hand_over(&mut self, pass: Pass, host: &mut Host, now: Instant) {
         if self
             .preparation
             .as_ref()

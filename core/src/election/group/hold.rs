@@ -297,7 +297,7 @@ impl Group {
     }
 
     /// Renews with each beat; asks again for a removal that is not reported.
-    pub(super) fn tend_hold(&mut self, pass: Pass, host: &mut Host, now: Instant) {
+    pub(super) fn on_tick_hold(&mut self, pass: Pass, host: &mut Host, now: Instant) {
         match &mut self.state {
             State::Follower | State::Claimant(_) => {}
             State::Holder(hold) => {

@@ -296,10 +296,10 @@ impl Group {
             host.watch(voter, Watch::Member);
         }
         self.listen(host, now);
-        self.tend_grant(pass, host, now);
-        self.tend_claim(host, now);
-        self.tend_hold(pass, host, now);
-        self.tend_hand_over(pass, host, now);
+        self.on_tick_grant(pass, host, now);
+        self.on_tick_claim(host, now);
+        self.on_tick_hold(pass, host, now);
+        self.on_tick_hand_over(pass, host, now);
         self.consider_claim(host, now);
         if pass == Pass::Beat {
             self.keep_in_touch(host, now);

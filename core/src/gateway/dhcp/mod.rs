@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use dhcproto::v4::MessageType;
 use ipnet::Ipv4Net;
 
-use crate::gateway::lease::{Answer, Basis, Claim, Request};
+use crate::addresses::{Answer, Basis, Claim, Request};
 use crate::id::{HostId, Mac, SegmentId};
 use crate::time::{Duration, Instant};
 

@@ -7,7 +7,7 @@ use dhcproto::{Decodable, Decoder};
 use proptest::prelude::*;
 
 use super::*;
-use crate::gateway::lease::Silence;
+use crate::addresses::Silence;
 
 const BLUE: SegmentId = SegmentId(7);
 const GUEST: Mac = Mac([0x52, 0x54, 0, 0xaa, 0xbb, 0xcc]);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::core;
 use super::host::{Clock, Host, Status};
 use super::{What, World};
-use core::gateway::lease::{Leases, Reservation};
+use core::addresses::{Leases, Reservation};
 use core::time::Duration;
 
 /// How long what an operator adds may take to be known to all.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::core;
 use super::{What, World};
-use core::gateway::lease::{Answer, Basis, Claim, Guest as Seen, Request};
+use core::addresses::{Answer, Basis, Claim, Guest as Seen, Request};
 use core::id::Mac;
 use core::time::Duration;
 

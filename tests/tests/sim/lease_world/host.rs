@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use super::core;
-use core::gateway::lease::{AddressState, JournalRecord, Leases, Part, Reach, Recovered, SegmentPool, ShareInfo};
+use core::addresses::{AddressState, JournalRecord, Leases, Part, Reach, Recovered, SegmentPool, ShareInfo};
 use core::id::HostId;
 use core::time::Instant;
 

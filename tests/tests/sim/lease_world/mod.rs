@@ -19,11 +19,11 @@ use std::net::IpAddr;
 use super::core;
 use crate::chance::Chance;
 use crate::report::{Coverage, Violation};
-use core::gateway::lease::{
+use core::addresses::pool::Range;
+use core::addresses::{
     Answer, Effect, Finding, Guest as Seen, LeaseInfo, Leases, Message, Reach, Recovered, Request, SegmentPool,
     ShareInfo, Standing,
 };
-use core::gateway::pool::Range;
 use core::id::{HostId, Mac, SegmentId};
 use core::time::Duration;
 use guest::Guest;

@@ -6,7 +6,7 @@ use super::World;
 use super::core;
 use super::host::{Host, Status};
 use crate::report::Violation;
-use core::gateway::lease::{Holder, Part, Transfer};
+use core::addresses::{Holder, Part, Transfer};
 
 /// So many hosts have a share.
 const SHARERS: usize = 7;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::core;
 use super::{Weather, World};
 use crate::report::Violation;
-use core::gateway::lease::{Ask, Basis, Message};
+use core::addresses::{Ask, Basis, Message};
 
 /// A story: fails with what was violated.
 pub(crate) struct Story {

@@ -6,14 +6,14 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M1",
         rule: "reuse when the owner's own time is over, without asking `may`",
-        file: "gateway/lease/record.rs",
+        file: "addresses/record.rs",
         from: r#"!self.record.is_bound() && self.may.is_empty() && self.rest"#,
         to: r#"!self.record.is_bound() && (crate::mutants::weak("M1") || self.may.is_empty()) && self.rest"#,
     },
     Weaker {
         id: "M2",
         rule: "the keeper answers before its fsync",
-        file: "gateway/lease/keeper.rs",
+        file: "addresses/keeper.rs",
         from: r#"        host.disk.send(from, stored, self.after(address), now);"#,
         to: r#"        let after = if crate::mutants::weak("M2") { 0 } else { self.after(address) };
         host.disk.send(from, stored, after, now);"#,
@@ -21,7 +21,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M3",
         rule: "`Put` before the owner's fsync",
-        file: "gateway/lease/copies.rs",
+        file: "addresses/replication.rs",
         from: r#"        let after = self.after(address);
         let confirmed"#,
         to: r#"        let after = if crate::mutants::weak("M3") { 0 } else { self.after(address) };
@@ -30,21 +30,21 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M4",
         rule: "a restart does not presume leases extended",
-        file: "gateway/lease/start.rs",
+        file: "addresses/start.rs",
         from: r#"now + self.full_time(record));"#,
         to: r#"if crate::mutants::weak("M4") { now } else { now + self.full_time(record) });"#,
     },
     Weaker {
         id: "M5",
         rule: "a keeper gives way while its time runs",
-        file: "gateway/lease/keeper.rs",
+        file: "addresses/keeper.rs",
         from: r#"(left > Duration::ZERO && !stays)"#,
         to: r#"(left > Duration::ZERO && !stays && !crate::mutants::weak("M5"))"#,
     },
     Weaker {
         id: "M6",
         rule: "any `Stored` counts",
-        file: "gateway/lease/copies.rs",
+        file: "addresses/replication.rs",
         from: r#"|| state.record.version != version || !state.may.contains(&from) {
             return;
         }
@@ -57,7 +57,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M7",
         rule: "the giver sends before it is on disk",
-        file: "gateway/lease/transfer.rs",
+        file: "addresses/transfer.rs",
         from: r#"            let after = ranges.iter().map(|&range| self.after_all(range)).max().unwrap_or(0);
             let waits"#,
         to: r#"            let after = ranges.iter().map(|&range| self.after_all(range)).max().unwrap_or(0);
@@ -67,14 +67,14 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M8",
         rule: "the receiver does not presume leases extended",
-        file: "gateway/lease/transfer.rs",
+        file: "addresses/transfer.rs",
         from: r#"live.relied_until = Some(now + full);"#,
         to: r#"live.relied_until = Some(if crate::mutants::weak("M8") { now } else { now + full });"#,
     },
     Weaker {
         id: "M9",
         rule: "a range is taken because somebody names its owner",
-        file: "gateway/lease/heir.rs",
+        file: "addresses/takeover.rs",
         from: r#"            if owner == me {
                 return;"#,
         to: r#"            if owner == me && !crate::mutants::weak("M9") {
@@ -83,14 +83,14 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M10",
         rule: "inheritance without one member's report",
-        file: "gateway/lease/heir.rs",
+        file: "addresses/takeover.rs",
         from: r#"if missing.is_empty() {"#,
         to: r#"if missing.len() <= usize::from(crate::mutants::weak("M10")) {"#,
     },
     Weaker {
         id: "M11",
         rule: "a removed keeper is dropped without resting",
-        file: "gateway/lease/ending.rs",
+        file: "addresses/ending.rs",
         from: r#"                state.may.remove(&gone);
                 state.rest = Rest::Resting;"#,
         to: r#"                state.may.remove(&gone);
@@ -101,7 +101,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M11",
         rule: "",
-        file: "gateway/lease/ending.rs",
+        file: "addresses/ending.rs",
         from: r#"                let full = self.full_time(&self.at(address).record);
                 if"#,
         to: r#"                let full = self.full_time(&self.at(address).record);
@@ -111,7 +111,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M12",
         rule: "messages of a removed host still count",
-        file: "gateway/lease/turn.rs",
+        file: "addresses/dispatch.rs",
         from: r#"if self.host.is_removed(from) {"#,
         to: r#"let taken = crate::mutants::weak("M27") || crate::mutants::weak("M27: removed");
         let put = matches!(message, Message::Put { .. });
@@ -120,28 +120,28 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M13",
         rule: "the heir's addresses do not rest",
-        file: "gateway/lease/heir.rs",
+        file: "addresses/takeover.rs",
         from: r#"            state.rest = Rest::Resting;"#,
         to: r#"            state.rest = if crate::mutants::weak("M13") { Rest::Awake } else { Rest::Resting };"#,
     },
     Weaker {
         id: "M14",
         rule: "a release without version",
-        file: "gateway/lease/ending.rs",
+        file: "addresses/ending.rs",
         from: r#"&& record.version == version"#,
         to: r#"&& (record.version == version || crate::mutants::weak("M14"))"#,
     },
     Weaker {
         id: "M35",
         rule: "a release needs only client and version",
-        file: "gateway/lease/ending.rs",
+        file: "addresses/ending.rs",
         from: r#"live.nonce == nonce)"#,
         to: r#"live.nonce == nonce || crate::mutants::weak("M14") || crate::mutants::weak("M35"))"#,
     },
     Weaker {
         id: "M15",
         rule: "`may` is replaced instead of added to",
-        file: "gateway/lease/owner.rs",
+        file: "addresses/owner.rs",
         from: r#"            state.record.lease_time = state.record.lease_time.max(lease_time);
             state.may"#,
         to: r#"            state.record.lease_time = state.record.lease_time.max(lease_time);
@@ -153,7 +153,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M16",
         rule: "an extension raises the version",
-        file: "gateway/lease/copies.rs",
+        file: "addresses/replication.rs",
         from: r#"        let record = &self.at(address).record;
         let lease_time = wish"#,
         to: r#"        if crate::mutants::weak("M16") && !self.owns(host, address) {
@@ -165,28 +165,28 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M17",
         rule: "`Give` without `may`",
-        file: "gateway/lease/transfer.rs",
+        file: "addresses/transfer.rs",
         from: r#"may: state.may.iter().copied().collect(),"#,
         to: r#"may: state.may.iter().copied().filter(|_| !crate::mutants::weak("M17")).collect(),"#,
     },
     Weaker {
         id: "M18",
         rule: "older versions are accepted",
-        file: "gateway/lease/keeper.rs",
+        file: "addresses/keeper.rs",
         from: r#"if record.version < state.record.version {"#,
         to: r#"if record.version < state.record.version && !crate::mutants::weak("M18") {"#,
     },
     Weaker {
         id: "M18",
         rule: "",
-        file: "gateway/lease/keeper.rs",
+        file: "addresses/keeper.rs",
         from: r#"if state.record.version < version {"#,
         to: r#"if state.record.version < version || crate::mutants::weak("M18") {"#,
     },
     Weaker {
         id: "M19",
         rule: "any copy may extend",
-        file: "gateway/lease/segment.rs",
+        file: "addresses/segment.rs",
         from: r#"            && state.record.is_bound()
             && state.record.keeper == Some(host.me)"#,
         to: r#"            && state.record.is_bound()
@@ -195,14 +195,14 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M19",
         rule: "",
-        file: "gateway/lease/segment.rs",
+        file: "addresses/segment.rs",
         from: r#"let keeps = bound && state.record.keeper == Some(me);"#,
         to: r#"let keeps = bound && (state.record.keeper == Some(me) || crate::mutants::weak("M19"));"#,
     },
     Weaker {
         id: "M20",
         rule: "the first ACK goes out before the keeper has stored",
-        file: "gateway/lease/copies.rs",
+        file: "addresses/replication.rs",
         from: r#"            Some(keeper) => live.confirmed.contains(&keeper),
             None => host.disk"#,
         to: r#"            Some(keeper) => live.confirmed.contains(&keeper) || crate::mutants::weak("M20"),
@@ -211,21 +211,21 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M21",
         rule: "the taker of a range stays keeper of its records",
-        file: "gateway/lease/transfer.rs",
+        file: "addresses/transfer.rs",
         from: r#"            if state.record.keeper == Some(me) {"#,
         to: r#"            if state.record.keeper == Some(me) && !crate::mutants::weak("M21") {"#,
     },
     Weaker {
         id: "M22",
         rule: "the report of an older ballot counts",
-        file: "gateway/lease/heir.rs",
+        file: "addresses/takeover.rs",
         from: r#"if ballot.epoch != epoch || !ballot.asked"#,
         to: r#"if ballot.epoch != epoch && !crate::mutants::weak("M22") || !ballot.asked"#,
     },
     Weaker {
         id: "M23",
         rule: "members report without promising",
-        file: "gateway/lease/heir.rs",
+        file: "addresses/takeover.rs",
         from: r#"            self.update(host, range, |_, state| state.promised = epoch);
         }
         let after = ranges"#,
@@ -240,21 +240,21 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M24",
         rule: "the heir finishes although it promised a higher ballot",
-        file: "gateway/lease/heir.rs",
+        file: "addresses/takeover.rs",
         from: r#".any(|&range| self.parts(range).iter().any(|(_, state)| outbid(state)))"#,
         to: r#".any(|&range| self.parts(range).iter().any(|(_, state)| outbid(state) && !crate::mutants::weak("M24")))"#,
     },
     Weaker {
         id: "M25",
         rule: "`removed` grows during a ballot and the heir goes on",
-        file: "gateway/lease/heir.rs",
+        file: "addresses/takeover.rs",
         from: r#"if ballot.removed != *host.removed() {"#,
         to: r#"if ballot.removed != *host.removed() && !crate::mutants::weak("M25") {"#,
     },
     Weaker {
         id: "M26",
         rule: "neither a stored `Put` counts as promise, nor what is known of owner and record",
-        file: "gateway/lease/keeper.rs",
+        file: "addresses/keeper.rs",
         from: r#"            state.promised = state.promised.max(epoch);"#,
         to: r#"            if !crate::mutants::weak("M26") && !crate::mutants::weak("M26: promise") {
                 state.promised = state.promised.max(epoch);
@@ -263,7 +263,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M26",
         rule: "",
-        file: "gateway/lease/heir.rs",
+        file: "addresses/takeover.rs",
         from: r#"            epoch < state.promised || epoch <= state.epoch || epoch <= state.record.version.epoch"#,
         to: r#"            let ignored = crate::mutants::weak("M26") || crate::mutants::weak("M26: known");
             epoch < state.promised
@@ -272,14 +272,14 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M27",
         rule: "a late `Put` of a removed owner is accepted, below the promise",
-        file: "gateway/lease/keeper.rs",
+        file: "addresses/keeper.rs",
         from: r#"if epoch < state.promised {"#,
         to: r#"if epoch < state.promised && !crate::mutants::weak("M27") && !crate::mutants::weak("M27: promise") {"#,
     },
     Weaker {
         id: "M28",
         rule: "a member reports without taking over `removed` first",
-        file: "gateway/lease/turn.rs",
+        file: "addresses/dispatch.rs",
         from: r#"self.learn_removed(&removed.into_iter().collect(), now);"#,
         to: r#"if !crate::mutants::weak("M28") {
                     self.learn_removed(&removed.into_iter().collect(), now);
@@ -288,7 +288,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M29",
         rule: "epochs without host id",
-        file: "gateway/lease/segment.rs",
+        file: "addresses/segment.rs",
         from: r#"            number: highest + 1,
             host: me,"#,
         to: r#"            number: highest + 1,
@@ -297,7 +297,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M30",
         rule: "a hand-over's epoch is not above the giver's promise, and who is refused for one takes no higher epoch",
-        file: "gateway/lease/transfer.rs",
+        file: "addresses/transfer.rs",
         from: r#"            let highest = chunk.iter().map(|&range| self.fresh_epoch(host.me, range)).max();"#,
         to: r#"            let highest = chunk.iter().map(|&range| self.fresh_epoch(host.me, range)).max();
             let highest = highest.map(|mut epoch| {
@@ -312,7 +312,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M30",
         rule: "",
-        file: "gateway/lease/copies.rs",
+        file: "addresses/replication.rs",
         from: r#"            PutRefusal::Promised if promised > state.epoch => self"#,
         to: r#"            PutRefusal::Promised
                 if promised > state.epoch
@@ -322,7 +322,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M31",
         rule: "a joiner takes part before every member knows it",
-        file: "gateway/lease/host.rs",
+        file: "addresses/host.rs",
         from: r#"if all && vouched && self.membership.introduced == Introduced::ByMember {"#,
         to: r#"let all = all || crate::mutants::weak("M31");
         let vouched = vouched || crate::mutants::weak("M36");
@@ -331,21 +331,21 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M32",
         rule: "a taker that kept the record itself does not rest",
-        file: "gateway/lease/transfer.rs",
+        file: "addresses/transfer.rs",
         from: r#"run.rest == Rest::Resting || kept || unasked"#,
         to: r#"run.rest == Rest::Resting && !crate::mutants::weak("M33") || kept && !crate::mutants::weak("M32") || unasked"#,
     },
     Weaker {
         id: "M32",
         rule: "",
-        file: "gateway/lease/transfer.rs",
+        file: "addresses/transfer.rs",
         from: r#".any(|&other| other == me || host.is_removed(other));"#,
         to: r#".any(|&other| other == me && !crate::mutants::weak("M32") || host.is_removed(other));"#,
     },
     Weaker {
         id: "M32",
         rule: "",
-        file: "gateway/lease/transfer.rs",
+        file: "addresses/transfer.rs",
         from: r#"            if self.at(address).record.holder == (Holder::Free { last: Some(client) }) {"#,
         to: r#"            let ended = self.at(address).record.holder == (Holder::Free { last: Some(client) });
             if ended && !crate::mutants::weak("M32") {"#,
@@ -353,7 +353,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M33",
         rule: "resting is not handed over, or ended by a restart",
-        file: "gateway/lease/start.rs",
+        file: "addresses/start.rs",
         from: r#"            self.rest(range, now);"#,
         to: r#"            if crate::mutants::weak("M33") {
                 self.update(host, range, |_, state| state.rest = super::record::Rest::Awake);
@@ -363,7 +363,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M36",
         rule: "a joiner takes part though nobody is left that took part and acknowledged it",
-        file: "gateway/lease/host.rs",
+        file: "addresses/host.rs",
         from: r#"            if said.part == Part::Taking && self.membership.introduced == Introduced::Not {"#,
         to: r#"            let introduces = said.part == Part::Taking || crate::mutants::weak("M36");
             if introduces && self.membership.introduced == Introduced::Not {"#,
@@ -371,7 +371,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M34",
         rule: "`lease_time` is not in the record",
-        file: "gateway/lease/segment.rs",
+        file: "addresses/segment.rs",
         from: r#"        timing::relied(record.lease_time.max(self.configured.longest))"#,
         to: r#"        if crate::mutants::weak("M34") {
             return timing::relied(self.lease_time());
@@ -381,7 +381,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M37",
         rule: "a leaver goes although a host that was removed had not taken what it gave",
-        file: "gateway/lease/share.rs",
+        file: "addresses/share.rs",
         from: r#"                || state.transfer == Transfer::HandingOver
         });"#,
         to: r#"                || state.transfer == Transfer::HandingOver
@@ -391,7 +391,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M38",
         rule: "a restart forgets what a joiner heard before it heard of the pool",
-        file: "gateway/lease/start.rs",
+        file: "addresses/start.rs",
         from: r#"                    longest: Duration::ZERO,
                     agreed: Duration::ZERO,
                 } => {"#,
@@ -402,14 +402,14 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M39",
         rule: "a first owner is acknowledged by a host that knows another one",
-        file: "gateway/lease/birth.rs",
+        file: "addresses/initial_owner.rs",
         from: r#"owner != host.me && ownership == Ownership::ToBe =>"#,
         to: r#"owner != host.me && ownership == Ownership::ToBe && !crate::mutants::weak("M39") =>"#,
     },
     Weaker {
         id: "M40",
         rule: "the host that has most is asked for a share, not the one that can spare most",
-        file: "gateway/lease/share.rs",
+        file: "addresses/share.rs",
         from: r#"(free.saturating_sub(self.target(host, owner, now)), owner);"#,
         to: r#"{
             let due = if crate::mutants::weak("M40") { 0 } else { self.target(host, owner, now) };

@@ -1,0 +1,91 @@
+//! What is done once: everything of ours is removed; and what the program does without an agent.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail};
+use overlayd_core::config::HostConfig;
+use overlayd_core::id::IfName;
+use overlayd_core::kernel::desired::Desired;
+use overlayd_core::kernel::plan::{self, Op, Plan};
+
+use super::{Guests, ROUNDS, Removed, Report, Worker, ports};
+
+impl<R> Worker<R> {
+    pub(super) async fn remove_all(&mut self, guests: Guests) -> Removed {
+        let mut removed = Removed::default();
+        for _ in 0..ROUNDS {
+            let mut seen = match self.netlink.observe([]).await {
+                Ok(seen) => seen,
+                Err(problem) => {
+                    removed.kept.push(format!("the kernel cannot be asked: {problem}"));
+                    return removed;
+                }
+            };
+            if guests == Guests::CutOff {
+                for link in seen.links.values_mut().filter(|link| link.mark().is_none()) {
+                    link.master = None;
+                }
+            }
+            let plan = plan::diff(&Desired::default(), &seen);
+            if plan.ops.is_empty() {
+                removed.kept.extend(plan.findings.iter().map(ToString::to_string));
+                break;
+            }
+            let applied = self.netlink.apply(&plan.ops).await;
+            let failed: BTreeSet<String> = applied.failures.iter().map(|failure| failure.op.to_string()).collect();
+            removed
+                .lines
+                .extend(plan.ops.iter().map(Op::to_string).filter(|op| !failed.contains(op)));
+            if !applied.failures.is_empty() {
+                removed.kept.extend(applied.failures.iter().map(ToString::to_string));
+                break;
+            }
+        }
+        removed.lines.extend(self.replaced.put_back());
+        self.told = None;
+        removed
+    }
+}
+
+/// What would be due on this host were it formed alone with the segments of its file; nothing is changed.
+///
+/// # Errors
+/// The kernel cannot be asked, or the underlay is missing.
+pub async fn rehearse(config: &HostConfig) -> Result<Plan> {
+    let mut worker = idle(config)?;
+    let Some(facts) = worker.facts().await? else {
+        bail!("the underlay is missing: no default route, no such interface, or no address on it");
+    };
+    worker.desired = overlayd_core::node::rehearse(config, facts).map(Box::new);
+    Ok(worker.plan().await?.0)
+}
+
+/// Removes everything of ours without an agent.
+///
+/// # Errors
+/// Guests are attached, and they are to be kept; nothing was changed.
+pub async fn clean(config: &HostConfig, guests: Guests) -> Result<Removed> {
+    let mut worker = idle(config)?;
+    let occupied: Vec<String> = ports(&worker.netlink.observe([]).await?)
+        .into_iter()
+        .filter(|(_, ports)| !ports.is_empty())
+        .map(|(bridge, ports)| {
+            format!(
+                "{bridge}: {}",
+                ports.iter().map(IfName::as_str).collect::<Vec<_>>().join(", ")
+            )
+        })
+        .collect();
+    if guests == Guests::Keep && !occupied.is_empty() {
+        bail!(
+            "guests are attached to this host's bridges ({}); detach them, or use --force: they lose their network",
+            occupied.join("; ")
+        );
+    }
+    Ok(worker.remove_all(guests).await)
+}
+
+/// A worker for one errand, on the caller's runtime.
+fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
+    Worker::new(config.clone(), &config.state_dir, |_| {})
+}

@@ -1,0 +1,347 @@
+//! Whose turn it is: messages, fsyncs and timeouts, each to the part that it is about.
+
+use std::collections::BTreeSet;
+
+use crate::id::{HostId, SegmentId};
+use crate::time::Instant;
+
+use super::Leases;
+use super::host::{Departure, Host, PeerMessage};
+use super::message::Message;
+use super::request::{Effect, Reason, Timeout};
+use super::requests::Asker;
+use super::segment::{Segment, Timer};
+
+impl Leases {
+    /// A message of another host.
+    pub fn handle_message(&mut self, from: HostId, message: Message, now: Instant) {
+        if self.host.is_removed(from) {
+            self.host.tell_removed(from, now);
+        } else if let Message::Acknowledge {
+            members,
+            removed,
+            part,
+            generations,
+            sequence,
+            heard,
+        } = message
+        {
+            let said = PeerMessage {
+                members: members.into_iter().collect(),
+                removed: removed.into_iter().collect(),
+                part,
+                generations,
+                sequence,
+                heard,
+            };
+            self.handle_acknowledge(from, said, now);
+        } else if self.host.serves() {
+            self.handle_about_addresses(from, message, now);
+        }
+        self.end_turn(now);
+    }
+
+    fn handle_acknowledge(&mut self, from: HostId, said: PeerMessage, now: Instant) {
+        let generations = said.generations.clone();
+        let news = self.host.handle_acknowledge(from, said, now);
+        for told in generations {
+            if let Some(segment) = self.segments.get_mut(&told.segment) {
+                segment.learn_generation(&mut self.host, told);
+            }
+        }
+        self.forget_removed(&news.removed, now);
+        if news.parts_changed {
+            for segment in self.segments.values_mut() {
+                segment.keepers_due = true;
+                segment.keepers_due(&self.host, now);
+                segment.bear(&mut self.host, now);
+                segment.tell_owned(&mut self.host, now);
+                segment.ask_for_share(&mut self.host, now);
+            }
+        }
+        self.depart(now);
+    }
+
+    fn handle_about_addresses(&mut self, from: HostId, message: Message, now: Instant) {
+        let host = &mut self.host;
+        match message {
+            Message::Ask {
+                id,
+                segment,
+                address,
+                ask,
+            } => {
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.handle_ask(host, Asker::There(from, id), address, ask, now);
+                }
+            }
+            Message::Reply { id, reply } => {
+                if let Some(segment) = self.segments.values_mut().find(|s| s.questions.contains_key(&id)) {
+                    segment.handle_reply(host, from, id, reply, 0, now);
+                }
+            }
+            Message::Put {
+                segment,
+                address,
+                epoch,
+                record,
+                confirmed,
+            } => {
+                self.segment(segment, now);
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.handle_put(&mut self.host, from, (address, epoch, record), confirmed, now);
+                }
+            }
+            Message::Stored {
+                segment,
+                address,
+                version,
+            } => {
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.handle_stored(host, from, address, version, now);
+                }
+            }
+            Message::PutRefused {
+                segment,
+                address,
+                version,
+                why,
+                promised,
+                left,
+            } => {
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.handle_put_refused(host, (from, address, version, why, promised, left), now);
+                }
+            }
+            Message::Borrow { segment, count } => {
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.handle_borrow(host, from, count, now);
+                }
+            }
+            Message::Give { segment, epoch, runs } => {
+                self.segment(segment, now);
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.handle_give(&mut self.host, from, epoch, runs, now);
+                    segment.search_again(&mut self.host, now);
+                }
+            }
+            Message::Taken { segment, epoch, ranges } => {
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.handle_taken(host, from, epoch, &ranges);
+                }
+            }
+            Message::Prepare {
+                segment,
+                epoch,
+                ranges,
+                removed,
+            } => {
+                self.learn_removed(&removed.into_iter().collect(), now);
+                self.segment(segment, now);
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.handle_prepare(&mut self.host, from, epoch, ranges, now);
+                }
+            }
+            Message::Report {
+                segment,
+                epoch,
+                ranges: _,
+                runs,
+                members,
+            } => {
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.handle_report(host, from, (epoch, runs, members), now);
+                }
+            }
+            Message::PrepareRefused {
+                segment,
+                epoch,
+                highest,
+            } => {
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.handle_prepare_refused(host, epoch, highest, now);
+                }
+            }
+            Message::Birth {
+                segment,
+                epoch,
+                ownership,
+                ranges,
+            } => {
+                self.segment(segment, now);
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.handle_birth(&mut self.host, from, (epoch, ownership), ranges, now);
+                }
+            }
+            Message::BirthKnown {
+                segment,
+                epoch,
+                ranges,
+                others,
+            } => {
+                if let Some(segment) = self.segments.get_mut(&segment) {
+                    segment.handle_birth_known(host, from, (epoch, ranges, others), now);
+                }
+            }
+            Message::Acknowledge { .. } => {}
+        }
+    }
+
+    /// All appends up to this sequence are on disk.
+    pub fn handle_synced(&mut self, sequence: u64, now: Instant) {
+        self.host.disk.synced(sequence, now);
+        for segment in self.segments.values_mut() {
+            for address in segment.synced(sequence) {
+                if segment.at(address).record.keeper.is_none() && segment.live.contains_key(&address) {
+                    segment.settle(&mut self.host, address, now);
+                }
+            }
+        }
+        self.end_turn(now);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for segment in self.segments.values_mut() {
+            while let Some(timer) = segment.pop_timer(now) {
+                segment.handle_timer(&mut self.host, timer, now);
+            }
+        }
+        let gone: Vec<SegmentId> = self
+            .segments
+            .iter()
+            .filter(|(_, segment)| segment.grave().is_some_and(|(_, until)| until <= now))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in gone {
+            if let Some(mut segment) = self.segments.remove(&id) {
+                segment.forget(&mut self.host);
+            }
+        }
+        self.depart(now);
+        self.end_turn(now);
+    }
+
+    /// When `handle_timeout` is due, and why.
+    pub fn poll_timeout(&self) -> Option<Timeout> {
+        let segments = self
+            .segments
+            .values()
+            .filter_map(Segment::next_timer)
+            .map(|(at, timer)| Timeout {
+                at,
+                reason: match timer {
+                    Timer::Live(_) | Timer::Rest => Reason::End,
+                    Timer::Give | Timer::Ballot => Reason::Repeat,
+                    Timer::Offer(_) | Timer::Question(_) | Timer::Search(_) => Reason::Wait,
+                    Timer::Tick => Reason::Tick,
+                },
+            });
+        let membership = self.host.next_acknowledge().map(|at| Timeout {
+            at,
+            reason: Reason::Repeat,
+        });
+        let departure = match self.host.departure {
+            Departure::Telling(at) => Some(Timeout {
+                at,
+                reason: Reason::Wait,
+            }),
+            Departure::None | Departure::HandingOver | Departure::Gone => None,
+        };
+        segments
+            .chain(membership)
+            .chain(departure)
+            .min_by_key(|timeout| timeout.at)
+    }
+
+    /// Says what is due, and ends the append of this turn.
+    pub(super) fn end_turn(&mut self, now: Instant) {
+        let segments = &self.segments;
+        let generations = || {
+            segments
+                .values()
+                .map(Segment::generation)
+                .filter(|known| known.generation > 0)
+                .collect()
+        };
+        let knows = |host| segments.values().all(|segment| segment.births.knows(host));
+        self.host.acknowledge(generations, knows, now);
+        self.host.disk.flush();
+    }
+
+    pub(super) fn segment(&mut self, id: SegmentId, now: Instant) -> &mut Segment {
+        self.segments.entry(id).or_insert_with(|| Segment::new(id, now))
+    }
+
+    pub(super) fn learn_removed(&mut self, removed: &BTreeSet<HostId>, now: Instant) {
+        let new = self.host.learn_removed(removed, now);
+        self.forget_removed(&new, now);
+    }
+
+    fn forget_removed(&mut self, removed: &[HostId], now: Instant) {
+        for segment in self.segments.values_mut().filter(|_| !removed.is_empty()) {
+            for &gone in removed {
+                segment.shares.remove(&gone);
+                segment.forget_host(&mut self.host, gone, now);
+            }
+            segment.orphans_due = true;
+            segment.keepers_due = true;
+            segment.retry_ballot(&mut self.host, now);
+            segment.inherit(&mut self.host, now);
+        }
+    }
+
+    /// Goes on with leaving, if this host leaves.
+    pub(super) fn depart(&mut self, now: Instant) {
+        match self.host.departure {
+            Departure::HandingOver => {
+                let alone = self.host.others().next().is_none();
+                if alone || self.segments.values().all(|segment| segment.is_handed_over(&self.host)) {
+                    self.host.departure = Departure::Telling(Host::told_until(now));
+                    self.learn_removed(&BTreeSet::from([self.host.me]), now);
+                    self.depart(now);
+                }
+            }
+            Departure::Telling(until) if until <= now || self.host.departure_known() => {
+                self.host.departure = Departure::Gone;
+                let after = self.host.written();
+                self.host.disk.later(Effect::Left, after, now);
+            }
+            Departure::None | Departure::Telling(_) | Departure::Gone => {}
+        }
+    }
+}
+
+impl Segment {
+    fn handle_timer(&mut self, host: &mut Host, timer: Timer, now: Instant) {
+        match timer {
+            Timer::Live(address) => {
+                self.repair(host, address, now);
+                self.step(host, address, now);
+            }
+            Timer::Rest => self.expire_rests(host, now),
+            Timer::Offer(address) => self.offer_due(host, address, now),
+            Timer::Question(id) => self.question_due(host, id, now),
+            Timer::Search(_) => self.search_again(host, now),
+            Timer::Give => self.say_gives(host, now),
+            Timer::Ballot => self.retry_ballot(host, now),
+            Timer::Tick => {
+                self.tick(host, now);
+                self.tick_again(now);
+            }
+        }
+    }
+
+    fn tick(&mut self, host: &mut Host, now: Instant) {
+        if !host.serves() {
+            return;
+        }
+        self.tell_owned(host, now);
+        self.bear(host, now);
+        self.configured_due(host, now);
+        self.keepers_due(host, now);
+        self.inherit(host, now);
+        self.share(host, now);
+        self.ask_brought(host, now);
+    }
+}

@@ -1,0 +1,163 @@
+//! How a lease ends at its owner: given back, run out, set aside; and addresses that rest for a full time before they are
+//! given out again.
+
+use crate::addresses::pool::{Address, Range};
+use crate::id::{HostId, Mac};
+use crate::time::{Duration, Instant};
+
+use super::host::Host;
+use super::record::{Holder, Record, Rest, Transfer, Version};
+use super::replication::Replication;
+use super::request::{Effect, Finding};
+use super::segment::{Segment, fresh_version};
+use super::timing;
+
+impl Segment {
+    /// Nobody relies on it any more: nobody has it.
+    pub(super) fn end(&mut self, host: &mut Host, address: Address, now: Instant) {
+        self.drop_waiters(host, address, now);
+        self.update(host, Range::one(address), |_, state| {
+            let last = state.record.client();
+            state.record.version = fresh_version(state);
+            state.record.holder = Holder::Free { last };
+            state.record.keeper = None;
+        });
+        if let Some(live) = self.live.get_mut(&address) {
+            live.relied_until = None;
+            live.retire = None;
+            live.confirmed.clear();
+            live.work = Some(Replication::new(now));
+            self.look_at(address, now);
+        }
+        self.tell(host, address, now);
+    }
+
+    /// Whether a client's lease is still what it was when the nonce was asked for.
+    pub(super) fn is_lease(
+        &self,
+        host: &Host,
+        address: Address,
+        (client, version, nonce): (Mac, Version, u64),
+    ) -> bool {
+        let record = &self.at(address).record;
+        self.owns(host, address)
+            && record.holder == Holder::Client(client)
+            && record.version == version
+            && self.live.get(&address).is_some_and(|live| live.nonce == nonce)
+    }
+
+    /// The client gives its lease back: nobody relies on it at this owner.
+    pub(super) fn release(&mut self, host: &Host, address: Address, lease: (Mac, Version, u64), now: Instant) {
+        if !self.is_lease(host, address, lease) {
+            return;
+        }
+        if let Some(live) = self.live.get_mut(&address) {
+            live.relied_until = Some(now);
+            self.look_at(address, now);
+        }
+    }
+
+    /// A client found its address in use, or a foreign user was seen at one that nobody has.
+    pub(super) fn set_aside(&mut self, host: &mut Host, address: Address, by: Option<Mac>, now: Instant) {
+        let state = self.at(address);
+        let fits = match (by, state.record.holder) {
+            (Some(client), Holder::Client(holder)) => client == holder,
+            (None, Holder::Free { .. }) => true,
+            (Some(_), Holder::Free { .. } | Holder::Reserved(_) | Holder::Aside)
+            | (None, Holder::Client(_) | Holder::Reserved(_) | Holder::Aside) => false,
+        };
+        if !self.owns(host, address) || !fits {
+            return;
+        }
+        let time = timing::aside(state.record.strikes);
+        self.withdraw_offer(address);
+        self.update(host, Range::one(address), |_, state| {
+            state.record = Record {
+                version: fresh_version(state),
+                holder: Holder::Aside,
+                lease_time: time.max(state.record.lease_time),
+                keeper: None,
+                client_id: Vec::new(),
+                hostname: String::new(),
+                strikes: state.record.strikes + 1,
+            };
+        });
+        self.drop_waiters(host, address, now);
+        if let Some(live) = self.live.get_mut(&address) {
+            live.relied_until = Some(now + time);
+            live.confirmed.clear();
+            live.work = Some(Replication::new(now));
+        }
+        self.look_at(address, now);
+        host.disk.effect(Effect::Finding(Finding::SetAside {
+            segment: self.id,
+            address,
+            time,
+        }));
+        self.tell(host, address, now);
+    }
+
+    /// A host was removed: where it may have extended a lease with its last breath, the address rests.
+    pub(super) fn forget_host(&mut self, host: &mut Host, gone: HostId, now: Instant) {
+        let me = host.me;
+        let touched: Vec<Range> = self
+            .state
+            .iter()
+            .filter(|(_, state)| state.owner == Some(me) && state.may.contains(&gone))
+            .map(|(range, _)| range)
+            .collect();
+        for range in touched {
+            for address in range.addresses() {
+                let full = self.full_time(&self.at(address).record);
+                if self.at(address).is_ending() {
+                    self.revive(host, address, full, now);
+                } else if let Some(live) = self.live.get_mut(&address) {
+                    let until = now + full;
+                    live.relied_until = Some(live.relied_until.map_or(until, |before| before.max(until)));
+                }
+            }
+            self.update(host, range, |_, state| {
+                state.may.remove(&gone);
+                state.rest = Rest::Resting;
+            });
+            self.rest(range, now);
+            for address in range.addresses() {
+                self.repair(host, address, now);
+                self.look_at(address, now);
+            }
+        }
+    }
+
+    /// A full time begins for the resting addresses of a range.
+    pub(super) fn rest(&mut self, range: Range, now: Instant) {
+        let resting: Vec<(Range, Duration)> = self
+            .state
+            .within(range)
+            .filter(|(_, state)| state.rest == Rest::Resting)
+            .map(|(part, state)| (part, self.full_time(&state.record)))
+            .collect();
+        for (part, full) in resting {
+            self.rests.set(part, now + full);
+            self.at_time(now + full, super::segment::Timer::Rest);
+        }
+    }
+
+    /// Addresses whose full time has passed rest no more.
+    pub(super) fn expire_rests(&mut self, host: &mut Host, now: Instant) {
+        let over: Vec<Range> = self
+            .rests
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(range, _)| range)
+            .collect();
+        let me = host.me;
+        for range in over {
+            self.rests.clear(range);
+            self.update(host, range, |_, state| {
+                if state.owner == Some(me) && state.transfer == Transfer::Settled {
+                    state.rest = Rest::Awake;
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,506 @@
+//! This host among the others: members, the removed, and whether it takes part.
+//!
+//! ```text
+//!            join        every member left has acknowledged, one of them
+//!  (nothing) ────► Joining ── takes part and knows all the removed ─────► Taking ── leave ──► Leaving ──► removed
+//!      │              └────────── or the operator's `pool recover` ──────►┤
+//!      └──────────────────────────── form ────────────────────────────────►┘
+//!                        any of them ── disk lost, or removed by others ──► Lost
+//! ```
+//! From the moment a host knows that another is removed, no message of that one counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{HostId, SegmentId};
+use crate::time::{Duration, Instant};
+
+use super::disk::Disk;
+use super::journal::{Introduced, JournalRecord, Membership};
+use super::message::{Generation, Message, Part};
+use super::request::{Effect, Finding, Unrecovered};
+use super::timing::{ACKNOWLEDGE_LATE, ACKNOWLEDGE_SOON, REPEAT_FIRST, TICK};
+use super::view::{Reach, Roster};
+
+/// What another host last said of itself.
+#[derive(Debug, Default)]
+struct Peer {
+    part: Option<Part>,
+    /// Whether it ever said that it takes part: one that leaves may never have.
+    took_part: bool,
+    members: BTreeSet<HostId>,
+    removed: BTreeSet<HostId>,
+    generations: BTreeMap<SegmentId, u64>,
+    /// Highest journal sequence ever heard from it.
+    sequence: u64,
+    /// When membership was last told to it.
+    told: Option<Instant>,
+    /// When it is due again.
+    due: Instant,
+}
+
+/// Where this host's departure stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// It stays.
+    None,
+    /// It hands over what it has.
+    HandingOver,
+    /// It is in its own `removed`; the others are told until this instant at most.
+    Telling(Instant),
+    /// It is gone.
+    Gone,
+}
+
+/// What an `Acknowledge` brought.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Hosts that are removed and were not known to be.
+    pub(super) removed: Vec<HostId>,
+    /// This host takes part from now on, or a member was added, or another says something else about its part.
+    pub(super) parts_changed: bool,
+}
+
+/// This host's identity, membership and way out.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) me: HostId,
+    pub(super) disk: Disk,
+    pub(super) departure: Departure,
+    membership: Membership,
+    lost: bool,
+    reach: BTreeMap<HostId, Reach>,
+    peers: BTreeMap<HostId, Peer>,
+    /// The append that the last change of membership is in.
+    written: u64,
+    random: u64,
+}
+
+impl Host {
+    pub(super) fn new(me: HostId, membership: Membership, sequence: u64, seed: u64) -> Self {
+        Self {
+            me,
+            disk: Disk::new(sequence),
+            departure: Departure::None,
+            membership,
+            lost: false,
+            reach: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            written: sequence,
+            random: seed ^ me.0.rotate_left(32),
+        }
+    }
+
+    /// Whether this host may act on what it owns and keeps.
+    pub(super) fn serves(&self) -> bool {
+        !self.lost && self.membership.members.contains(&self.me) && !self.is_removed(self.me)
+    }
+
+    /// Whether it may be keeper, receiver and heir.
+    pub(super) fn takes_part(&self) -> bool {
+        self.serves() && self.membership.introduced == Introduced::Fully
+    }
+
+    pub(super) fn part(&self) -> Part {
+        if !self.serves() {
+            Part::Lost
+        } else if self.departure != Departure::None {
+            Part::Leaving
+        } else if self.takes_part() {
+            Part::Taking
+        } else {
+            Part::Joining
+        }
+    }
+
+    pub(super) fn is_removed(&self, host: HostId) -> bool {
+        self.membership.removed.contains(&host)
+    }
+
+    pub(super) const fn removed(&self) -> &BTreeSet<HostId> {
+        &self.membership.removed
+    }
+
+    pub(super) const fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// All members but this one and the removed.
+    pub(super) fn others(&self) -> impl Iterator<Item = HostId> + '_ {
+        self.membership
+            .members
+            .iter()
+            .copied()
+            .filter(|&host| host != self.me && !self.is_removed(host))
+    }
+
+    pub(super) fn awaited(&self) -> Vec<HostId> {
+        if self.takes_part() {
+            return Vec::new();
+        }
+        self.others()
+            .filter(|host| !self.membership.acknowledged.contains(host))
+            .collect()
+    }
+
+    /// Whether every member that is left has acknowledged this host, and none of them takes part either.
+    pub(super) fn waits_for_nobody(&self) -> bool {
+        self.part() == Part::Joining && self.awaited().is_empty() && !self.others().any(|host| self.can_keep(host))
+    }
+
+    pub(super) fn reach(&self, host: HostId) -> Reach {
+        self.reach.get(&host).copied().unwrap_or(Reach::Silent)
+    }
+
+    /// Whether a host can be asked.
+    pub(super) fn hears(&self, host: HostId) -> bool {
+        self.reach(host) == Reach::Reachable && !self.is_removed(host)
+    }
+
+    /// Whether a host could be keeper or receiver now.
+    pub(super) fn can_keep(&self, host: HostId) -> bool {
+        host != self.me && self.hears(host) && self.peers.get(&host).and_then(|peer| peer.part) == Some(Part::Taking)
+    }
+
+    /// Whether nobody is left that could ever keep anything: every other host leaves, or has lost its disk.
+    pub(super) fn is_left_alone(&self) -> bool {
+        self.others().all(|other| self.retires(other))
+    }
+
+    /// Whether a host said that it leaves or has lost its disk.
+    pub(super) fn retires(&self, host: HostId) -> bool {
+        matches!(
+            self.peers.get(&host).and_then(|peer| peer.part),
+            Some(Part::Leaving | Part::Lost)
+        )
+    }
+
+    /// Whether another host said that its journal is lost.
+    pub(super) fn has_lost_its(&self, host: HostId) -> bool {
+        self.peers.get(&host).and_then(|peer| peer.part) == Some(Part::Lost)
+    }
+
+    /// Whether every member that is not removed is known to know a generation of a segment.
+    pub(super) fn all_know(&self, segment: SegmentId, generation: u64) -> bool {
+        self.others().all(|host| {
+            self.peers
+                .get(&host)
+                .and_then(|peer| peer.generations.get(&segment))
+                .is_some_and(|&g| g >= generation)
+        })
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators).
+    pub(super) fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn write(&mut self, now: Instant) {
+        self.written = self.disk.write(JournalRecord::Membership(self.membership.clone()));
+        self.tell_soon(now);
+    }
+
+    /// Membership is told to one host now.
+    pub(super) fn tell_soon_to(&mut self, host: HostId, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&host) {
+            peer.due = now;
+        }
+    }
+
+    /// What this host says of itself changed: all are told now.
+    pub(super) fn tell_soon(&mut self, now: Instant) {
+        for host in self.membership.members.iter().filter(|&&host| host != self.me) {
+            self.peers.entry(*host).or_default().due = now;
+        }
+    }
+
+    pub(super) fn form(&mut self, now: Instant) {
+        self.membership.members.insert(self.me);
+        self.membership.introduced = Introduced::Fully;
+        self.write(now);
+    }
+
+    /// The operator's word that nobody else serves: this host need not wait for one that takes part.
+    ///
+    /// Every member that is left must have acknowledged it all the same, and so must `known`, which gossip knows of: what
+    /// they have, ballots will ask for.
+    pub(super) fn recover(&mut self, known: &BTreeSet<HostId>, now: Instant) -> Result<(), Unrecovered> {
+        if self.takes_part() {
+            return Err(Unrecovered::TakesPart);
+        }
+        if !self.serves() || self.departure != Departure::None {
+            return Err(Unrecovered::NoPart);
+        }
+        if let Some(other) = self.others().find(|&other| self.can_keep(other)) {
+            return Err(Unrecovered::OtherTakesPart(other));
+        }
+        if let Some(other) = self.others().find(|&other| self.has_lost_its(other)) {
+            return Err(Unrecovered::OtherLost(other));
+        }
+        if !known.is_subset(&self.membership.members) {
+            self.membership.members.extend(known);
+            self.write(now);
+        }
+        let silent = |other: &HostId| !self.hears(*other) || !self.membership.acknowledged.contains(other);
+        let silent: Vec<HostId> = self.others().filter(silent).collect();
+        if !silent.is_empty() {
+            return Err(Unrecovered::Silent(silent));
+        }
+        self.membership.introduced = Introduced::Fully;
+        self.write(now);
+        Ok(())
+    }
+
+    pub(super) fn join(&mut self, roster: Roster, now: Instant) {
+        self.membership = Membership {
+            members: roster.members.into_iter().chain([self.me]).collect(),
+            acknowledged: BTreeSet::new(),
+            introduced: Introduced::Not,
+            removed: roster.removed,
+        };
+        self.write(now);
+    }
+
+    pub(super) fn admit(&mut self, joiner: HostId, now: Instant) {
+        if self.membership.members.insert(joiner) {
+            self.write(now);
+        }
+    }
+
+    /// Takes removals over; those that are new.
+    pub(super) fn learn_removed(&mut self, removed: &BTreeSet<HostId>, now: Instant) -> Vec<HostId> {
+        let new: Vec<HostId> = removed.difference(&self.membership.removed).copied().collect();
+        if !new.is_empty() {
+            self.membership.removed.extend(&new);
+            if new.contains(&self.me) && matches!(self.departure, Departure::None | Departure::HandingOver) {
+                self.disk.effect(Effect::Finding(Finding::Removed));
+            }
+            self.consider_part();
+            self.write(now);
+        }
+        new
+    }
+
+    /// The journal is lost; the others hear of that, whatever of this host's membership never got to the disk.
+    pub(super) fn lose(&mut self, now: Instant) {
+        if !self.lost {
+            self.lost = true;
+            self.disk.lost();
+            self.written = self.disk.synced_sequence();
+            self.disk.effect(Effect::Finding(Finding::DiskLost));
+            self.tell_soon(now);
+        }
+    }
+
+    pub(super) fn has_lost_disk(&self) -> bool {
+        self.lost
+    }
+
+    /// Whether that is news.
+    pub(super) fn set_reach(&mut self, host: HostId, reach: Reach, now: Instant) -> bool {
+        let before = self.reach.insert(host, reach);
+        if reach == Reach::Reachable && before != Some(reach) {
+            self.peers.entry(host).or_default().due = now;
+        }
+        before != Some(reach)
+    }
+
+    /// Every member that is left has acknowledged this host, and one of them takes part and knows all the removed.
+    ///
+    /// The removed may have admitted others that this host never heard of. Whoever knew that they were removed when it
+    /// acknowledged this host has nothing to fear from them; a word of the removed themselves is not enough.
+    fn consider_part(&mut self) {
+        let all = self.others().all(|host| self.membership.acknowledged.contains(&host));
+        let vouches = |host: HostId| {
+            let peer = self.peers.get(&host);
+            self.membership.acknowledged.contains(&host)
+                && peer.is_some_and(|peer| peer.took_part && self.membership.removed.is_subset(&peer.removed))
+        };
+        let vouched = self.others().any(vouches);
+        if all && vouched && self.membership.introduced == Introduced::ByMember {
+            self.membership.introduced = Introduced::Fully;
+        }
+    }
+
+    /// A removed host speaks: it is told, at most once a tick.
+    pub(super) fn tell_removed(&mut self, host: HostId, now: Instant) {
+        let peer = self.peers.entry(host).or_default();
+        if peer.told.is_none_or(|told| now.since(told) >= TICK) {
+            peer.due = now;
+        }
+    }
+
+    pub(super) fn handle_acknowledge(&mut self, from: HostId, said: PeerMessage, now: Instant) -> News {
+        let mut news = News::default();
+        if said.heard > self.disk.sequence() {
+            self.lose(now);
+        }
+        let before = self.membership.clone();
+        let peer = self.peers.entry(from).or_default();
+        peer.sequence = peer.sequence.max(said.sequence);
+        news.parts_changed = peer.part != Some(said.part);
+        peer.part = Some(said.part);
+        peer.took_part = said.part == Part::Taking || peer.took_part && said.part == Part::Leaving;
+        for told in &said.generations {
+            let known = peer.generations.entry(told.segment).or_default();
+            *known = told.generation.max(*known);
+        }
+        peer.removed.extend(&said.removed);
+        peer.members.clone_from(&said.members);
+
+        // Its members first: with the removed out of the way, one of them may be all that this host still waits for.
+        self.membership
+            .members
+            .extend(said.members.iter().filter(|&&host| !before.removed.contains(&host)));
+        self.membership.members.insert(from);
+        if said.members.contains(&self.me) {
+            self.membership.acknowledged.insert(from);
+            if said.part == Part::Taking && self.membership.introduced == Introduced::Not {
+                self.membership.introduced = Introduced::ByMember;
+            }
+        }
+        news.removed = self.learn_removed(&said.removed, now);
+        self.consider_part();
+        if self.membership != before {
+            news.parts_changed = true;
+            self.write(now);
+        }
+        let behind = said.part == Part::Joining
+            || !self
+                .membership
+                .members
+                .iter()
+                .all(|host| said.members.contains(host) || self.is_removed(*host))
+            || !self.membership.removed.is_subset(&said.removed);
+        let peer = self.peers.entry(from).or_default();
+        if behind && peer.told.is_none_or(|told| now.since(told) >= REPEAT_FIRST) {
+            peer.due = now;
+        }
+        news
+    }
+
+    /// Says who is a member to everybody who is due.
+    ///
+    /// A joiner is acknowledged only once it knows all that this host owns: it may be the next to introduce addresses.
+    pub(super) fn acknowledge(
+        &mut self,
+        generations: impl Fn() -> Vec<Generation>,
+        knows: impl Fn(HostId) -> bool,
+        now: Instant,
+    ) {
+        let due: Vec<HostId> = self
+            .speaks_to()
+            .filter(|(_, peer)| peer.due <= now)
+            .map(|(host, _)| host)
+            .collect();
+        // One that lost its journal may not know itself for a member, and must say what became of it.
+        if due.is_empty() || !self.membership.members.contains(&self.me) && !self.lost {
+            return;
+        }
+        let members: Vec<HostId> = self
+            .membership
+            .members
+            .iter()
+            .copied()
+            .filter(|&host| !self.is_removed(host))
+            .collect();
+        let removed: Vec<HostId> = self.membership.removed.iter().copied().collect();
+        let generations = generations();
+        let part = self.part();
+        for host in due {
+            let every = if self.is_settled(host) {
+                ACKNOWLEDGE_LATE
+            } else {
+                ACKNOWLEDGE_SOON
+            };
+            let Some(peer) = self.peers.get_mut(&host) else {
+                continue;
+            };
+            peer.told = Some(now);
+            peer.due = if self.membership.removed.contains(&host) {
+                Instant::from_millis(u64::MAX)
+            } else {
+                now + every
+            };
+            // Without a journal nobody is let in: that would be forgotten.
+            let withheld = !matches!(peer.part, Some(Part::Taking | Part::Leaving)) && (self.lost || !knows(host));
+            let message = Message::Acknowledge {
+                members: members
+                    .iter()
+                    .copied()
+                    .filter(|&member| member != host || !withheld)
+                    .collect(),
+                removed: removed.clone(),
+                part,
+                generations: generations.clone(),
+                sequence: self.disk.synced_sequence(),
+                heard: peer.sequence,
+            };
+            self.disk.send(host, message, self.written, now);
+        }
+    }
+
+    fn is_settled(&self, host: HostId) -> bool {
+        let Some(peer) = self.peers.get(&host) else {
+            return false;
+        };
+        self.membership
+            .members
+            .iter()
+            .all(|member| peer.members.contains(member) || self.is_removed(*member))
+            && self.membership.removed.is_subset(&peer.removed)
+            && matches!(self.part(), Part::Taking)
+            && peer.part == Some(Part::Taking)
+    }
+
+    /// Members, and the removed that still speak: only those that can be reached.
+    fn speaks_to(&self) -> impl Iterator<Item = (HostId, &Peer)> {
+        self.peers
+            .iter()
+            .map(|(&host, peer)| (host, peer))
+            .filter(|&(host, _)| host != self.me && self.reach(host) == Reach::Reachable)
+            .filter(|&(host, _)| self.membership.members.contains(&host) || self.is_removed(host))
+    }
+
+    pub(super) fn next_acknowledge(&self) -> Option<Instant> {
+        self.speaks_to().map(|(_, peer)| peer.due).min()
+    }
+
+    /// Whether everybody who can be reached knows that this host left.
+    pub(super) fn departure_known(&self) -> bool {
+        self.others().filter(|&host| self.hears(host)).all(|host| {
+            self.peers
+                .get(&host)
+                .is_some_and(|peer| peer.removed.contains(&self.me))
+        })
+    }
+
+    /// What is said of membership from now on rests on this append, too.
+    pub(super) fn follows(&mut self, sequence: u64) {
+        self.written = self.written.max(sequence);
+    }
+
+    /// After which append a promise of this host's membership is on disk.
+    pub(super) const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Until when the others are told of a departure.
+    pub(super) fn told_until(now: Instant) -> Instant {
+        now + Duration::from_secs(2)
+    }
+}
+
+/// What an `Acknowledge` says.
+#[derive(Debug)]
+pub(super) struct PeerMessage {
+    pub(super) members: BTreeSet<HostId>,
+    pub(super) removed: BTreeSet<HostId>,
+    pub(super) part: Part,
+    pub(super) generations: Vec<Generation>,
+    pub(super) sequence: u64,
+    pub(super) heard: u64,
+}

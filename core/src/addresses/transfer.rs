@@ -1,0 +1,285 @@
+//! Handing addresses from one owner to another: on disk at the giver before the receiver hears of it.
+//!
+//! ```text
+//!  giver:    owner := receiver, fresh epoch, HandingOver ─ fsync ─► Give … Give … ◄─ Taken: Settled
+//!  receiver: epoch above its own? ─► newer record, `may`, rest ─ fsync ─► owner ─► Taken
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::addresses::pool::{Address, Range};
+use crate::id::{HostId, Mac};
+use crate::time::{Duration, Instant};
+
+use super::host::Host;
+use super::message::{GivenRun, Message};
+use super::record::{AddressState, Epoch, Holder, Record, Rest, Transfer, Version};
+use super::segment::{Segment, Timer};
+use super::timing::{REPEAT_FIRST, REPEAT_LAST, RUNS_PER_MESSAGE};
+
+/// What this host gave and nobody has taken yet.
+#[derive(Debug, Default)]
+pub(super) struct Gives {
+    under_way: BTreeMap<(HostId, Epoch), Given>,
+}
+
+#[derive(Debug)]
+struct Given {
+    ranges: Vec<Range>,
+    due: Instant,
+    wait: Duration,
+}
+
+impl Gives {
+    /// Notes what was given, to be said (again) from `now` on.
+    pub(super) fn note(&mut self, to: HostId, epoch: Epoch, range: Range, now: Instant) {
+        let fresh = || Given {
+            ranges: Vec::new(),
+            due: now,
+            wait: REPEAT_FIRST,
+        };
+        self.under_way
+            .entry((to, epoch))
+            .or_insert_with(fresh)
+            .ranges
+            .push(range);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+}
+
+impl Segment {
+    /// Gives addresses that this host owns to another, which takes part, can be reached and does not leave.
+    pub(super) fn give(&mut self, host: &mut Host, ranges: &[Range], to: HostId, now: Instant) {
+        let runs: Vec<Range> = ranges
+            .iter()
+            .flat_map(|&range| self.parts(range))
+            .map(|(part, _)| part)
+            .collect();
+        for chunk in runs.chunks(RUNS_PER_MESSAGE) {
+            let highest = chunk.iter().map(|&range| self.fresh_epoch(host.me, range)).max();
+            let Some(epoch) = highest else { continue };
+            for &range in chunk {
+                let live: Vec<Address> = self.live.range(range.first()..=range.last()).map(|(&a, _)| a).collect();
+                for address in live {
+                    self.drop_waiters(host, address, now);
+                }
+                self.update(host, range, |_, state| {
+                    if state.is_free() {
+                        state.record = Record::unused(Version { epoch, counter: 0 });
+                    }
+                    state.owner = Some(to);
+                    state.epoch = epoch;
+                    state.transfer = Transfer::HandingOver;
+                });
+                self.rests.clear(range);
+                self.gives.note(to, epoch, range, now);
+            }
+        }
+        self.births.changed();
+        self.say_gives(host, now);
+    }
+
+    /// Says again what was given and not taken.
+    pub(super) fn say_gives(&mut self, host: &mut Host, now: Instant) {
+        let due: Vec<(HostId, Epoch)> = self
+            .gives
+            .under_way
+            .iter()
+            .filter(|(_, given)| given.due <= now)
+            .map(|(&key, _)| key)
+            .collect();
+        for (to, epoch) in due {
+            let Some(given) = self.gives.under_way.get_mut(&(to, epoch)) else {
+                continue;
+            };
+            given.due = now + given.wait;
+            given.wait = (given.wait * 2).min(REPEAT_LAST);
+            let ranges = given.ranges.clone();
+            let after = ranges.iter().map(|&range| self.after_all(range)).max().unwrap_or(0);
+            let waits = |state: &AddressState| {
+                state.transfer == Transfer::HandingOver && state.owner == Some(to) && state.epoch == epoch
+            };
+            let mut runs: Vec<GivenRun> = Vec::new();
+            for (range, state) in ranges.into_iter().flat_map(|range| self.state.within(range)) {
+                if waits(state) {
+                    runs.push(GivenRun {
+                        range,
+                        record: state.record.clone(),
+                        may: state.may.iter().copied().collect(),
+                        rest: state.rest,
+                    });
+                }
+            }
+            if runs.is_empty() || host.is_removed(to) {
+                self.gives.under_way.remove(&(to, epoch));
+            } else if host.hears(to) {
+                host.disk.send(
+                    to,
+                    Message::Give {
+                        segment: self.id,
+                        epoch,
+                        runs: join_equal(runs),
+                    },
+                    after,
+                    now,
+                );
+            }
+        }
+        if let Some(next) = self.gives.under_way.values().map(|given| given.due).min() {
+            self.at_time(next, Timer::Give);
+        }
+    }
+
+    /// Another owner gives addresses to this host.
+    pub(super) fn handle_give(
+        &mut self,
+        host: &mut Host,
+        from: HostId,
+        epoch: Epoch,
+        runs: Vec<GivenRun>,
+        now: Instant,
+    ) {
+        if !host.takes_part() {
+            return;
+        }
+        let mut taken = Vec::new();
+        for run in &runs {
+            for (part, state) in self.parts(run.range) {
+                if epoch > state.epoch {
+                    self.take(host, epoch, part, run, now);
+                }
+                // Whoever gives bound addresses is about to go: a second copy comes first.
+                if !run.record.is_bound() || part.addresses().all(|address| self.is_safe(host, address)) {
+                    taken.push(part);
+                }
+            }
+        }
+        let after = taken.iter().map(|&range| self.after_all(range)).max().unwrap_or(0);
+        host.disk.send(
+            from,
+            Message::Taken {
+                segment: self.id,
+                epoch,
+                ranges: taken,
+            },
+            after,
+            now,
+        );
+    }
+
+    /// Whether what was given here no longer needs the giver's copy.
+    fn is_safe(&self, host: &Host, address: Address) -> bool {
+        let record = &self.at(address).record;
+        let has_keeper = record.keeper.is_some() || self.choose_keeper(host, None, &BTreeSet::new()).is_none();
+        !self.owns(host, address) || !record.is_bound() || has_keeper && self.is_confirmed(host, address)
+    }
+
+    /// This host becomes the owner of a part of what was given.
+    fn take(&mut self, host: &mut Host, epoch: Epoch, part: Range, run: &GivenRun, now: Instant) {
+        let me = host.me;
+        let may: BTreeSet<HostId> = run
+            .may
+            .iter()
+            .copied()
+            .filter(|&other| other != me && !host.is_removed(other))
+            .collect();
+        let unasked = run.may.iter().any(|&other| other == me || host.is_removed(other));
+        let extended: Vec<(Address, Mac)> = self
+            .live
+            .range(part.first()..=part.last())
+            .filter(|(address, _)| self.relied_here(host, **address, now) > Duration::ZERO)
+            .filter_map(|(&address, _)| Some((address, self.at(address).record.client()?)))
+            .collect();
+        self.update(host, part, |_, state| {
+            let kept = state.record.is_bound() && state.record.keeper == Some(me);
+            if state.record.version < run.record.version {
+                state.record = run.record.clone();
+            }
+            if state.record.keeper == Some(me) {
+                state.record.keeper = None;
+            }
+            state.may.clone_from(&may);
+            state.rest = if run.rest == Rest::Resting || kept || unasked {
+                Rest::Resting
+            } else {
+                Rest::Awake
+            };
+            state.owner = Some(me);
+            state.epoch = epoch;
+            state.transfer = Transfer::Settled;
+        });
+        self.take_over(host, part, now);
+        // The giver had ended what this host, as keeper, went on extending: two copies of it again.
+        for (address, client) in extended {
+            if self.at(address).record.holder == (Holder::Free { last: Some(client) }) {
+                let full = self.full_time(&self.at(address).record);
+                self.revive(host, address, full, now);
+            }
+        }
+    }
+
+    /// What a new owner does: nothing that it took counts as over before a full time has passed.
+    pub(super) fn take_over(&mut self, host: &mut Host, part: Range, now: Instant) {
+        if self.ballot.as_ref().is_some_and(|ballot| ballot.touches(part)) {
+            self.ballot = None;
+            self.orphans_due = true;
+        }
+        let live: Vec<Address> = self
+            .live
+            .range(part.first()..=part.last())
+            .map(|(&address, _)| address)
+            .collect();
+        for address in live {
+            let full = self.full_time(&self.at(address).record);
+            let nonce = host.random();
+            if let Some(live) = self.live.get_mut(&address) {
+                live.relied_until = Some(now + full);
+                live.nonce = nonce;
+                live.granted = now;
+                live.alone = true;
+                live.confirmed.clear();
+                live.retire = None;
+            }
+            self.resume(host, address, now);
+        }
+        self.rest(part, now);
+        self.births.changed();
+        self.keepers_due = true;
+    }
+
+    /// The receiver has what was given.
+    pub(super) fn handle_taken(&mut self, host: &mut Host, from: HostId, epoch: Epoch, ranges: &[Range]) {
+        for &range in ranges {
+            self.finish_give(host, from, range, epoch);
+        }
+    }
+
+    /// The receiver's epoch was seen.
+    pub(super) fn finish_give(&mut self, host: &mut Host, from: HostId, range: Range, epoch: Epoch) {
+        self.update(host, range, |_, state| {
+            if state.transfer == Transfer::HandingOver && state.owner == Some(from) && state.epoch <= epoch {
+                state.transfer = Transfer::Settled;
+            }
+        });
+    }
+}
+
+/// Joins neighbours that say the same.
+fn join_equal(runs: Vec<GivenRun>) -> Vec<GivenRun> {
+    let mut joined: Vec<GivenRun> = Vec::new();
+    for run in runs {
+        match joined.last_mut() {
+            Some(last) if last.record == run.record && last.may == run.may && last.rest == run.rest => {
+                match last.range.joined(run.range) {
+                    Some(range) => last.range = range,
+                    None => joined.push(run),
+                }
+            }
+            _ => joined.push(run),
+        }
+    }
+    joined
+}

@@ -1,0 +1,456 @@
+//! What this host should have in its kernel.
+
+use crate::config::{Mode, Segment, Stp, Transport};
+use crate::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term};
+use crate::kernel::firewall;
+use crate::kernel::observed::{
+    Admin, Alias, Bridge, Df, Flood, GATEWAY_MAC, Group, LinkKind, Macvlan, MacvlanMode, Seal, Switch, Sysctl,
+    TableName, Vxlan,
+};
+use crate::mtu;
+use crate::mtu::{OverlayMtu, UnderlayMtu};
+use ipnet::{IpNet, Ipv4Net};
+use siphasher::sip::SipHasher13;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// With spanning tree a port forwards after about two and a half times this; the kernel's default of 15 s would make
+/// DHCP clients give up. In hundredths of a second, and the least that the kernel takes.
+const FORWARD_DELAY: u32 = 200;
+
+/// The whole wanted state; only what it names is ever touched, and what carries our mark without being named goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// Our links by name.
+    pub links: BTreeMap<IfName, Link>,
+    /// The addresses that stay: `host_address`, joined groups. Gateway addresses are the address worker's.
+    pub addresses: BTreeMap<(IfName, IpNet), Group>,
+    /// Gateway addresses where they must never be: on the bridge itself, beside the gateway's own link.
+    pub misplaced: BTreeSet<(IfName, IpAddr)>,
+    /// The gateway links that the address worker serves on; no plan touches the addresses named here.
+    pub gateways: BTreeMap<SegmentName, Gateway>,
+    /// Flood lists, remote MACs and local MACs by device.
+    pub fdb: BTreeMap<IfName, Entries>,
+    /// Kernel settings.
+    pub sysctls: BTreeMap<Sysctl, u32>,
+    /// Our nftables tables; one that is not here is removed.
+    pub tables: BTreeMap<TableName, Table>,
+}
+
+/// A link as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// What it is.
+    pub kind: LinkKind,
+    /// Its address.
+    pub mac: Mac,
+    /// Its MTU in bytes; `None`: as the kernel made it.
+    pub mtu: Option<u32>,
+    /// Up, or made ready but down.
+    pub admin: Admin,
+    /// The bridge that it is a port of.
+    pub master: Option<IfName>,
+    /// Our mark.
+    pub alias: String,
+}
+
+/// A gateway that this host serves: what the address worker needs to take it over and to hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// The macvlan.
+    pub link: IfName,
+    /// The bridge below it.
+    pub bridge: IfName,
+    /// The virtual MAC, the same on every host.
+    pub mac: Mac,
+    /// The mark with the term, to be set before the address.
+    pub alias: String,
+    /// The addresses with the subnet's prefix length.
+    pub addresses: Vec<IpNet>,
+    /// The term that it serves in.
+    pub term: Term,
+}
+
+/// The forwarding entries that a device should have. A map of remote MACs may be large: it is the only copy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// As in [`crate::kernel::observed::Fdb::flood`].
+    pub flood: BTreeSet<Flood>,
+    /// MAC to VTEP.
+    pub remote: BTreeMap<Mac, IpAddr>,
+    /// The gateway's MAC while nobody knows who serves, as after a start: an entry for it stays as it is.
+    pub unsettled: Option<Mac>,
+    /// On a bridge: MACs that are local.
+    pub local: BTreeSet<Mac>,
+}
+
+/// One nftables table, rendered whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Which of ours.
+    pub name: TableName,
+    /// The script: it makes, deletes and makes again the table in one transaction.
+    pub text: String,
+}
+
+impl Table {
+    /// What the table's seal names.
+    pub fn hash(&self) -> u64 {
+        Seal::hash(self.text.as_bytes())
+    }
+}
+
+/// All that decides what this host should have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inputs {
+    /// This host.
+    pub host: ThisHost,
+    /// The segments that this host has.
+    pub segments: BTreeMap<SegmentId, SegmentInputs>,
+    /// Every VTEP that is known in the cluster, static peers and this host included; also of failed hosts.
+    pub members: BTreeSet<IpAddr>,
+    /// The gRPC ports of the members.
+    pub cluster_ports: BTreeSet<u16>,
+    /// Whether somebody else on the host needs bridged frames to pass the IP firewall.
+    pub bridge_netfilter: BridgeNetfilter,
+    /// Whether connections are tracked on this host.
+    pub tracking: Tracking,
+}
+
+impl Inputs {
+    /// Whether all that is new are guests on other hosts, none of whom was known elsewhere. A gateway is no guest.
+    pub fn adds_only_guests(&self, before: &Self) -> bool {
+        let Self {
+            host,
+            segments,
+            members,
+            cluster_ports,
+            bridge_netfilter,
+            tracking,
+        } = self;
+        *host == before.host
+            && *members == before.members
+            && *cluster_ports == before.cluster_ports
+            && *bridge_netfilter == before.bridge_netfilter
+            && *tracking == before.tracking
+            && segments.keys().eq(before.segments.keys())
+            && segments
+                .values()
+                .zip(before.segments.values())
+                .all(|(now, before)| now.adds_only_guests(before))
+    }
+}
+
+/// This host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThisHost {
+    /// Its id.
+    pub id: HostId,
+    /// Its VTEP address.
+    pub vtep: IpAddr,
+    /// The interface that carries VXLAN.
+    pub underlay: IfName,
+    /// The MTU of the route to the peers.
+    pub underlay_mtu: UnderlayMtu,
+    /// The way out for guests, if there is one.
+    pub uplink: Option<IfName>,
+}
+
+/// `net.bridge.bridge-nf-call-*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BridgeNetfilter {
+    /// Nobody else needs it: switched off, put back on leave.
+    SwitchOff,
+    /// Docker or Kubernetes may need it, and it is off at the moment: left alone.
+    LeftOff,
+    /// Docker or Kubernetes need it, and it is on: left alone, and the rules make do with it.
+    LeftOn,
+}
+
+/// Whether the kernel tracks connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracking {
+    /// Nobody asks for it, unless our own rules do.
+    Off,
+    /// It is on, as for libvirt's own networks or a stateful firewall; while our own rules ask for it, that may be all.
+    On,
+}
+
+/// One segment on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentInputs {
+    /// What the operator wrote.
+    pub segment: Segment,
+    /// What its guests are told.
+    pub mtu: OverlayMtu,
+    /// The VTEPs of the peers that have it and are neither failed nor left.
+    pub peers: BTreeSet<IpAddr>,
+    /// The static peers that have it.
+    pub static_peers: BTreeSet<IpAddr>,
+    /// Where the guests on other hosts are; entries to a VTEP that is no (static) peer are ignored.
+    pub endpoints: BTreeMap<Mac, IpAddr>,
+    /// What this host is for it.
+    pub role: Role,
+    /// The ports that guests have on the bridge now, as observed: all but the VXLAN device.
+    pub guest_ports: BTreeSet<IfName>,
+    /// This host's own address on the bridge, resolved from `host_address`.
+    pub host_address: Option<Ipv4Net>,
+}
+
+/// What this host is for a segment's gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It never serves.
+    Standby,
+    /// Another host serves, or nobody; this one may have to at any time. The gateway's link is made and stays down; what
+    /// would cost each packet of the host is not loaded yet.
+    Candidate,
+    /// It is about to serve: everything is made ready but the address; the gateway's link stays down.
+    Preparing,
+    /// It serves.
+    Gateway {
+        /// Since this term.
+        term: Term,
+    },
+}
+
+impl SegmentInputs {
+    fn adds_only_guests(&self, before: &Self) -> bool {
+        let Self {
+            segment,
+            mtu,
+            peers,
+            static_peers,
+            endpoints,
+            role,
+            guest_ports,
+            host_address,
+        } = self;
+        *segment == before.segment
+            && *mtu == before.mtu
+            && *peers == before.peers
+            && *static_peers == before.static_peers
+            && *role == before.role
+            && *guest_ports == before.guest_ports
+            && *host_address == before.host_address
+            && before
+                .endpoints
+                .iter()
+                .all(|(mac, vtep)| endpoints.get(mac) == Some(vtep))
+            && endpoints
+                .keys()
+                .all(|mac| mac.0[0] != GATEWAY_MAC || before.endpoints.contains_key(mac))
+    }
+
+    /// Whether this host has the gateway's link, up or down.
+    pub fn has_gateway_link(&self) -> bool {
+        self.role != Role::Standby && self.segment.ipv4.is_some() && !matches!(self.segment.mode, Mode::Bridged(_))
+    }
+
+    /// Whether this host serves, or is about to.
+    pub fn serves(&self) -> bool {
+        let chosen = match self.role {
+            Role::Standby | Role::Candidate => false,
+            Role::Preparing | Role::Gateway { .. } => true,
+        };
+        chosen && self.has_gateway_link()
+    }
+
+    fn gateway_address(&self) -> Option<IpNet> {
+        let ipv4 = self.segment.ipv4.as_ref()?;
+        Ipv4Net::new(ipv4.gateway, ipv4.subnet.prefix_len()).ok().map(IpNet::V4)
+    }
+}
+
+/// The gateway's MAC in a segment: the same on whichever host serves it, and whatever the segment is called.
+pub fn gateway_mac(segment: SegmentId) -> Mac {
+    hashed_mac(GATEWAY_MAC, &[b"gateway", &segment.0.to_be_bytes()])
+}
+
+/// What a host should have, given all that decides it.
+pub fn derive(inputs: &Inputs) -> Desired {
+    let mut desired = Desired::default();
+    for (&id, it) in &inputs.segments {
+        segment(id, it, &inputs.host, &mut desired);
+        if it.has_gateway_link() {
+            gateway(id, it, &inputs.host, &mut desired);
+        }
+    }
+    if inputs.bridge_netfilter == BridgeNetfilter::SwitchOff && !inputs.segments.is_empty() {
+        let calls = [
+            Sysctl::BridgeNetfilter4,
+            Sysctl::BridgeNetfilter6,
+            Sysctl::BridgeNetfilterArp,
+        ];
+        desired.sysctls.extend(calls.map(|call| (call, 0)));
+    }
+    desired.tables = firewall::tables(inputs)
+        .into_iter()
+        .map(|table| (table.name, table))
+        .collect();
+    desired
+}
+
+/// The bridge and the VXLAN device, alike on every host of the segment.
+fn segment(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Desired) {
+    let Segment { name, bridge, .. } = &it.segment;
+    let size = Some(mtu::device(host.underlay_mtu, it.mtu));
+    let alias = Alias {
+        segment: name.clone(),
+        term: None,
+    }
+    .to_string();
+    let own = |role: &[u8]| hashed_mac(0x02, &[role, &id.0.to_be_bytes(), &host.id.0.to_be_bytes()]);
+    let link = |kind, mac, master| Link {
+        kind,
+        mac,
+        mtu: size,
+        admin: Admin::Up,
+        master,
+        alias: alias.clone(),
+    };
+    let vxlan = name.vxlan();
+    let kind = LinkKind::Vxlan(Vxlan {
+        vni: Some(it.segment.vni),
+        local: Some(host.vtep),
+        port: it.segment.port,
+        df: Df::Set,
+        learning: Switch::On,
+        lower: None,
+        group: None,
+    });
+    desired
+        .links
+        .insert(vxlan.clone(), link(kind, own(b"vxlan"), Some(bridge.clone())));
+    let stp = match it.segment.stp {
+        Stp::On => Switch::On,
+        Stp::Off => Switch::Off,
+    };
+    let kind = LinkKind::Bridge(Bridge {
+        stp,
+        forward_delay: FORWARD_DELAY,
+        multicast_snooping: Switch::Off,
+    });
+    desired.links.insert(bridge.clone(), link(kind, own(b"bridge"), None));
+
+    // Without arp_ignore the bridge would answer for the gateway's address, and with its own MAC.
+    desired.sysctls.insert(Sysctl::ArpIgnore(bridge.clone()), 1);
+    desired.sysctls.insert(Sysctl::AcceptRa(bridge.clone()), 0);
+    desired.sysctls.insert(Sysctl::AcceptRa(vxlan.clone()), 0);
+    if let Some(address) = it.host_address {
+        desired
+            .addresses
+            .insert((bridge.clone(), IpNet::V4(address)), Group::No);
+        // On the gateway host the subnet's route leads to the gateway's link, not back to the bridge.
+        desired.sysctls.insert(Sysctl::ReversePath(bridge.clone()), 2);
+    }
+    if let Some(gateway) = it.gateway_address() {
+        desired.misplaced.insert((bridge.clone(), gateway.addr()));
+    }
+    let entries = entries(id, it, host, desired);
+    desired.fdb.insert(vxlan, entries);
+}
+
+/// Where the VXLAN device sends frames. One device carries one address family.
+fn entries(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Desired) -> Entries {
+    let reachable = |vtep: &IpAddr| vtep.is_ipv4() == host.vtep.is_ipv4() && *vtep != host.vtep;
+    let peers: BTreeSet<IpAddr> = it.peers.union(&it.static_peers).copied().filter(reachable).collect();
+    let flood = match &it.segment.transport {
+        Transport::Unicast => peers.iter().map(|&to| Flood { to, via: None }).collect(),
+        Transport::Multicast { group, interface } => {
+            let via = interface.as_ref().unwrap_or(&host.underlay);
+            desired
+                .addresses
+                .insert((via.clone(), IpNet::from(*group)), Group::Joined);
+            BTreeSet::from([Flood {
+                to: *group,
+                via: Some(via.clone()),
+            }])
+        }
+    };
+    let gateway = gateway_mac(id);
+    let (here, unsettled) = match it.role {
+        Role::Gateway { .. } => (Some(gateway), None),
+        Role::Standby | Role::Candidate | Role::Preparing => {
+            (None, (!it.endpoints.contains_key(&gateway)).then_some(gateway))
+        }
+    };
+    let elsewhere = |(mac, vtep): (&Mac, &IpAddr)| {
+        let unicast = *mac != Mac::ZERO && !mac.is_multicast() && Some(*mac) != here;
+        (unicast && peers.contains(vtep)).then_some((*mac, *vtep))
+    };
+    Entries {
+        flood,
+        remote: it.endpoints.iter().filter_map(elsewhere).collect(),
+        unsettled,
+        local: BTreeSet::new(),
+    }
+}
+
+/// The gateway's own link. Until the host serves it stays down and its MAC unknown to the bridge: up, it would take
+/// the frames that are meant for the host that serves now.
+fn gateway(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Desired) {
+    let Segment { name, bridge, mode, .. } = &it.segment;
+    let link = name.gateway();
+    let mac = gateway_mac(id);
+    let (admin, term) = match it.role {
+        Role::Gateway { term } => (Admin::Up, Some(term)),
+        Role::Standby | Role::Candidate | Role::Preparing => (Admin::Down, None),
+    };
+    let alias = Alias {
+        segment: name.clone(),
+        term,
+    }
+    .to_string();
+    let kind = LinkKind::Macvlan(Macvlan {
+        lower: bridge.clone(),
+        mode: MacvlanMode::Bridge,
+    });
+    // What the host itself sends or forwards into the segment must fit: here the small MTU makes the kernel say so.
+    let mtu = Some(it.mtu.bytes());
+    desired.links.insert(
+        link.clone(),
+        Link {
+            kind,
+            mac,
+            mtu,
+            admin,
+            master: None,
+            alias: alias.clone(),
+        },
+    );
+    desired.sysctls.insert(Sysctl::ArpIgnore(link.clone()), 1);
+    desired.sysctls.insert(Sysctl::AcceptRa(link.clone()), 0);
+    if matches!(mode, Mode::Nat | Mode::Routed) {
+        // Forwarding is asked of the interface that a packet comes in by; the host's other interfaces stay as they are.
+        desired.sysctls.insert(Sysctl::Forwarding4(link.clone()), 1);
+        desired.sysctls.extend(
+            host.uplink
+                .iter()
+                .map(|uplink| (Sysctl::Forwarding4(uplink.clone()), 1)),
+        );
+    }
+    if let Some(term) = term {
+        desired.fdb.entry(bridge.clone()).or_default().local.insert(mac);
+        let addresses = it.gateway_address().into_iter().collect();
+        desired.gateways.insert(
+            name.clone(),
+            Gateway {
+                link,
+                bridge: bridge.clone(),
+                mac,
+                alias,
+                addresses,
+                term,
+            },
+        );
+    }
+}
+
+/// A locally administered MAC: one byte that says what for, 40 bits of hash.
+fn hashed_mac(first: u8, of: &[&[u8]]) -> Mac {
+    let [_, _, _, a, b, c, d, e] = SipHasher13::new_with_keys(0x6d61_6361, 0x6464_7265)
+        .hash(&of.concat())
+        .to_be_bytes();
+    Mac([first, a, b, c, d, e])
+}

@@ -1,0 +1,176 @@
+//! The difference between desired and observed, as ordered ops.
+//!
+//! [`diff`] decides, [`apply_model`] says what the kernel makes of an op. `diff(d, apply(diff(d, o), o))` is empty for
+//! every `d` and `o`: what stands in the way is a [`Finding`], never an op that comes back for ever.
+
+mod forwarding;
+mod links;
+mod model;
+mod op;
+mod order;
+
+pub use model::apply_model;
+pub use op::Op;
+
+use crate::id::{IfName, Vni};
+use crate::kernel::desired::Desired;
+use crate::kernel::observed::{Group, Host, Lifetime, Mark};
+use links::Links;
+use std::fmt;
+
+/// What is due on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The changes, in the order in which they must be made.
+    pub ops: Vec<Op>,
+    /// What stands in the way, and what was left alone.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that a plan cannot or must not change.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finding {
+    /// A link has the name of one of ours but not our mark: nothing is done to it, nor to what needs it.
+    Foreign {
+        /// The link in the way.
+        link: IfName,
+    },
+    /// Another VXLAN device has the VNI and port of one of ours, which the kernel allows only once.
+    SameVni {
+        /// Ours, which cannot be made.
+        link: IfName,
+        /// The one in the way.
+        other: IfName,
+        /// The VNI of both.
+        vni: Vni,
+    },
+    /// A bridge of ours is no longer wanted, but guests are still on it.
+    Occupied {
+        /// The bridge.
+        bridge: IfName,
+        /// The guest ports on it, and what else of somebody else's would go with it.
+        ports: Vec<IfName>,
+    },
+    /// An interface that the configuration names is not there.
+    Missing {
+        /// The interface.
+        link: IfName,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign { link } => write!(
+                f,
+                "{link} is not overlayd's (its alias does not say so) and is left alone; rename it or delete it, or give the segment another name or bridge"
+            ),
+            Self::SameVni { link, other, vni } => write!(
+                f,
+                "{link} cannot be made: {other}, which is not overlayd's, has VNI {vni} on the same port; delete it or choose another VNI"
+            ),
+            Self::Occupied { bridge, ports } => {
+                let ports: Vec<&str> = ports.iter().map(IfName::as_str).collect();
+                write!(
+                    f,
+                    "{bridge} is kept until its last guest port is gone: {}",
+                    ports.join(", ")
+                )
+            }
+            Self::Missing { link } => write!(f, "interface {link} does not exist; what needs it waits until it does"),
+        }
+    }
+}
+
+/// What must be done to `observed` so that it becomes `desired`.
+pub fn diff(desired: &Desired, observed: &Host) -> Plan {
+    let mut plan = Plan::default();
+    let links = Links::compare(desired, observed, &mut plan);
+    addresses(desired, observed, &links, &mut plan);
+    forwarding::compare(desired, observed, &links, &mut plan);
+    sysctls(desired, observed, &links, &mut plan);
+    tables(desired, observed, &mut plan);
+    order::sort(&mut plan.ops);
+    plan.findings.sort();
+    plan.findings.dedup();
+    plan
+}
+
+fn addresses(desired: &Desired, observed: &Host, links: &Links<'_>, plan: &mut Plan) {
+    for ((link, address), found) in &observed.addresses {
+        if links.goes(link) || desired.addresses.contains_key(&(link.clone(), *address)) {
+            continue;
+        }
+        let held = desired
+            .gateways
+            .values()
+            .any(|gw| gw.link == *link && gw.addresses.contains(address));
+        let on_gateway_link = links.is_gateway(link);
+        let misplaced = links.is_ours(link) && desired.misplaced.contains(&(link.clone(), address.addr()));
+        let joined = found.group != Group::No && links.floods_to(address.addr(), link);
+        if !held && (found.mark == Mark::Ours || on_gateway_link || misplaced || joined) {
+            plan.ops.push(Op::RemoveAddress {
+                link: link.clone(),
+                address: *address,
+            });
+        }
+    }
+    for ((link, address), wanted) in &desired.addresses {
+        if links.is_blocked(link) {
+            continue;
+        }
+        if !links.will_be(link) {
+            plan.findings.push(Finding::Missing { link: link.clone() });
+            continue;
+        }
+        let found = links
+            .stays(link)
+            .then(|| observed.addresses.get(&(link.clone(), *address)))
+            .flatten();
+        let joined = found.is_some_and(|found| (found.group == Group::No) == (*wanted == Group::No));
+        if !found.is_some_and(|found| joined && found.lifetime == Lifetime::Forever) {
+            plan.ops.push(Op::AddAddress {
+                link: link.clone(),
+                address: *address,
+                group: *wanted,
+            });
+        }
+        // The route comes with the address, so a group that is joined only now is shadowed as well.
+        if *wanted != Group::No && found.is_none_or(|found| found.group != Group::Joined) {
+            plan.ops.push(Op::UnshadowGroup {
+                link: link.clone(),
+                group: address.addr(),
+            });
+        }
+    }
+}
+
+fn sysctls(desired: &Desired, observed: &Host, links: &Links<'_>, plan: &mut Plan) {
+    for (sysctl, value) in &desired.sysctls {
+        let made_now = sysctl.link().is_some_and(|link| links.is_made(link));
+        let blocked = sysctl.link().is_some_and(|link| links.is_blocked(link));
+        // A setting that is not there belongs to a kernel without it, or to an interface that is still missing.
+        let differs = observed.sysctls.get(sysctl).is_some_and(|found| found != value);
+        if !blocked && (made_now || differs) {
+            plan.ops.push(Op::SetSysctl {
+                sysctl: sysctl.clone(),
+                value: *value,
+            });
+        }
+    }
+}
+
+fn tables(desired: &Desired, observed: &Host, plan: &mut Plan) {
+    for (name, table) in &desired.tables {
+        let exact = observed
+            .tables
+            .get(name)
+            .and_then(Option::as_ref)
+            .is_some_and(|seal| seal.text == table.hash());
+        if !exact {
+            plan.ops.push(Op::ReplaceTable { table: table.clone() });
+        }
+    }
+    let stale = observed.tables.keys().filter(|name| !desired.tables.contains_key(name));
+    plan.ops.extend(stale.map(|name| Op::DeleteTable { table: *name }));
+}

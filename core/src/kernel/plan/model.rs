@@ -1,0 +1,155 @@
+//! What the kernel makes of an op: the fake kernel of simulations and property tests.
+
+use super::{Op, links};
+use crate::id::IfName;
+use crate::kernel::desired;
+use crate::kernel::observed::{
+    AddrGen, Address, Admin, Group, Host, Lifetime, LinkKind, Mark, Origin, Remote, Seal, Sysctl,
+};
+
+/// Changes `host` as the kernel would; an op on a link that is not there does nothing.
+pub fn apply_model(host: &mut Host, op: &Op) {
+    match op {
+        Op::AddBridge { link, mac, bridge } => make(host, link, *mac, LinkKind::Bridge(*bridge)),
+        Op::AddVxlan { link, mac, vxlan } => make(host, link, *mac, LinkKind::Vxlan(vxlan.clone())),
+        Op::AddMacvlan { link, mac, macvlan } => make(host, link, *mac, LinkKind::Macvlan(macvlan.clone())),
+        Op::DeleteLink { link } => delete(host, link),
+        Op::SetAlias { link, alias } => on(host, link, |it| it.alias.clone_from(alias)),
+        Op::SetMac { link, mac } => on(host, link, |it| it.mac = *mac),
+        Op::SetMtu { link, mtu } => on(host, link, |it| it.mtu = *mtu),
+        Op::DisableAddrGen { link } => on(host, link, |it| it.addr_gen = AddrGen::None),
+        Op::SetMaster { link, master } => {
+            on(host, link, |it| it.master = Some(master.clone()));
+            // Leaving a bridge takes the port's entries out of its table.
+            host.fdb.entry(link.clone()).or_default().bridge.clear();
+        }
+        Op::SetUp { link } => on(host, link, |it| it.admin = Admin::Up),
+        Op::SetDown { link } => on(host, link, |it| it.admin = Admin::Down),
+        Op::SetBridge { link, bridge } => on(host, link, |it| it.kind = LinkKind::Bridge(*bridge)),
+        Op::SetVxlan {
+            link,
+            local,
+            df,
+            learning,
+        } => on(host, link, |it| {
+            if let LinkKind::Vxlan(vxlan) = &mut it.kind {
+                vxlan.local = Some(*local);
+                vxlan.df = *df;
+                vxlan.learning = *learning;
+            }
+        }),
+        Op::AppendFlood { link, flood } => {
+            host.fdb.entry(link.clone()).or_default().flood.insert(flood.clone());
+        }
+        Op::RemoveFlood { link, flood } => {
+            host.fdb.entry(link.clone()).or_default().flood.remove(flood);
+        }
+        Op::ReplaceRemote { link, mac, vtep } => {
+            let fdb = host.fdb.entry(link.clone()).or_default();
+            fdb.remote.insert(
+                *mac,
+                Remote {
+                    vtep: *vtep,
+                    origin: Origin::External,
+                },
+            );
+            fdb.bridge.insert(*mac, Origin::External);
+        }
+        Op::RemoveRemote { link, mac, .. } => {
+            host.fdb.entry(link.clone()).or_default().remote.remove(mac);
+        }
+        Op::RemoveBehind { link, mac } | Op::RemoveLocal { link, mac } => {
+            host.fdb.entry(link.clone()).or_default().bridge.remove(mac);
+        }
+        Op::AddLocal { link, mac } => {
+            host.fdb
+                .entry(link.clone())
+                .or_default()
+                .bridge
+                .insert(*mac, Origin::Permanent);
+        }
+        Op::AddAddress { link, address, group } => {
+            let group = match group {
+                Group::No => Group::No,
+                Group::Joined | Group::Shadowed => Group::Shadowed,
+            };
+            let added = Address {
+                lifetime: Lifetime::Forever,
+                mark: Mark::Ours,
+                group,
+            };
+            host.addresses.insert((link.clone(), *address), added);
+        }
+        Op::UnshadowGroup { link, group } => {
+            for ((on, address), it) in &mut host.addresses {
+                if on == link && address.addr() == *group && it.group == Group::Shadowed {
+                    it.group = Group::Joined;
+                }
+            }
+        }
+        Op::RemoveAddress { link, address } => {
+            host.addresses.remove(&(link.clone(), *address));
+        }
+        Op::SetSysctl { sysctl, value } => {
+            host.sysctls.insert(sysctl.clone(), *value);
+        }
+        Op::ReplaceTable { table } => {
+            let seal = Seal {
+                text: table.hash(),
+                listing: Seal::hash(table.text.as_bytes()),
+            };
+            host.tables.insert(table.name, Some(seal));
+        }
+        Op::DeleteTable { table } => {
+            host.tables.remove(table);
+        }
+    }
+}
+
+fn on(host: &mut Host, link: &IfName, change: impl FnOnce(&mut crate::kernel::observed::Link)) {
+    if let Some(link) = host.links.get_mut(link) {
+        change(link);
+    }
+}
+
+fn make(host: &mut Host, name: &IfName, mac: crate::id::Mac, kind: LinkKind) {
+    let wanted = desired::Link {
+        kind,
+        mac,
+        mtu: None,
+        admin: Admin::Down,
+        master: None,
+        alias: String::new(),
+    };
+    host.links
+        .entry(name.clone())
+        .or_insert_with(|| links::as_made(&wanted));
+    host.fdb.entry(name.clone()).or_default();
+    let settings = [
+        (Sysctl::Forwarding4(name.clone()), 0),
+        (Sysctl::ArpIgnore(name.clone()), 0),
+        (Sysctl::ReversePath(name.clone()), 0),
+        (Sysctl::AcceptRa(name.clone()), 1),
+    ];
+    host.sysctls.extend(settings);
+}
+
+fn delete(host: &mut Host, name: &IfName) {
+    host.links.remove(name);
+    host.fdb.remove(name);
+    host.addresses.retain(|(link, _), _| link != name);
+    host.sysctls.retain(|sysctl, _| sysctl.link() != Some(name));
+    for port in host.links.values_mut() {
+        port.master.take_if(|master| master == name);
+    }
+    let above = |link: &crate::kernel::observed::Link| matches!(&link.kind, LinkKind::Macvlan(it) if it.lower == *name);
+    let above: Vec<IfName> = host
+        .links
+        .iter()
+        .filter(|(_, link)| above(link))
+        .map(|(name, _)| name.clone())
+        .collect();
+    for link in above {
+        delete(host, &link);
+    }
+}

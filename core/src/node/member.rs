@@ -1,0 +1,633 @@
+//! A host in a cluster: its machines, and what flows between them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+use rand::Rng;
+use rand::rngs::Xoshiro256PlusPlus;
+
+use super::derive::Derived;
+use super::effect::{Call, Effect, Level, Note, PeerMessage, Refusal};
+use super::recovering::Recovery;
+use super::removing::Removal;
+use super::{Found, Reason, group_of};
+use crate::addresses::{self, Leases, Recovered};
+use crate::cluster::gossip::{self, Endpoint, Gossip, Key, Presence, Record};
+use crate::cluster::membership::{Liveness, Membership};
+use crate::config::Segment;
+use crate::election::{self, AddressEvent, Election, FoundAddress, GroupId, Outcome, Role};
+use crate::gateway::dhcp;
+use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
+use crate::time::{Duration, Instant};
+
+/// What is derived is computed again at most so often, unless a role changes.
+const DERIVE_EVERY: Duration = Duration::from_millis(50);
+/// With each guest on another host this is longer, as far as new ones are concerned.
+const DERIVE_PER_GUEST: Duration = Duration::from_micros(25);
+/// How long a host's own word counts for its being there; membership needs longer to give one up.
+const HEARD_FRESH: Duration = Duration::from_secs(3);
+/// How long a kernel's answer to a probe counts.
+const KERNEL_FRESH: Duration = Duration::from_secs(3);
+/// How often the kernel of a host whose agent is silent is probed.
+const KERNEL_EVERY: Duration = Duration::from_millis(100);
+/// A host that has said nothing for so long is probed: everybody speaks at least once a second.
+const SILENT_AFTER: Duration = Duration::from_millis(1200);
+/// So many probes in a row without an answer, and a kernel that has answered before is gone.
+const UNANSWERED: u32 = 6;
+/// What gossip knows is written to disk this long after a change, so that a burst is written once.
+pub(super) const SAVE_AFTER: Duration = Duration::from_millis(20);
+/// How often a holder repeats its claim in gossip: hosts that are no voters believe one for 5 s.
+const CLAIM_EVERY: Duration = Duration::from_secs(2);
+/// How often a move that was asked for and has not come about is asked for again.
+pub(super) const MOVE_AGAIN: Duration = Duration::from_millis(500);
+/// So many guests that nobody has told of are remembered at most.
+const REMOTE_MACS: usize = 16_384;
+/// Numbers of the node's own probes; the election's are below.
+const OWN_PROBES: u64 = 1 << 63;
+/// Tokens of the operator's requests to the leases; the DHCP server's are below.
+pub(super) const OWN_TOKENS: u64 = 1 << 63;
+
+/// What survived a restart.
+#[derive(Debug)]
+pub(super) struct Survived {
+    pub(super) records: Vec<Record>,
+    pub(super) leases: Recovered,
+    pub(super) found: Vec<Found>,
+    pub(super) answered: BTreeSet<HostId>,
+}
+
+impl Survived {
+    /// Nothing, as in a new cluster.
+    pub(super) fn nothing() -> Self {
+        Self {
+            records: Vec::new(),
+            leases: Recovered::default(),
+            found: Vec::new(),
+            answered: BTreeSet::new(),
+        }
+    }
+}
+
+/// A gateway move that an operator waits for.
+#[derive(Debug)]
+pub(super) struct Move {
+    pub(super) call: Call,
+    pub(super) from: Option<HostId>,
+    pub(super) to: Option<HostId>,
+    pub(super) until: Instant,
+    /// When it is asked for again: the holder may not know yet that the receiver can take it.
+    pub(super) again: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) me: HostId,
+    pub(super) instance: u64,
+    pub(super) cluster: ClusterId,
+    pub(super) gossip: Gossip,
+    pub(super) membership: Membership,
+    pub(super) election: Election,
+    pub(super) leases: Leases,
+    pub(super) dhcp: dhcp::Server,
+    pub(super) effects: VecDeque<Effect>,
+    /// Addresses to be set, by group: handed out after all else, so that no plan is made any more that takes a gateway
+    /// away which it does not know of yet.
+    pub(super) deferred_addresses: BTreeMap<GroupId, Effect>,
+    /// Groups that are to be prepared: likewise.
+    pub(super) preparing: BTreeSet<GroupId>,
+    pub(super) connected: BTreeSet<HostId>,
+    /// Hosts that the election has found dead.
+    pub(super) dead: BTreeSet<HostId>,
+    /// When a host last said anything.
+    heard: BTreeMap<HostId, Instant>,
+    /// When the kernel of a host last answered.
+    kernels: BTreeMap<HostId, Instant>,
+    kernels_probed: Instant,
+    /// Probes of this node in a row that a silent host's kernel has not answered.
+    unanswered: BTreeMap<HostId, u32>,
+    /// Definitions that were read once: id, generation, text to value.
+    pub(super) read: BTreeMap<SegmentName, (u64, HostId, SegmentId, Segment)>,
+    pub(super) derived: Derived,
+    derive_at: Option<Instant>,
+    derived_last: Instant,
+    pub(super) save_at: Option<Instant>,
+    claim_at: Instant,
+    pub(super) moves: BTreeMap<GroupId, Move>,
+    pub(super) removals: BTreeMap<HostId, Removal>,
+    pub(super) recovery: Option<Recovery>,
+    /// The journal was lost when the agent started; else a write failed, and what is on disk may be whole.
+    pub(super) lost_at_start: bool,
+    pub(super) drained: bool,
+    /// The groups whose gateway addresses are on this host's links: only there guests are listened to.
+    pub(super) addressed: BTreeSet<GroupId>,
+    pub(super) releases: BTreeMap<u64, Call>,
+    next_token: u64,
+    next_probe: u64,
+    /// What this host's guests were said to be last.
+    guests: BTreeMap<(SegmentId, Mac), IfName>,
+    /// Where the frames of guests came from that no host has told of yet.
+    pub(super) remote_macs: BTreeMap<(SegmentId, Mac), HostId>,
+    /// Leases that were brought along are being settled: until then at most, the bridges are not connected.
+    pub(super) isolated_until: Option<Instant>,
+    pub(super) left: bool,
+    pub(super) removed: bool,
+    /// Hosts at whose VTEP an agent with another id has asked to be let in, and when: their disk is lost.
+    pub(super) superseded: BTreeMap<HostId, Instant>,
+}
+
+impl Member {
+    pub(super) fn new(
+        rng: &mut Xoshiro256PlusPlus,
+        me: HostId,
+        instance: u64,
+        cluster: ClusterId,
+        survived: Survived,
+        now: Instant,
+    ) -> Self {
+        let gossip = Gossip::new(me, rng.next_u64(), survived.records, now);
+        let ids: BTreeMap<&SegmentName, SegmentId> =
+            gossip.segments().map(|segment| (&segment.name, segment.id)).collect();
+        let kernel = survived.found.iter().filter_map(|found| {
+            let segment = *ids.get(&found.segment)?;
+            Some(FoundAddress {
+                segment,
+                term: found.term,
+                remaining: found.remaining,
+            })
+        });
+        let start = election::Start {
+            me,
+            instance,
+            seed: rng.next_u64(),
+            kernel: kernel.collect(),
+            kernel_answered: survived.answered,
+        };
+        let leases = Leases::new(me, survived.leases, rng.next_u64(), now);
+        let mut membership = Membership::new(me, instance, rng.next_u64());
+        for host in gossip.hosts().map(|host| host.id).filter(|host| *host != me) {
+            membership.expect(host, now);
+        }
+        let election = Election::new(start, now);
+        Self {
+            me,
+            instance,
+            cluster,
+            membership,
+            election,
+            leases,
+            dhcp: dhcp::Server::new(),
+            effects: VecDeque::new(),
+            deferred_addresses: BTreeMap::new(),
+            preparing: BTreeSet::new(),
+            connected: BTreeSet::new(),
+            dead: BTreeSet::new(),
+            heard: BTreeMap::new(),
+            kernels: BTreeMap::new(),
+            kernels_probed: now,
+            unanswered: BTreeMap::new(),
+            read: BTreeMap::new(),
+            derived: Derived::default(),
+            derive_at: Some(now),
+            derived_last: now,
+            save_at: None,
+            claim_at: now,
+            moves: BTreeMap::new(),
+            removals: BTreeMap::new(),
+            recovery: None,
+            lost_at_start: false,
+            drained: false,
+            addressed: BTreeSet::new(),
+            releases: BTreeMap::new(),
+            next_token: OWN_TOKENS,
+            next_probe: OWN_PROBES,
+            guests: BTreeMap::new(),
+            remote_macs: BTreeMap::new(),
+            isolated_until: None,
+            left: false,
+            removed: gossip.is_removed(me),
+            superseded: BTreeMap::new(),
+            gossip,
+        }
+    }
+
+    /// Something that the derived values rest on has changed.
+    pub(super) fn touch(&mut self, now: Instant) {
+        self.touch_at(now.max(self.derived_last + DERIVE_EVERY));
+    }
+
+    /// A guest is new on another host. It is reached without, only by way of all hosts, and to derive takes the longer the
+    /// more guests there are: of a crowd that comes within seconds not each one is worth it.
+    pub(super) fn touch_for_guest(&mut self, now: Instant) {
+        let wait = DERIVE_EVERY + DERIVE_PER_GUEST * u32::try_from(self.derived.remote_guests()).unwrap_or(u32::MAX);
+        self.touch_at(now.max(self.derived_last + wait));
+    }
+
+    /// The same, and it cannot wait.
+    pub(super) fn touch_now(&mut self, now: Instant) {
+        self.derive_at = Some(now);
+    }
+
+    pub(super) fn touch_at(&mut self, at: Instant) {
+        self.derive_at = Some(self.derive_at.map_or(at, |known| known.min(at)));
+    }
+
+    pub(super) fn derive_due(&self, now: Instant) -> bool {
+        self.derive_at.is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn derived_at(&mut self, now: Instant) {
+        self.derive_at = None;
+        self.derived_last = now;
+    }
+
+    pub(super) fn was_removed(&self) -> bool {
+        self.removed
+    }
+
+    pub(super) fn connected(&mut self, host: HostId, now: Instant) {
+        self.connected.insert(host);
+        self.gossip.connected(host, now);
+        self.membership.announce(host, now);
+        self.touch(now);
+    }
+
+    pub(super) fn disconnected(&mut self, host: HostId) {
+        self.connected.remove(&host);
+        self.gossip.disconnected(host);
+    }
+
+    pub(super) fn handle(&mut self, from: HostId, said: PeerMessage, now: Instant) {
+        if !self.gossip.is_removed(from) {
+            self.heard.insert(from, now);
+            if self.unanswered.remove(&from).is_some_and(|count| count >= UNANSWERED) {
+                self.touch_now(now);
+            }
+        }
+        match said {
+            PeerMessage::Election(message) => self.election.handle_message(from, message, now),
+            PeerMessage::Membership(packet) => self.membership.handle_packet(from, &packet, now),
+            PeerMessage::Gossip(message) => self.gossip.handle(from, message, now),
+            PeerMessage::Lease(message) => self.leases.handle_message(from, message, now),
+            PeerMessage::Hearing(hearing) if !self.gossip.is_removed(from) => self.handle_hearing(from, hearing, now),
+            PeerMessage::Hearing(_) => {}
+        }
+    }
+
+    pub(super) fn handle_probe(&mut self, host: HostId, number: u64, outcome: Outcome, now: Instant) {
+        if outcome == Outcome::Answered {
+            let before = self.kernels.insert(host, now);
+            if before.is_none_or(|before| now.since(before) > KERNEL_FRESH) {
+                self.touch(now);
+            }
+        }
+        if number >= OWN_PROBES {
+            let count = self.unanswered.entry(host).or_insert(0);
+            let before = *count;
+            *count = if outcome == Outcome::Answered {
+                0
+            } else {
+                before.saturating_add(1)
+            };
+            if (before < UNANSWERED) != (*count < UNANSWERED) {
+                self.touch_now(now);
+            }
+        }
+        if number < OWN_PROBES {
+            self.election.handle_probe(host, number, outcome, now);
+        }
+    }
+
+    pub(super) fn handle_address(&mut self, group: GroupId, event: AddressEvent, now: Instant) {
+        let changed = match event {
+            AddressEvent::Set => self.addressed.insert(group),
+            AddressEvent::Failed | AddressEvent::Removed => self.addressed.remove(&group),
+        };
+        self.election.handle_address(group, event, now);
+        if changed {
+            self.touch_now(now);
+            self.tell_claim(group, now);
+            self.finish_move(group);
+        }
+    }
+
+    pub(super) fn handle_dhcp(&mut self, segment: SegmentId, source: Mac, bytes: Vec<u8>, now: Instant) {
+        let guest_host = match self.gossip.get(&Key::Endpoint(segment, source)) {
+            Some(Record::Endpoint(endpoint)) if endpoint.presence == Presence::Here => Some(endpoint.host),
+            _ if self.guests.contains_key(&(segment, source)) => Some(self.me),
+            _ => self.remote_macs.get(&(segment, source)).copied(),
+        };
+        self.dhcp.handle_packet(
+            segment,
+            &dhcp::Packet {
+                bytes,
+                source,
+                guest_host,
+            },
+            now,
+        );
+    }
+
+    /// Only a gateway wants to know, and only until the guest's host has told.
+    pub(super) fn hear_remote_macs(&mut self, guests: &[(IfName, Mac, IpAddr)]) {
+        if self.addressed.is_empty() {
+            return;
+        }
+        if self.remote_macs.len() > REMOTE_MACS {
+            self.remote_macs.clear();
+        }
+        let segments: BTreeMap<IfName, SegmentId> = self
+            .read
+            .iter()
+            .map(|(name, (_, _, id, _))| (name.vxlan(), *id))
+            .collect();
+        let hosts: BTreeMap<IpAddr, HostId> = self.gossip.hosts().map(|host| (host.vtep, host.id)).collect();
+        for (vxlan, mac, vtep) in guests {
+            if let (Some(segment), Some(host)) = (segments.get(vxlan), hosts.get(vtep)) {
+                self.remote_macs.insert((*segment, *mac), *host);
+            }
+        }
+    }
+
+    pub(super) fn set_guests(&mut self, guests: &BTreeMap<IfName, BTreeMap<Mac, IfName>>, now: Instant) {
+        let bridges: BTreeMap<&IfName, SegmentId> = self
+            .read
+            .values()
+            .map(|(_, _, id, segment)| (&segment.bridge, *id))
+            .collect();
+        let mut present = BTreeMap::new();
+        for (bridge, macs) in guests {
+            if let Some(segment) = bridges.get(bridge) {
+                present.extend(macs.iter().map(|(mac, port)| ((*segment, *mac), port.clone())));
+            }
+        }
+        let gone: Vec<_> = self
+            .guests
+            .keys()
+            .filter(|guest| !present.contains_key(guest))
+            .copied()
+            .collect();
+        for (segment, mac) in gone {
+            self.tell_endpoint(segment, mac, None, now);
+        }
+        for ((segment, mac), port) in &present {
+            if self.guests.get(&(*segment, *mac)) != Some(port) {
+                self.tell_endpoint(*segment, *mac, Some(port), now);
+            }
+        }
+        self.guests = present;
+    }
+
+    fn tell_endpoint(&mut self, segment: SegmentId, mac: Mac, port: Option<&IfName>, now: Instant) {
+        let addresses = self.leases.held_by(segment, mac);
+        self.gossip.put_endpoint(
+            Endpoint {
+                sequence: 0,
+                host: self.me,
+                presence: if port.is_some() { Presence::Here } else { Presence::Gone },
+                segment,
+                mac,
+                addresses,
+                interface: port.map(|port| port.as_str().to_owned()).unwrap_or_default(),
+            },
+            now,
+        );
+    }
+
+    /// A number for a request of an operator to the leases.
+    pub(super) fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    pub(super) fn timeouts(&self) -> Vec<(Instant, Reason)> {
+        let mut all = vec![
+            (self.claim_at, Reason::Machine("claim")),
+            (self.kernels_probed + KERNEL_EVERY, Reason::Machine("kernels")),
+        ];
+        all.extend(self.derive_at.map(|at| (at, Reason::Derive)));
+        all.extend(self.save_at.map(|at| (at, Reason::Machine("save"))));
+        all.extend(
+            self.gossip
+                .poll_timeout()
+                .map(|(at, _)| (at, Reason::Machine("gossip"))),
+        );
+        all.extend(
+            self.membership
+                .poll_timeout()
+                .map(|(at, _)| (at, Reason::Machine("membership"))),
+        );
+        all.extend(
+            self.election
+                .poll_timeout()
+                .map(|(at, _)| (at, Reason::Machine("election"))),
+        );
+        all.extend(
+            self.leases
+                .poll_timeout()
+                .map(|timeout| (timeout.at, Reason::Machine("leases"))),
+        );
+        all.extend(
+            self.moves
+                .values()
+                .map(|waits| (waits.until.min(waits.again), Reason::Call)),
+        );
+        all.extend(self.removals.values().map(|removal| (removal.timeout(), Reason::Call)));
+        let recovery = self.recovery.as_ref().and_then(Recovery::timeout);
+        all.extend(recovery.map(|at| (at, Reason::Call)));
+        all
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        // The election's deadlines come before everything else: a holder that is late must not speak first.
+        self.election.handle_timeout(now);
+        self.leases.handle_timeout(now);
+        self.membership.handle_timeout(now);
+        self.gossip.handle_timeout(now);
+        if now >= self.claim_at {
+            self.claim_at = now + CLAIM_EVERY;
+            for group in self.derived.groups() {
+                self.tell_claim(group, now);
+            }
+        }
+        if now >= self.kernels_probed + KERNEL_EVERY {
+            self.kernels_probed = now;
+            self.probe_silent(now);
+        }
+        if self.save_at.is_some_and(|at| at <= now) {
+            self.save_at = None;
+            let lasting = self.gossip.snapshot(now).into_iter().filter(is_lasting);
+            self.effects.push_back(Effect::SaveCluster(lasting.collect()));
+        }
+        self.retry_moves(now);
+        self.retry_removals(now);
+        self.retry_recovery(now);
+        let late: Vec<_> = self
+            .moves
+            .iter()
+            .filter(|(_, waits)| waits.until <= now)
+            .map(|(group, _)| *group)
+            .collect();
+        for group in late {
+            if let Some(waits) = self.moves.remove(&group) {
+                let refusal = Refusal::new("the gateway did not move within the time given")
+                    .hint("look at `overlayctl gateway list`, and at the log of the host that it was to move to");
+                self.effects.push_back(Effect::Answer {
+                    call: waits.call,
+                    result: Err(refusal),
+                });
+            }
+        }
+    }
+
+    fn retry_moves(&mut self, now: Instant) {
+        for (group, waits) in &mut self.moves {
+            let holder = self.election.holder(*group).map(|(host, _)| host);
+            let there = holder.is_none() || holder == waits.to || (waits.to.is_none() && holder != waits.from);
+            if waits.again > now {
+                continue;
+            }
+            waits.again = now + MOVE_AGAIN;
+            if !there {
+                // What stands against it may be gone the next time; the call ends by itself.
+                let _ = self.election.move_gateway(*group, waits.to, now);
+            }
+        }
+    }
+
+    /// What is known goes to disk at once: a crash must not forget the others of a cluster that was just entered.
+    pub(super) fn save_now(&mut self, now: Instant) {
+        self.save_at = Some(now);
+    }
+
+    /// Hosts that membership has given up keep their traffic while their kernel answers.
+    fn probe_silent(&mut self, now: Instant) {
+        let silent: Vec<(HostId, IpAddr)> = self
+            .gossip
+            .hosts()
+            .filter(|host| host.id != self.me)
+            .filter(|host| {
+                let quiet = self.heard.get(&host.id).is_some_and(|at| now.since(*at) > SILENT_AFTER);
+                quiet || self.membership.liveness(host.id) != Some(Liveness::Alive)
+            })
+            .map(|host| (host.id, host.vtep))
+            .collect();
+        for (host, address) in &silent {
+            self.next_probe += 1;
+            self.effects.push_back(Effect::Probe {
+                host: *host,
+                address: *address,
+                number: self.next_probe,
+            });
+        }
+        let stale = self.kernels.values().any(|at| {
+            let age = now.since(*at);
+            age > KERNEL_FRESH && age <= KERNEL_FRESH + KERNEL_EVERY * 2
+        });
+        if stale || !silent.is_empty() {
+            self.touch(now);
+        }
+    }
+
+    /// Hosts whose agent and kernel are silent, as this node itself has found or the election.
+    pub(super) fn gone(&self) -> BTreeSet<HostId> {
+        let silent = |(host, count): &(&HostId, &u32)| **count >= UNANSWERED && self.kernels.contains_key(host);
+        let own = self.unanswered.iter().filter(silent).map(|(host, _)| *host);
+        own.chain(self.dead.iter().copied()).collect()
+    }
+
+    /// Hosts that have said anything of late.
+    pub(super) fn heard(&self, now: Instant) -> BTreeSet<HostId> {
+        let fresh = |(_, at): &(&HostId, &Instant)| now.since(**at) <= HEARD_FRESH;
+        self.heard.iter().filter(fresh).map(|(host, _)| *host).collect()
+    }
+
+    /// Hosts whose kernel has answered of late.
+    pub(super) fn kernels(&self, now: Instant) -> BTreeSet<HostId> {
+        self.kernels
+            .iter()
+            .filter(|(_, at)| now.since(**at) <= KERNEL_FRESH)
+            .map(|(host, _)| *host)
+            .collect()
+    }
+
+    /// Says in gossip what this host is for a group: the gateway from when its kernel has the address.
+    pub(super) fn tell_claim(&mut self, group: GroupId, now: Instant) {
+        let held = self.held_term(group);
+        if held.is_some() && !self.addressed.contains(&group) {
+            return;
+        }
+        let known = match self.gossip.get(&Key::Claim(group.0, self.me)) {
+            Some(Record::Claim(claim)) => Some(claim.clone()),
+            _ => None,
+        };
+        let (term, presence) = match (held, &known) {
+            (Some(term), _) => (term, Presence::Here),
+            (None, Some(claim)) if claim.presence == Presence::Here => (claim.term, Presence::Gone),
+            (None, _) => return,
+        };
+        let since = match &known {
+            Some(claim) if claim.term == term && claim.presence == presence => claim.since,
+            _ => 0,
+        };
+        let reason = self.election.reason(group).to_owned();
+        self.gossip.put_claim(
+            gossip::GatewayClaim {
+                term,
+                beat: 0,
+                presence,
+                group: group.0,
+                holder: self.me,
+                since,
+                reason,
+            },
+            now,
+        );
+    }
+
+    pub(super) fn send(&mut self, to: HostId, said: PeerMessage) {
+        self.effects.push_back(Effect::Send { to, said });
+    }
+
+    pub(super) fn note(&mut self, level: Level, text: impl Into<String>) {
+        self.effects.push_back(Effect::Note(Note {
+            level,
+            text: text.into(),
+        }));
+    }
+
+    /// A host's name, or its id where nobody has told.
+    pub(super) fn name_of(&self, host: HostId) -> String {
+        self.gossip
+            .host(host)
+            .map_or_else(|| host.to_string(), |known| known.name.clone())
+    }
+
+    /// The group of a segment by name.
+    pub(super) fn group(&self, name: &SegmentName) -> Option<GroupId> {
+        self.read.get(name).map(|(_, _, id, _)| group_of(*id))
+    }
+
+    /// The term of a group, where this host serves it.
+    pub(super) fn held_term(&self, group: GroupId) -> Option<Term> {
+        match self.election.role(group) {
+            Some(Role::Holder { term }) => Some(term),
+            Some(Role::Follower { .. } | Role::Claimant { .. }) | None => None,
+        }
+    }
+}
+
+/// A guest as the leases know it; `None`: it is gone.
+pub(super) fn guest_at(endpoint: &Endpoint) -> Option<addresses::Guest> {
+    (endpoint.presence == Presence::Here).then(|| addresses::Guest {
+        host: Some(endpoint.host),
+        addresses: endpoint.addresses.clone(),
+    })
+}
+
+/// What is worth a place on disk: the rest is told again by whoever knows it.
+pub(super) fn is_lasting(record: &Record) -> bool {
+    match record {
+        Record::Host(_) | Record::Segment(_) | Record::StaticPeer(_) | Record::Removed(_) => true,
+        Record::Claim(_) | Record::Endpoint(_) | Record::Lease(_) | Record::Share(_) => false,
+    }
+}

@@ -1,0 +1,355 @@
+//! What the machines of a host want done goes to another machine, or out.
+
+use super::effect::{Done, Effect, Level, PeerMessage, Refusal};
+use super::group_of;
+use super::member::{Member, OWN_TOKENS, SAVE_AFTER, guest_at};
+use super::told::{lease_info, lease_record, share_info, share_record};
+use crate::addresses::{self, Answer, Finding};
+use crate::cluster::gossip::{self, Change, Key, Origin, Presence, Record};
+use crate::cluster::membership;
+use crate::election::{self, GroupId, Outcome, Role};
+use crate::gateway::dhcp;
+use crate::id::{HostId, SegmentId, SegmentName};
+use crate::time::Instant;
+
+impl Member {
+    /// Carries effects between the machines until none has any left.
+    pub(super) fn pump(&mut self, now: Instant) {
+        loop {
+            let mut moved = false;
+            while let Some(effect) = self.election.poll_effect() {
+                moved = true;
+                self.carry_election(effect, now);
+            }
+            while let Some(effect) = self.dhcp.poll_effect() {
+                moved = true;
+                match effect {
+                    dhcp::Effect::Ask { token, request } => self.leases.handle_request(token, request, now),
+                    dhcp::Effect::Reply {
+                        segment,
+                        destination_mac,
+                        source,
+                        destination,
+                        bytes,
+                    } => {
+                        self.effects.push_back(Effect::Dhcp {
+                            segment,
+                            destination_mac,
+                            source,
+                            destination,
+                            bytes,
+                        });
+                    }
+                }
+            }
+            while let Some(effect) = self.leases.poll_effect() {
+                moved = true;
+                self.carry_leases(effect, now);
+            }
+            while let Some(effect) = self.membership.poll_effect() {
+                moved = true;
+                self.carry_membership(effect, now);
+            }
+            while let Some(effect) = self.gossip.poll_effect() {
+                moved = true;
+                self.carry_gossip(effect, now);
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn carry_election(&mut self, effect: election::Effect, now: Instant) {
+        match effect {
+            election::Effect::Send { to, message } => self.send(to, PeerMessage::Election(message)),
+            election::Effect::Probe { host, number } => match self.gossip.host(host) {
+                Some(known) => {
+                    let address = known.vtep;
+                    self.effects.push_back(Effect::Probe { host, address, number });
+                }
+                None => self.election.handle_probe(host, number, Outcome::Unanswered, now),
+            },
+            election::Effect::SetAddress { group, term, lifetime } => {
+                let addresses = self.derived.gateway_addresses(group);
+                let set = Effect::SetAddress {
+                    group,
+                    addresses,
+                    term,
+                    lifetime,
+                };
+                self.deferred_addresses.insert(group, set);
+            }
+            election::Effect::RemoveAddress { group } => {
+                let segments = self.derived.segment_names(group);
+                self.stop_serving(group);
+                self.deferred_addresses.remove(&group);
+                self.effects.push_back(Effect::RemoveAddress { group, segments });
+            }
+            election::Effect::Prepare { group, .. } => {
+                self.preparing.insert(group);
+                self.touch_now(now);
+            }
+            election::Effect::Role { group, role, reason } => self.role_changed(group, role, &reason, now),
+            election::Effect::Liveness { host, liveness } => {
+                match liveness {
+                    election::Liveness::Dead => self.dead.insert(host),
+                    election::Liveness::Heard | election::Liveness::Silent => self.dead.remove(&host),
+                };
+                self.touch_now(now);
+            }
+            election::Effect::Persist { kernel_answered } => {
+                self.effects.push_back(Effect::SaveAnswered(kernel_answered));
+            }
+        }
+    }
+
+    fn role_changed(&mut self, group: GroupId, role: Role, reason: &str, now: Instant) {
+        let names = self.derived.segment_names(group);
+        let names = names.iter().map(SegmentName::as_str).collect::<Vec<_>>().join(", ");
+        match role {
+            Role::Holder { term } => {
+                self.note(
+                    Level::Info,
+                    format!("this host is the gateway of {names} (term {term}): {reason}"),
+                );
+            }
+            Role::Claimant { term } => self.note(Level::Debug, format!("claiming {names} (term {term})")),
+            Role::Follower {
+                holder: Some((host, term)),
+            } => {
+                let host = self.name_of(host);
+                self.note(
+                    Level::Info,
+                    format!("the gateway of {names} is {host} (term {term}): {reason}"),
+                );
+            }
+            Role::Follower { holder: None } => self.note(Level::Debug, format!("{names} has no gateway: {reason}")),
+        }
+        self.tell_claim(group, now);
+        self.finish_move(group);
+        self.touch_now(now);
+    }
+
+    /// The host that serves a group, as far as is known here: it holds the term, and its kernel has the address.
+    pub(super) fn server(&self, group: GroupId) -> Option<HostId> {
+        let (holder, term) = self.election.holder(group)?;
+        let serves = if holder == self.me {
+            self.addressed.contains(&group)
+        } else {
+            match self.gossip.get(&Key::Claim(group.0, holder)) {
+                Some(Record::Claim(claim)) => claim.presence == Presence::Here && claim.term == term,
+                _ => false,
+            }
+        };
+        serves.then_some(holder)
+    }
+
+    pub(super) fn finish_move(&mut self, group: GroupId) {
+        let Some(holder) = self.server(group) else { return };
+        let arrived = self.moves.get(&group).is_some_and(|waits| match waits.to {
+            Some(to) => to == holder,
+            None => waits.from != Some(holder),
+        });
+        if arrived && let Some(waits) = self.moves.remove(&group) {
+            let result = Ok(Done::Moved { from: waits.from });
+            self.effects.push_back(Effect::Answer {
+                call: waits.call,
+                result,
+            });
+        }
+    }
+
+    /// Services off, before the address.
+    fn stop_serving(&mut self, group: GroupId) {
+        for segment in self.derived.segments_of(group) {
+            self.dhcp.remove_segment(segment);
+            self.effects.push_back(Effect::StopAnnouncing(segment));
+        }
+    }
+
+    fn carry_leases(&mut self, effect: addresses::Effect, now: Instant) {
+        match effect {
+            addresses::Effect::Send { to, message } => self.send(to, PeerMessage::Lease(message)),
+            addresses::Effect::Append { sequence, records } => {
+                self.effects.push_back(Effect::Append { sequence, records });
+            }
+            addresses::Effect::Answer { token, answer } if token < OWN_TOKENS => {
+                self.dhcp.handle_answer(token, answer, now);
+            }
+            addresses::Effect::Answer { token, answer } => {
+                if let Some(call) = self.releases.remove(&token) {
+                    let result = match answer {
+                        Answer::Done => Ok(Done::Released),
+                        Answer::Offer { .. } | Answer::Ack { .. } | Answer::Nak | Answer::Silence(_) => Err(
+                            Refusal::new("the owner of the address could not be reached, or holds no such lease")
+                                .hint("see `overlayctl lease list` for the owner, and try again when it is alive"),
+                        ),
+                    };
+                    self.effects.push_back(Effect::Answer { call, result });
+                }
+            }
+            addresses::Effect::GossipLease(info) => {
+                self.gossip.put_lease(lease_record(&info), now);
+            }
+            addresses::Effect::GossipShare(info) => {
+                self.gossip.put_share(share_record(&info), now);
+            }
+            addresses::Effect::Finding(finding) => {
+                if finding == Finding::DiskLost {
+                    // It has no address to give: whoever has should serve, where there is somebody.
+                    self.election.drain(now);
+                    self.touch_now(now);
+                }
+                self.finding(&finding);
+            }
+            addresses::Effect::Left => self.left = true,
+        }
+    }
+
+    fn finding(&mut self, finding: &Finding) {
+        let name = |id: &SegmentId| {
+            self.read
+                .values()
+                .find(|(_, _, known, _)| known == id)
+                .map_or_else(|| id.to_string(), |(.., s)| s.name.to_string())
+        };
+        let text = match finding {
+            Finding::NothingFree { segment } => {
+                format!(
+                    "segment {}: no address is free; see `overlayctl pool show`",
+                    name(segment)
+                )
+            }
+            Finding::SetAside { segment, address, time } => format!(
+                "segment {}: {} is set aside for {} s: a guest declined it or somebody uses it without a lease",
+                name(segment),
+                address,
+                time.as_secs()
+            ),
+            Finding::BirthLost { segment, owner } => {
+                format!(
+                    "segment {}: {} introduced the same addresses and owns them",
+                    name(segment),
+                    self.name_of(*owner)
+                )
+            }
+            Finding::BroughtTaken {
+                segment,
+                address,
+                client,
+            } => format!(
+                "segment {}: {client} brought a lease on {}, which is another guest's here or not in the pool: it will \
+                 get another address",
+                name(segment),
+                address
+            ),
+            Finding::Removed => "this host was removed from the cluster: it serves no more".to_owned(),
+            Finding::DiskLost => {
+                "the journal of this host is lost, or cannot be written: it owns and keeps no addresses any more; \
+                 `overlayctl status` says what to do"
+                    .to_owned()
+            }
+        };
+        self.note(Level::Warn, text);
+    }
+
+    fn carry_membership(&mut self, effect: membership::Effect, now: Instant) {
+        match effect {
+            membership::Effect::Send { to, packet } => self.send(to, PeerMessage::Membership(packet)),
+            membership::Effect::Up(host) | membership::Effect::Restarted(host) => {
+                let name = self.name_of(host);
+                self.note(Level::Info, format!("peer {name} is alive"));
+                self.touch_now(now);
+            }
+            membership::Effect::Down(host) => {
+                let name = self.name_of(host);
+                self.note(Level::Warn, format!("peer {name} does not answer"));
+                self.touch_now(now);
+            }
+            membership::Effect::Rejoined => self.note(Level::Info, "the others had given this host up; it is back"),
+        }
+    }
+
+    fn carry_gossip(&mut self, effect: gossip::Effect, now: Instant) {
+        match effect {
+            gossip::Effect::Send { to, message } => self.send(to, PeerMessage::Gossip(message)),
+            gossip::Effect::Changed(change) => self.record_changed(change, now),
+            gossip::Effect::SegmentLost { loser, winner } => {
+                let (lost, won) = (self.name_of(loser.introducer), self.name_of(winner.introducer));
+                self.note(
+                    Level::Warn,
+                    format!(
+                        "segment {}: generation {} of {lost} gives way to generation {} of {won}; apply it again if it \
+                         was meant",
+                        loser.name, loser.generation, winner.generation
+                    ),
+                );
+            }
+            gossip::Effect::Remembered(_) => {}
+        }
+    }
+
+    fn record_changed(&mut self, change: Change, now: Instant) {
+        match &change.key {
+            Key::Lease(..) => {
+                if let (Origin::Peer(_), Some(Record::Lease(lease))) = (change.origin, change.new.as_deref()) {
+                    self.leases.handle_gossip_lease(lease_info(lease), now);
+                }
+                return;
+            }
+            Key::Share(..) => {
+                if let (Origin::Peer(_), Some(Record::Share(share))) = (change.origin, change.new.as_deref())
+                    && let Some(share) = share_info(share)
+                {
+                    self.leases.handle_gossip_share(share, now);
+                }
+                return;
+            }
+            Key::Claim(segment, _) => {
+                self.finish_move(group_of(*segment));
+                // Only the word that somebody serves or no longer serves matters; the beat is for those who wait for it.
+                let served = |record: &Option<Box<Record>>| match record.as_deref() {
+                    Some(Record::Claim(claim)) => Some((claim.term, claim.presence)),
+                    _ => None,
+                };
+                if served(&change.old) != served(&change.new) {
+                    self.touch(now);
+                }
+                return;
+            }
+            Key::Removed(host) => {
+                if *host == self.me {
+                    self.removed = true;
+                } else {
+                    self.leases.remove(*host, now);
+                    self.membership.forget(*host, now);
+                }
+            }
+            Key::Host(host) => {
+                if *host != self.me {
+                    self.membership.expect(*host, now);
+                }
+            }
+            Key::Segment(_) | Key::StaticPeer(..) => {}
+            Key::Endpoint(segment, mac) => {
+                let guest = match change.new.as_deref() {
+                    Some(Record::Endpoint(endpoint)) => guest_at(endpoint),
+                    _ => None,
+                };
+                self.remote_macs.remove(&(*segment, *mac));
+                let host = guest.as_ref().and_then(|guest| guest.host);
+                self.leases.set_guest(*segment, *mac, guest, now);
+                match (host, &change.old) {
+                    // Nothing that is derived speaks of this host's own guests.
+                    (Some(host), None) if host == self.me => {}
+                    (Some(_), None) => self.touch_for_guest(now),
+                    (Some(_) | None, _) => self.touch(now),
+                }
+                return;
+            }
+        }
+        self.save_at.get_or_insert(now + SAVE_AFTER);
+        self.touch(now);
+    }
+}
