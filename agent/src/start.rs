@@ -302,8 +302,8 @@ pub fn check(config: HostConfig) -> Result<()> {
     for op in &plan.ops {
         print_line(&op.to_string());
     }
-    for finding in &plan.findings {
-        warn!("{finding}");
+    for obstacle in &plan.obstacles {
+        warn!("{obstacle}");
     }
     for kind in netlink::unknown_kinds(&plan.ops) {
         warn!("{}", netlink::Error::NoSuchKind(kind));

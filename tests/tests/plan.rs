@@ -13,7 +13,7 @@ use overlayd_core::kernel::desired::{
 use overlayd_core::kernel::observed::{
     AddrGen, Address, Admin, Flood, Group, Host, Lifetime, Link, LinkKind, Mark, Origin, Remote, Sysctl, TableName,
 };
-use overlayd_core::kernel::plan::{Finding, Op, Plan, apply_model, diff};
+use overlayd_core::kernel::plan::{Obstacle, Op, Plan, apply_model, diff};
 use overlayd_core::mtu::{OverlayMtu, UnderlayMtu};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -549,8 +549,8 @@ fn a_multicast_segment_joins_its_group_and_keeps_the_way_to_it() {
     );
     let mut missing = bare();
     missing.links.remove(&name("eth1"));
-    let findings = diff(&derive(&multicast), &missing).findings;
-    assert_eq!(findings, [Finding::Missing { link: name("eth1") }]);
+    let obstacles = diff(&derive(&multicast), &missing).obstacles;
+    assert_eq!(obstacles, [Obstacle::Missing { link: name("eth1") }]);
 }
 
 #[test]
@@ -595,8 +595,8 @@ fn a_foreign_bridge_of_our_name_is_named_and_left_alone() {
     let kind = settled(&inputs([blue()])).links[&name("br-blue")].kind.clone();
     host.links.insert(name("br-blue"), Link { kind, ..nic() });
     let plan = diff(&derive(&inputs([blue()])), &host);
-    assert_eq!(plan.findings, [Finding::Foreign { link: name("br-blue") }]);
-    assert!(plan.findings[0].to_string().contains("br-blue is not overlayd's"));
+    assert_eq!(plan.obstacles, [Obstacle::Foreign { link: name("br-blue") }]);
+    assert!(plan.obstacles[0].to_string().contains("br-blue is not overlayd's"));
     let ops: Vec<String> = plan.ops.iter().map(Op::to_string).collect();
     assert!(
         !ops.iter().any(|op| op.contains("vx-blue") || op.contains("br-blue")),
@@ -612,7 +612,7 @@ fn a_device_that_was_made_but_not_yet_marked_is_still_ours() {
         apply_model(&mut host, op);
     }
     let plan = diff(&derive(&inputs), &host);
-    assert_eq!(plan.findings, []);
+    assert_eq!(plan.obstacles, []);
     assert!(
         matches!(&plan.ops[0], Op::SetAlias { link, .. } if *link == name("br-blue")),
         "{:?}",
@@ -628,8 +628,8 @@ fn a_foreign_vxlan_with_our_vni_is_named() {
     let plan = diff(&derive(&inputs([blue()])), &host);
     let vni = Vni::new(10).unwrap();
     assert_eq!(
-        plan.findings,
-        [Finding::SameVni {
+        plan.obstacles,
+        [Obstacle::SameVni {
             link: name("vx-blue"),
             other: name("vxlan10"),
             vni
@@ -658,11 +658,11 @@ fn a_bridge_of_a_deleted_segment_stays_until_its_last_guest_is_gone() {
         ip link del vx-blue
         nft delete table inet overlayd",
     );
-    let finding = Finding::Occupied {
+    let obstacle = Obstacle::Occupied {
         bridge: name("br-blue"),
         ports: vec![name("vnet0")],
     };
-    assert_eq!(diff(&derive(&inputs([])), &host).findings, [finding]);
+    assert_eq!(diff(&derive(&inputs([])), &host).obstacles, [obstacle]);
     host.links.remove(&name("vnet0"));
     check(
         "empty",

@@ -606,7 +606,7 @@ fn status(agent: &mut Agent, now: Instant) -> wire::StatusResponse {
         what,
         hint: None,
     };
-    problems.extend(edge.look.findings.iter().map(|finding| fail(finding.to_string())));
+    problems.extend(edge.look.obstacles.iter().map(|obstacle| fail(obstacle.to_string())));
     problems.extend(edge.look.failures.iter().cloned().map(fail));
     problems.extend(
         edge.blind

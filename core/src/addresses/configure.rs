@@ -9,7 +9,7 @@ use crate::time::{Duration, Instant};
 use super::host::Host;
 use super::message::{Ask, Claim, Generation};
 use super::record::{AddressState, Epoch, Holder, Transfer};
-use super::request::{Answer, Effect, Finding};
+use super::request::{Answer, Effect, LeaseEvent};
 use super::requests::{FollowUp, Origin};
 use super::segment::{Segment, Timer};
 use super::timing::{self, MOVED};
@@ -288,7 +288,7 @@ impl Segment {
 
     fn bring_in_vain(&mut self, host: &mut Host, address: Address, client: Mac) {
         self.brought.remove(&address);
-        host.disk.effect(Effect::Finding(Finding::BroughtTaken {
+        host.disk.effect(Effect::Event(LeaseEvent::BroughtTaken {
             segment: self.id,
             address,
             client,

@@ -8,7 +8,7 @@ use crate::time::{Duration, Instant};
 use super::host::Host;
 use super::record::{Holder, Record, Rest, Transfer, Version};
 use super::replication::Replication;
-use super::request::{Effect, Finding};
+use super::request::{Effect, LeaseEvent};
 use super::segment::{Segment, fresh_version};
 use super::timing;
 
@@ -89,7 +89,7 @@ impl Segment {
             live.work = Some(Replication::new(now));
         }
         self.look_at(address, now);
-        host.disk.effect(Effect::Finding(Finding::SetAside {
+        host.disk.effect(Effect::Event(LeaseEvent::SetAside {
             segment: self.id,
             address,
             time,

@@ -11,7 +11,7 @@ use crate::time::Instant;
 use super::host::Host;
 use super::message::{Message, Part};
 use super::record::Holder;
-use super::request::{Answer, Effect, Finding, Silence};
+use super::request::{Answer, Effect, LeaseEvent, Silence};
 use super::segment::{Offer, Segment, Timer};
 use super::show::LeaseState;
 use super::timing::{ASK, FINDING_EVERY, OFFER};
@@ -84,7 +84,7 @@ impl Segment {
         if why == Silence::NothingFree && !quiet {
             self.complained = Some(now);
             host.disk
-                .effect(Effect::Finding(Finding::NothingFree { segment: self.id }));
+                .effect(Effect::Event(LeaseEvent::NothingFree { segment: self.id }));
         }
         Answer::Silence(why)
     }

@@ -17,7 +17,7 @@ use crate::time::{Duration, Instant};
 use super::disk::Disk;
 use super::journal::{Introduced, JournalRecord, Membership};
 use super::message::{Generation, Message, Part};
-use super::request::{Effect, Finding, Unrecovered};
+use super::request::{Effect, LeaseEvent, Unrecovered};
 use super::timing::{ACKNOWLEDGE_LATE, ACKNOWLEDGE_SOON, REPEAT_FIRST, TICK};
 use super::view::{Reach, Roster};
 
@@ -276,7 +276,7 @@ impl Host {
         if !new.is_empty() {
             self.membership.removed.extend(&new);
             if new.contains(&self.me) && matches!(self.departure, Departure::None | Departure::HandingOver) {
-                self.disk.effect(Effect::Finding(Finding::Removed));
+                self.disk.effect(Effect::Event(LeaseEvent::Removed));
             }
             self.consider_part();
             self.write(now);
@@ -290,7 +290,7 @@ impl Host {
             self.lost = true;
             self.disk.lost();
             self.written = self.disk.synced_sequence();
-            self.disk.effect(Effect::Finding(Finding::DiskLost));
+            self.disk.effect(Effect::Event(LeaseEvent::DiskLost));
             self.tell_soon(now);
         }
     }

@@ -16,7 +16,7 @@ use crate::time::Instant;
 use super::host::{Departure, Host};
 use super::message::{Message, OwnedRun, Ownership};
 use super::record::{AddressState, Epoch, Transfer};
-use super::request::{Effect, Finding};
+use super::request::{Effect, LeaseEvent};
 use super::segment::Segment;
 use super::timing::TICK;
 use super::view::Reach;
@@ -258,7 +258,7 @@ impl Segment {
             state.transfer = Transfer::Settled;
         });
         if lost {
-            host.disk.effect(Effect::Finding(Finding::BirthLost {
+            host.disk.effect(Effect::Event(LeaseEvent::BirthLost {
                 segment: self.id,
                 owner,
             }));

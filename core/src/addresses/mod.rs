@@ -54,7 +54,7 @@ pub use message::{
     Ask, Basis, Claim, Generation, GivenRun, Message, OwnedRun, Ownership, Part, PutRefusal, Reply, ReportedRun,
 };
 pub use record::{AddressState, Epoch, Holder, Record, Rest, Transfer, Version};
-pub use request::{Answer, Effect, Finding, Reason, Request, Silence, Timeout, Unrecovered};
+pub use request::{Answer, Effect, LeaseEvent, Reason, Request, Silence, Timeout, Unrecovered};
 pub use show::{LeaseInfo, LeaseState, ShareInfo, SharedRange};
 pub use view::{Guest, PoolLine, Reach, Reservation, Roster, SegmentPool, Standing};
 

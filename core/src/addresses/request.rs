@@ -139,15 +139,15 @@ pub enum Effect {
     GossipLease(LeaseInfo),
     /// Every host should learn this, replacing what it had of the same segment and host.
     GossipShare(ShareInfo),
-    /// Somebody should look at this.
-    Finding(Finding),
+    /// Somebody should know this.
+    Event(LeaseEvent),
     /// This host has handed over all it had and is in its own `removed`: it may go.
     Left,
 }
 
-/// Something for log, `status` and `doctor`.
+/// Something that happened to leases, addresses or the journal, and that somebody should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum LeaseEvent {
     /// The gateway had no address to give.
     NothingFree {
         /// Where.

@@ -4,7 +4,7 @@ use super::effect::{Done, Effect, Level, PeerMessage, Refusal};
 use super::group_of;
 use super::member::{Member, OWN_TOKENS, SAVE_AFTER, guest_at};
 use super::told::{lease_info, lease_record, share_info, share_record};
-use crate::addresses::{self, Answer, Finding};
+use crate::addresses::{self, Answer, LeaseEvent};
 use crate::cluster::gossip::{self, Change, Key, Origin, Presence, Record};
 use crate::cluster::membership;
 use crate::election::{self, GroupId, Outcome, Role};
@@ -195,46 +195,46 @@ impl Member {
             addresses::Effect::GossipShare(info) => {
                 self.gossip.put_share(share_record(&info), now);
             }
-            addresses::Effect::Finding(finding) => {
-                if finding == Finding::DiskLost {
+            addresses::Effect::Event(event) => {
+                if event == LeaseEvent::DiskLost {
                     // It has no address to give: whoever has should serve, where there is somebody.
                     self.election.drain(now);
                     self.touch_now(now);
                 }
-                self.finding(&finding);
+                self.lease_event(&event);
             }
             addresses::Effect::Left => self.left = true,
         }
     }
 
-    fn finding(&mut self, finding: &Finding) {
+    fn lease_event(&mut self, event: &LeaseEvent) {
         let name = |id: &SegmentId| {
             self.read
                 .values()
                 .find(|(_, _, known, _)| known == id)
                 .map_or_else(|| id.to_string(), |(.., s)| s.name.to_string())
         };
-        let text = match finding {
-            Finding::NothingFree { segment } => {
+        let text = match event {
+            LeaseEvent::NothingFree { segment } => {
                 format!(
                     "segment {}: no address is free; see `overlayctl pool show`",
                     name(segment)
                 )
             }
-            Finding::SetAside { segment, address, time } => format!(
+            LeaseEvent::SetAside { segment, address, time } => format!(
                 "segment {}: {} is set aside for {} s: a guest declined it or somebody uses it without a lease",
                 name(segment),
                 address,
                 time.as_secs()
             ),
-            Finding::BirthLost { segment, owner } => {
+            LeaseEvent::BirthLost { segment, owner } => {
                 format!(
                     "segment {}: {} introduced the same addresses and owns them",
                     name(segment),
                     self.name_of(*owner)
                 )
             }
-            Finding::BroughtTaken {
+            LeaseEvent::BroughtTaken {
                 segment,
                 address,
                 client,
@@ -244,8 +244,8 @@ impl Member {
                 name(segment),
                 address
             ),
-            Finding::Removed => "this host was removed from the cluster: it serves no more".to_owned(),
-            Finding::DiskLost => {
+            LeaseEvent::Removed => "this host was removed from the cluster: it serves no more".to_owned(),
+            LeaseEvent::DiskLost => {
                 "the journal of this host is lost, or cannot be written: it owns and keeps no addresses any more; \
                  `overlayctl status` says what to do"
                     .to_owned()

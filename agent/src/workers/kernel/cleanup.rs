@@ -28,7 +28,7 @@ impl<R> Worker<R> {
             }
             let plan = plan::diff(&Desired::default(), &seen);
             if plan.ops.is_empty() {
-                removed.kept.extend(plan.findings.iter().map(ToString::to_string));
+                removed.kept.extend(plan.obstacles.iter().map(ToString::to_string));
                 break;
             }
             let applied = self.netlink.apply(&plan.ops).await;

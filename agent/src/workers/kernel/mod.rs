@@ -25,7 +25,7 @@ use overlayd_core::election::GroupId;
 use overlayd_core::id::{IfName, Mac};
 use overlayd_core::kernel::desired::{self, Inputs};
 use overlayd_core::kernel::observed::{Host, LinkKind};
-use overlayd_core::kernel::plan::{self, Finding, Plan};
+use overlayd_core::kernel::plan::{self, Obstacle, Plan};
 use overlayd_core::node::Facts;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -114,7 +114,7 @@ pub struct Look {
     /// Ops that are still due.
     pub due: usize,
     /// What stands in the way.
-    pub findings: Vec<Finding>,
+    pub obstacles: Vec<Obstacle>,
     /// What the kernel refused.
     pub failures: Vec<String>,
     /// Whether what failed may succeed soon by itself.
@@ -451,16 +451,16 @@ impl<R: Fn(Report)> Worker<R> {
         let look = Look {
             compared: self.desired.is_some(),
             due: plan.ops.len(),
-            findings: plan.findings.clone(),
+            obstacles: plan.obstacles.clone(),
             failures,
             stage,
             guests: guests(seen, &ports),
             ports,
         };
         if self.told.as_ref() != Some(&look) {
-            for finding in &look.findings {
-                if self.told.as_ref().is_none_or(|told| !told.findings.contains(finding)) {
-                    warn!("{finding}");
+            for obstacle in &look.obstacles {
+                if self.told.as_ref().is_none_or(|told| !told.obstacles.contains(obstacle)) {
+                    warn!("{obstacle}");
                 }
             }
             self.told = Some(look.clone());

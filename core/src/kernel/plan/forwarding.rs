@@ -4,7 +4,7 @@
 //! and a delete without destination would empty the whole flood list.
 
 use super::links::Links;
-use super::{Finding, Op, Plan};
+use super::{Obstacle, Op, Plan};
 use crate::id::IfName;
 use crate::kernel::desired::{Desired, Entries};
 use crate::kernel::observed::{Fdb, GATEWAY_MAC, Host, LinkKind, Origin, Remote};
@@ -54,7 +54,7 @@ fn flood(link: &IfName, wanted: &Entries, found: &Fdb, links: &Links<'_>, plan: 
     }
     for flood in wanted.flood.difference(&found.flood) {
         match &flood.via {
-            Some(via) if !links.will_be(via) => plan.findings.push(Finding::Missing { link: via.clone() }),
+            Some(via) if !links.will_be(via) => plan.obstacles.push(Obstacle::Missing { link: via.clone() }),
             Some(_) | None => plan.ops.push(Op::AppendFlood {
                 link: link.clone(),
                 flood: flood.clone(),

@@ -1,6 +1,6 @@
 //! Links: which are ours, which are in the way, which must be made, changed or removed.
 
-use super::{Finding, Op, Plan};
+use super::{Obstacle, Op, Plan};
 use crate::id::IfName;
 use crate::kernel::desired::{Desired, Link};
 use crate::kernel::observed::{self, AddrGen, Admin, Host, LinkKind, Vxlan};
@@ -107,7 +107,7 @@ impl<'a> Links<'a> {
                 .is_some_and(|found| !self.owns(name, found))
             {
                 self.blocked.insert(name);
-                plan.findings.push(Finding::Foreign { link: name.clone() });
+                plan.obstacles.push(Obstacle::Foreign { link: name.clone() });
             }
         }
         // What needs a blocked link is blocked with it; nothing is needed at second hand.
@@ -129,7 +129,7 @@ impl<'a> Links<'a> {
                 let users = self.guest_ports(name).chain(self.above(name));
                 let ports: Vec<IfName> = users.map(|(port, _)| port.clone()).collect();
                 if !ports.is_empty() {
-                    plan.findings.push(Finding::Occupied {
+                    plan.obstacles.push(Obstacle::Occupied {
                         bridge: name.clone(),
                         ports,
                     });
@@ -176,7 +176,7 @@ impl<'a> Links<'a> {
             });
             if let Some((other, _)) = taken {
                 self.blocked.insert(name);
-                plan.findings.push(Finding::SameVni {
+                plan.obstacles.push(Obstacle::SameVni {
                     link: name.clone(),
                     other: other.clone(),
                     vni,

@@ -1,7 +1,7 @@
 //! The difference between desired and observed, as ordered ops.
 //!
 //! [`diff`] decides, [`apply_model`] says what the kernel makes of an op. `diff(d, apply(diff(d, o), o))` is empty for
-//! every `d` and `o`: what stands in the way is a [`Finding`], never an op that comes back for ever.
+//! every `d` and `o`: what stands in the way is an [`Obstacle`], never an op that comes back for ever.
 
 mod forwarding;
 mod links;
@@ -24,12 +24,12 @@ pub struct Plan {
     /// The changes, in the order in which they must be made.
     pub ops: Vec<Op>,
     /// What stands in the way, and what was left alone.
-    pub findings: Vec<Finding>,
+    pub obstacles: Vec<Obstacle>,
 }
 
 /// Something that a plan cannot or must not change.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Finding {
+pub enum Obstacle {
     /// A link has the name of one of ours but not our mark: nothing is done to it, nor to what needs it.
     Foreign {
         /// The link in the way.
@@ -58,7 +58,7 @@ pub enum Finding {
     },
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Foreign { link } => write!(
@@ -91,8 +91,8 @@ pub fn diff(desired: &Desired, observed: &Host) -> Plan {
     sysctls(desired, observed, &links, &mut plan);
     tables(desired, observed, &mut plan);
     order::sort(&mut plan.ops);
-    plan.findings.sort();
-    plan.findings.dedup();
+    plan.obstacles.sort();
+    plan.obstacles.dedup();
     plan
 }
 
@@ -120,7 +120,7 @@ fn addresses(desired: &Desired, observed: &Host, links: &Links<'_>, plan: &mut P
             continue;
         }
         if !links.will_be(link) {
-            plan.findings.push(Finding::Missing { link: link.clone() });
+            plan.obstacles.push(Obstacle::Missing { link: link.clone() });
             continue;
         }
         let found = links

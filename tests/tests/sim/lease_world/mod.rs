@@ -21,7 +21,7 @@ use crate::chance::Chance;
 use crate::report::{Coverage, Violation};
 use core::addresses::pool::Range;
 use core::addresses::{
-    Answer, Effect, Finding, Guest as Seen, LeaseInfo, Leases, Message, Reach, Recovered, Request, SegmentPool,
+    Answer, Effect, Guest as Seen, LeaseEvent, LeaseInfo, Leases, Message, Reach, Recovered, Request, SegmentPool,
     ShareInfo, Standing,
 };
 use core::id::{HostId, Mac, SegmentId};
@@ -398,9 +398,9 @@ impl World {
                     );
                 }
             }
-            Effect::Finding(finding) => {
-                self.note(format_args!("host {host} finds {finding:?}"));
-                if finding == Finding::DiskLost {
+            Effect::Event(event) => {
+                self.note(format_args!("host {host} finds {event:?}"));
+                if event == LeaseEvent::DiskLost {
                     self.broken("no false alarm", format!("host {host} believes that its disk is lost"));
                 }
             }
