@@ -111,7 +111,7 @@ pub enum Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinRequest {
     /// Its own record.
-    pub host: gossip::Host,
+    pub host: gossip::HostRecord,
     /// Of the token, empty if none was given.
     pub token: String,
     /// The cluster that it expects or is alone in.

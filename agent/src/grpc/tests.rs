@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use overlayd_core::cluster::gossip::{Candidacy, Host, Uplink};
+use overlayd_core::cluster::gossip::{Candidacy, HostRecord, Uplink};
 use overlayd_core::election::message::{Header, Message as ElectionMessage, Part};
 use overlayd_core::id::{ClusterId, HostId};
 use overlayd_core::mtu::OverlayMtu;
@@ -99,8 +99,8 @@ fn ping(sender: u64) -> ElectionMessage {
     }
 }
 
-fn record(host: u64) -> Host {
-    Host {
+fn record(host: u64) -> HostRecord {
+    HostRecord {
         instance: 1,
         counter: 1,
         id: HostId(host),

@@ -9,7 +9,7 @@ use super::effect::{Call, Company, Done, Effect, JoinRequest, Level, Refusal, We
 use super::member::{MOVE_AGAIN, Member, Move, Survived, is_lasting};
 use super::{JOIN_AGAIN, JOIN_WITHIN, Joining, Membership, Node};
 use crate::addresses;
-use crate::cluster::gossip::{Host, Presence, Record};
+use crate::cluster::gossip::{HostRecord, Presence, Record};
 use crate::config::Trust;
 use crate::election::Moving;
 use crate::id::{ClusterId, HostId, SegmentId, SegmentName};
@@ -562,7 +562,7 @@ impl Member {
     }
 
     pub(super) fn host_named(&self, name: &str) -> Result<HostId, Refusal> {
-        let named = |host: &&Host| host.name == name || host.id.to_string() == name;
+        let named = |host: &&HostRecord| host.name == name || host.id.to_string() == name;
         self.gossip
             .hosts()
             .find(named)

@@ -13,7 +13,7 @@ use super::member::Member;
 use super::{Looked, Node, group_of};
 use crate::addresses::pool::Range;
 use crate::addresses::{self, Reach, SegmentPool};
-use crate::cluster::gossip::{self, Content, Host, Presence};
+use crate::cluster::gossip::{self, Content, HostRecord, Presence};
 use crate::cluster::membership::{self, Peer, PeerState, Who};
 use crate::config::{self, HostAddress, HostConfig, Mode, MtuBound, Segment};
 use crate::election::{Candidacy, GroupId, GroupView, HostView, Role, Standing, Uplink, View};
@@ -157,7 +157,7 @@ impl Node {
 impl Member {
     /// Reads definitions that are new.
     fn read_segments(&mut self) {
-        let known: Vec<gossip::Segment> = self.gossip.segments().cloned().collect();
+        let known: Vec<gossip::SegmentRecord> = self.gossip.segments().cloned().collect();
         let mut names = BTreeSet::new();
         for record in known {
             let Content::Definition(text) = &record.content else {
@@ -200,7 +200,7 @@ impl Member {
             .filter(|(.., segment)| segment.selects(&config.host.labels))
             .map(|(generation, _, id, _)| (*id, *generation))
             .collect();
-        self.gossip.put_host(Host { segments, ..host }, now);
+        self.gossip.put_host(HostRecord { segments, ..host }, now);
     }
 
     /// What this host last told the others of itself, while its underlay is missing.
@@ -227,7 +227,7 @@ impl Member {
         let Some(me) = self.gossip.host(self.me) else {
             return BTreeMap::new();
         };
-        let hosts: Vec<&Host> = self.gossip.hosts().collect();
+        let hosts: Vec<&HostRecord> = self.gossip.hosts().collect();
         let mut mine = BTreeMap::new();
         for (generation, introducer, id, segment) in self.read.values() {
             if !segment.selects(&me.labels) {
@@ -448,7 +448,7 @@ impl Member {
             .iter()
             .map(|(id, mine)| (*id, self.segment_inputs(*id, mine, now)))
             .collect();
-        let hosts: Vec<&Host> = self.gossip.hosts().collect();
+        let hosts: Vec<&HostRecord> = self.gossip.hosts().collect();
         let statics = self.gossip.static_peers().map(|peer| peer.address);
         let others = hosts.iter().map(|host| host.vtep).chain(statics);
         Inputs {
@@ -574,9 +574,9 @@ pub(super) fn host_record(
     facts: &Facts,
     version: &str,
     drained: bool,
-) -> Host {
+) -> HostRecord {
     let priority = u32::from(config.host.gateway.priority);
-    Host {
+    HostRecord {
         instance,
         counter: 0,
         id: me,

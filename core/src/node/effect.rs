@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::removing::Hearing;
 use crate::addresses::{self, JournalRecord};
-use crate::cluster::gossip::{self, Host, Record};
+use crate::cluster::gossip::{self, HostRecord, Record};
 use crate::election;
 use crate::gateway::uplink::Health;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
@@ -59,7 +59,7 @@ pub enum PeerMessage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinRequest {
     /// What it says of itself.
-    pub host: Host,
+    pub host: HostRecord,
     /// The cluster it is in already, if any: alone, or it would not ask.
     pub cluster: Option<ClusterId>,
 }

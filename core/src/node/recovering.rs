@@ -82,7 +82,7 @@ impl Node {
 }
 
 impl Member {
-    fn other_hosts(&self) -> impl Iterator<Item = &crate::cluster::gossip::Host> {
+    fn other_hosts(&self) -> impl Iterator<Item = &crate::cluster::gossip::HostRecord> {
         self.gossip.hosts().filter(|host| host.id != self.me)
     }
 

@@ -583,7 +583,7 @@ impl Node {
     }
 
     /// What gossip knows of a host.
-    pub fn host_record(&self, id: HostId) -> Option<&gossip::Host> {
+    pub fn host_record(&self, id: HostId) -> Option<&gossip::HostRecord> {
         self.formed.as_ref()?.gossip.host(id)
     }
 }

@@ -180,7 +180,7 @@ impl TryFrom<wire::Record> for core::Record {
     fn try_from(record: wire::Record) -> Result<Self, Malformed> {
         Ok(match required(record.kind, "record.kind")? {
             Kind::Host(host) => core::Record::Host(host.try_into()?),
-            Kind::Segment(segment) => core::Record::Segment(core::Segment {
+            Kind::Segment(segment) => core::Record::Segment(core::SegmentRecord {
                 generation: segment.generation,
                 introducer: HostId(segment.introducer),
                 name: SegmentName::new(segment.name).map_err(|why| Malformed::Value {
@@ -244,8 +244,8 @@ impl TryFrom<wire::Record> for core::Record {
     }
 }
 
-impl From<core::Host> for wire::Host {
-    fn from(host: core::Host) -> Self {
+impl From<core::HostRecord> for wire::Host {
+    fn from(host: core::HostRecord) -> Self {
         let (candidacy, priority) = match host.candidacy {
             core::Candidacy::None => (wire::host::Candidacy::None, 0),
             core::Candidacy::Candidate { priority } => (wire::host::Candidacy::Candidate, priority),
@@ -282,7 +282,7 @@ impl From<core::Host> for wire::Host {
     }
 }
 
-impl TryFrom<wire::Host> for core::Host {
+impl TryFrom<wire::Host> for core::HostRecord {
     type Error = Malformed;
 
     fn try_from(host: wire::Host) -> Result<Self, Malformed> {

@@ -48,7 +48,7 @@ fn v6() -> std::net::IpAddr {
 
 fn records() -> Vec<gossip::Record> {
     let mac = Mac([2, 0, 0, 0, 0, 7]);
-    let host = gossip::Host {
+    let host = gossip::HostRecord {
         instance: 3,
         counter: 4,
         id: HostId(0xfedc_ba98_7654_3210),
@@ -64,7 +64,7 @@ fn records() -> Vec<gossip::Record> {
         agent_version: "0.1.0".to_owned(),
     };
     let segment = |content| {
-        gossip::Record::Segment(gossip::Segment {
+        gossip::Record::Segment(gossip::SegmentRecord {
             generation: 2,
             introducer: HostId(3),
             name: SegmentName::new("blue").unwrap(),

@@ -25,8 +25,8 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IteratorRandom;
 
 pub use record::{
-    Candidacy, Content, Departure, Endpoint, GatewayClaim, Host, Key, Lease, LeaseState, LeaseVersion, Left, Presence,
-    Record, Removed, Segment, Share, ShareRange, StaticPeer, Uplink,
+    Candidacy, Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Lease, LeaseState, LeaseVersion, Left,
+    Presence, Record, Removed, SegmentRecord, Share, ShareRange, StaticPeer, Uplink,
 };
 pub use store::{RANGES, Span};
 use store::{Store, aged};
@@ -78,13 +78,13 @@ pub enum Effect {
     /// Two introducers gave one segment different contents: one of them lost, and its operator should know.
     SegmentLost {
         /// What does not stand.
-        loser: Box<Segment>,
+        loser: Box<SegmentRecord>,
         /// What stands.
-        winner: Box<Segment>,
+        winner: Box<SegmentRecord>,
     },
     /// What another host remembers of this one, if it is not what this one says of itself: after a lost disk it tells
     /// how far the journal had come.
-    Remembered(Box<Host>),
+    Remembered(Box<HostRecord>),
 }
 
 /// A record that is new, different, or gone.
@@ -192,7 +192,7 @@ impl Gossip {
     }
 
     /// All hosts that have said something of themselves and were not removed, this one included.
-    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+    pub fn hosts(&self) -> impl Iterator<Item = &HostRecord> {
         self.few().filter_map(|record| match record {
             Record::Host(host) => Some(host),
             _ => None,
@@ -200,7 +200,7 @@ impl Gossip {
     }
 
     /// One host.
-    pub fn host(&self, id: HostId) -> Option<&Host> {
+    pub fn host(&self, id: HostId) -> Option<&HostRecord> {
         match self.get(&Key::Host(id)) {
             Some(Record::Host(host)) => Some(host),
             _ => None,
@@ -208,7 +208,7 @@ impl Gossip {
     }
 
     /// All segments, tombstones included.
-    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
+    pub fn segments(&self) -> impl Iterator<Item = &SegmentRecord> {
         self.few().filter_map(|record| match record {
             Record::Segment(segment) => Some(segment),
             _ => None,
@@ -216,7 +216,7 @@ impl Gossip {
     }
 
     /// One segment, or its tombstone.
-    pub fn segment(&self, name: &SegmentName) -> Option<&Segment> {
+    pub fn segment(&self, name: &SegmentName) -> Option<&SegmentRecord> {
         match self.get(&Key::Segment(name.clone())) {
             Some(Record::Segment(segment)) => Some(segment),
             _ => None,

@@ -13,7 +13,7 @@ use crate::time::Duration;
 
 /// What a host says of itself. Only that host writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Host {
+pub struct HostRecord {
     /// Grows with each start of the host's agent, and is on its disk.
     pub instance: u64,
     /// Grows with each change within an instance.
@@ -73,7 +73,7 @@ pub enum Uplink {
 /// The key is the name, so that two segments of one name made on both sides of a cut are resolved like two
 /// generations of one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Segment {
+pub struct SegmentRecord {
     /// Grows with each change.
     pub generation: u64,
     /// The host that introduced this generation; the higher wins a tie.
@@ -298,9 +298,9 @@ impl Ord for Left {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Record {
     /// A host's word about itself.
-    Host(Host),
+    Host(HostRecord),
     /// A segment, or its tombstone.
-    Segment(Segment),
+    Segment(SegmentRecord),
     /// A VTEP without an agent.
     StaticPeer(StaticPeer),
     /// A host that is out for good.

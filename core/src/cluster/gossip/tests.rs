@@ -22,8 +22,8 @@ fn address(last: u8) -> IpAddr {
     Ipv4Addr::new(192, 0, 2, last).into()
 }
 
-fn host(id: u64, mtu: u32) -> Host {
-    Host {
+fn host(id: u64, mtu: u32) -> HostRecord {
+    HostRecord {
         instance: 1,
         counter: 0,
         id: HostId(id),

@@ -1,7 +1,8 @@
 //! How records change: what this host writes itself, and how a version from outside is merged.
 
 use super::record::{
-    Content, Departure, Endpoint, GatewayClaim, Host, Key, Lease, Presence, Record, Removed, Segment, Share, StaticPeer,
+    Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Lease, Presence, Record, Removed, SegmentRecord,
+    Share, StaticPeer,
 };
 use super::{Change, Effect, GATHER, Gossip, Origin, first_endpoint};
 use crate::id::{HostId, SegmentId, SegmentName};
@@ -21,7 +22,7 @@ pub enum Written {
 impl Gossip {
     /// Says something about this host. Version numbers are set here: `instance` as given, unless others remember a
     /// higher one, and the counter one higher than any known.
-    pub fn put_host(&mut self, mut host: Host, now: Instant) -> Written {
+    pub fn put_host(&mut self, mut host: HostRecord, now: Instant) -> Written {
         host.id = self.me;
         if let Some(known) = self.host(self.me) {
             let instance = known.instance.max(host.instance);
@@ -59,7 +60,7 @@ impl Gossip {
         let id = known
             .filter(|known| known.content != Content::Tombstone)
             .map_or(fresh, |known| known.id);
-        let segment = Segment {
+        let segment = SegmentRecord {
             generation,
             introducer: self.me,
             name: name.clone(),
@@ -86,7 +87,7 @@ impl Gossip {
             return Written::Unchanged;
         }
         let generation = known.generation + 1;
-        let segment = Segment {
+        let segment = SegmentRecord {
             generation,
             introducer: self.me,
             content: Content::Tombstone,
@@ -283,7 +284,7 @@ impl Gossip {
             return Written::Refused;
         }
         let corrected = match (known, theirs) {
-            (Some(Record::Host(mine)), Record::Host(theirs)) => Record::Host(Host {
+            (Some(Record::Host(mine)), Record::Host(theirs)) => Record::Host(HostRecord {
                 instance: theirs.instance,
                 counter: theirs.counter + 1,
                 ..mine

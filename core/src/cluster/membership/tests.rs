@@ -222,7 +222,7 @@ fn a_packet_for_another_sender_or_cut_short_at_any_byte_changes_nothing() {
 
 #[test]
 fn one_word_per_peer_from_all_that_is_known() {
-    use crate::cluster::gossip::{Candidacy, Departure, Host, Message, Presence, Record, Uplink};
+    use crate::cluster::gossip::{Candidacy, Departure, HostRecord, Message, Presence, Record, Uplink};
     use crate::mtu::OverlayMtu;
 
     let mut world = World::new(4);
@@ -232,7 +232,7 @@ fn one_word_per_peer_from_all_that_is_known() {
     let mut gossip = Gossip::new(HostId(1), 1, Vec::new(), now);
     let records = [1, 2, 3, 4, 5].map(|id: u8| {
         let address = std::net::IpAddr::from([192, 0, 2, id]);
-        Record::Host(Host {
+        Record::Host(HostRecord {
             instance: 1,
             counter: 1,
             id: HostId(id.into()),
