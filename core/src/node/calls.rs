@@ -417,10 +417,10 @@ impl Node {
         formed.gossip.put_static_peer(address, id, Presence::Here, now);
         formed.touch_now(now);
         let names = formed
-            .read
+            .catalogue
             .iter()
-            .filter(|(_, (_, _, known, _))| id.is_none_or(|id| id == *known))
-            .map(|(name, _)| name.clone())
+            .filter(|known| id.is_none_or(|id| id == known.id))
+            .map(|known| known.segment.name.clone())
             .collect();
         self.settle(now);
         Ok(names)
@@ -547,17 +547,18 @@ impl Member {
             _ => None,
         };
         let theirs: Vec<SegmentName> = theirs.iter().filter_map(names).collect();
-        self.read
-            .keys()
+        self.catalogue
+            .iter()
+            .map(|known| &known.segment.name)
             .filter(|name| theirs.contains(name))
             .map(|name| format!("segment {name}: the cluster's definition replaces this host's"))
             .collect()
     }
 
     pub(super) fn segment_id(&self, name: &SegmentName) -> Result<SegmentId, Refusal> {
-        self.read
+        self.catalogue
             .get(name)
-            .map(|(_, _, id, _)| *id)
+            .map(|known| known.id)
             .ok_or_else(|| no_segment(name))
     }
 

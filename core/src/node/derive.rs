@@ -13,7 +13,8 @@ use super::member::Member;
 use super::{Looked, Node, group_of};
 use crate::addresses::pool::Range;
 use crate::addresses::{self, Reach, SegmentPool};
-use crate::cluster::gossip::{self, Content, HostRecord, Presence};
+use crate::cluster::catalogue::Definition;
+use crate::cluster::gossip::{self, HostRecord, Presence};
 use crate::cluster::membership::{self, Peer, PeerState, Who};
 use crate::config::{self, HostAddress, HostConfig, Mode, MtuBound, Segment};
 use crate::election::{Candidacy, GroupId, GroupView, HostView, Role, Standing, Uplink, View};
@@ -157,37 +158,15 @@ impl Node {
 impl Member {
     /// Reads definitions that are new.
     fn read_segments(&mut self) {
-        let known: Vec<gossip::SegmentRecord> = self.gossip.segments().cloned().collect();
-        let mut names = BTreeSet::new();
-        for record in known {
-            let Content::Definition(text) = &record.content else {
-                continue;
-            };
-            names.insert(record.name.clone());
-            let version = (record.generation, record.introducer);
-            if self
-                .read
-                .get(&record.name)
-                .is_some_and(|(generation, host, ..)| (*generation, *host) == version)
-            {
-                continue;
-            }
-            let read = config::segments(text, &format!("segment {}", record.name));
-            match read.map(|mut segments| (segments.pop(), segments)) {
-                Ok((Some(segment), rest)) if rest.is_empty() && segment.name == record.name => {
-                    self.read
-                        .insert(record.name, (version.0, version.1, record.id, segment));
-                }
-                Ok(_) | Err(_) => self.note(
-                    Level::Warn,
-                    format!(
-                        "segment {}: generation {} cannot be read by this version of the agent; upgrade this host",
-                        record.name, record.generation
-                    ),
+        for unreadable in self.catalogue.update(&self.gossip) {
+            self.note(
+                Level::Warn,
+                format!(
+                    "segment {}: generation {} cannot be read by this version of the agent; upgrade this host",
+                    unreadable.name, unreadable.generation
                 ),
-            }
+            );
         }
-        self.read.retain(|name, _| names.contains(name));
     }
 
     /// Says what this host is.
@@ -195,10 +174,10 @@ impl Member {
         let drained = self.drained || self.leases.has_lost_disk();
         let host = host_record(self.me, self.instance, config, facts, version, drained);
         let segments = self
-            .read
-            .values()
-            .filter(|(.., segment)| segment.selects(&config.host.labels))
-            .map(|(generation, _, id, _)| (*id, *generation))
+            .catalogue
+            .iter()
+            .filter(|known| known.segment.selects(&config.host.labels))
+            .map(|known| (known.id, known.generation))
             .collect();
         self.gossip.put_host(HostRecord { segments, ..host }, now);
     }
@@ -229,7 +208,13 @@ impl Member {
         };
         let hosts: Vec<&HostRecord> = self.gossip.hosts().collect();
         let mut mine = BTreeMap::new();
-        for (generation, introducer, id, segment) in self.read.values() {
+        for Definition {
+            generation,
+            introducer,
+            id,
+            segment,
+        } in self.catalogue.iter()
+        {
             if !segment.selects(&me.labels) {
                 continue;
             }

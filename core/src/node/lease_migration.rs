@@ -27,13 +27,13 @@ impl Member {
     /// What guests still hold of this host, the only one of its cluster.
     pub(super) fn own_leases(&self, now: Instant) -> Vec<Brought> {
         let mut own = Vec::new();
-        for (name, (_, _, id, _)) in &self.read {
-            let leases = self.leases.lease_list(*id, now).into_iter();
+        for known in self.catalogue.iter() {
+            let leases = self.leases.lease_list(known.id, now).into_iter();
             own.extend(leases.filter_map(|lease| {
                 let address = lease.address.ip();
-                let left = self.leases.relied_for(*id, address, now)?;
+                let left = self.leases.relied_for(known.id, address, now)?;
                 (lease.state == LeaseState::Held && left > Duration::ZERO).then_some(Brought {
-                    segment: name.clone(),
+                    segment: known.segment.name.clone(),
                     address,
                     client: lease.client?,
                     hostname: lease.hostname,

@@ -12,9 +12,9 @@ use super::recovering::Recovery;
 use super::removing::Removal;
 use super::{Found, Reason, group_of};
 use crate::addresses::{self, Leases, Recovered};
+use crate::cluster::catalogue::Catalogue;
 use crate::cluster::gossip::{self, Endpoint, Gossip, Key, Presence, Record};
 use crate::cluster::membership::{Liveness, Membership};
-use crate::config::Segment;
 use crate::election::{self, AddressEvent, Election, FoundAddress, GroupId, Outcome, Role};
 use crate::gateway::dhcp;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
@@ -105,8 +105,7 @@ pub(super) struct Member {
     kernels_probed: Instant,
     /// Probes of this node in a row that a silent host's kernel has not answered.
     unanswered: BTreeMap<HostId, u32>,
-    /// Definitions that were read once: id, generation, text to value.
-    pub(super) read: BTreeMap<SegmentName, (u64, HostId, SegmentId, Segment)>,
+    pub(super) catalogue: Catalogue,
     pub(super) derived: Derived,
     derive_at: Option<Instant>,
     derived_last: Instant,
@@ -185,7 +184,7 @@ impl Member {
             kernels: BTreeMap::new(),
             kernels_probed: now,
             unanswered: BTreeMap::new(),
-            read: BTreeMap::new(),
+            catalogue: Catalogue::default(),
             derived: Derived::default(),
             derive_at: Some(now),
             derived_last: now,
@@ -335,29 +334,19 @@ impl Member {
         if self.remote_macs.len() > REMOTE_MACS {
             self.remote_macs.clear();
         }
-        let segments: BTreeMap<IfName, SegmentId> = self
-            .read
-            .iter()
-            .map(|(name, (_, _, id, _))| (name.vxlan(), *id))
-            .collect();
         let hosts: BTreeMap<IpAddr, HostId> = self.gossip.hosts().map(|host| (host.vtep, host.id)).collect();
         for (vxlan, mac, vtep) in guests {
-            if let (Some(segment), Some(host)) = (segments.get(vxlan), hosts.get(vtep)) {
-                self.remote_macs.insert((*segment, *mac), *host);
+            if let (Some(segment), Some(host)) = (self.catalogue.by_vxlan(vxlan), hosts.get(vtep)) {
+                self.remote_macs.insert((segment, *mac), *host);
             }
         }
     }
 
     pub(super) fn set_guests(&mut self, guests: &BTreeMap<IfName, BTreeMap<Mac, IfName>>, now: Instant) {
-        let bridges: BTreeMap<&IfName, SegmentId> = self
-            .read
-            .values()
-            .map(|(_, _, id, segment)| (&segment.bridge, *id))
-            .collect();
         let mut present = BTreeMap::new();
         for (bridge, macs) in guests {
-            if let Some(segment) = bridges.get(bridge) {
-                present.extend(macs.iter().map(|(mac, port)| ((*segment, *mac), port.clone())));
+            if let Some(segment) = self.catalogue.by_bridge(bridge) {
+                present.extend(macs.iter().map(|(mac, port)| ((segment, *mac), port.clone())));
             }
         }
         let gone: Vec<_> = self
@@ -604,7 +593,7 @@ impl Member {
 
     /// The group of a segment by name.
     pub(super) fn group(&self, name: &SegmentName) -> Option<GroupId> {
-        self.read.get(name).map(|(_, _, id, _)| group_of(*id))
+        self.catalogue.get(name).map(|known| group_of(known.id))
     }
 
     /// The term of a group, where this host serves it.

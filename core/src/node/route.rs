@@ -209,10 +209,9 @@ impl Member {
 
     fn lease_event(&mut self, event: &LeaseEvent) {
         let name = |id: &SegmentId| {
-            self.read
-                .values()
-                .find(|(_, _, known, _)| known == id)
-                .map_or_else(|| id.to_string(), |(.., s)| s.name.to_string())
+            self.catalogue
+                .name(*id)
+                .map_or_else(|| id.to_string(), ToString::to_string)
         };
         let text = match event {
             LeaseEvent::NothingFree { segment } => {

@@ -79,9 +79,9 @@ impl Node {
         let formed = self.formed()?;
         let names: Vec<&SegmentName> = segments.iter().map(|segment| &segment.name).collect();
         let others = formed
-            .read
-            .values()
-            .map(|(.., segment)| segment)
+            .catalogue
+            .iter()
+            .map(|known| &known.segment)
             .filter(|known| !names.contains(&&known.name));
         let together: Vec<&Segment> = others.chain(segments).collect();
         let clashes = config::check_together(&together);
@@ -91,16 +91,16 @@ impl Node {
         }
         let mut applied = Vec::new();
         for segment in segments {
-            let known = formed.read.get(&segment.name);
+            let known = formed.catalogue.get(&segment.name);
             let generation = formed.gossip.segment(&segment.name).map_or(0, |known| known.generation);
             let forgotten = formed.forgotten_generation(&segment.name);
-            let old = known.map(|(.., known)| known);
+            let old = known.map(|known| &known.segment);
             let change = match old {
                 None => Change::Added,
                 Some(old) if old == segment && forgotten == 0 => Change::Unchanged,
                 Some(old) => {
                     if guests == Guests::Heed {
-                        refuse_uprooting(old, segment, formed, known.map(|(_, _, id, _)| *id))?;
+                        refuse_uprooting(old, segment, formed, known.map(|known| known.id))?;
                     }
                     Change::Changed
                 }
@@ -139,7 +139,7 @@ impl Node {
     /// There is none of that name.
     pub fn delete_segment(&mut self, name: &SegmentName, now: Instant) -> Result<Vec<IfName>, Refusal> {
         let formed = self.formed()?;
-        let bridge = formed.read.get(name).map(|(.., segment)| segment.bridge.clone());
+        let bridge = formed.catalogue.get(name).map(|known| known.segment.bridge.clone());
         if bridge.is_none() || formed.gossip.delete(name, now) == Written::Refused {
             return Err(no_segment(name));
         }
@@ -156,11 +156,11 @@ impl Node {
 impl Member {
     /// The newest generation of a segment that the leases knew, if it was lost since; else 0.
     pub(super) fn forgotten_generation(&self, name: &SegmentName) -> u64 {
-        let Some((known, _, id, _)) = self.read.get(name) else {
+        let Some(known) = self.catalogue.get(name) else {
             return 0;
         };
-        let newest = self.leases.newest_generation(*id);
-        if newest > *known { newest } else { 0 }
+        let newest = self.leases.newest_generation(known.id);
+        if newest > known.generation { newest } else { 0 }
     }
 }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::effect::Facts;
+use super::member::Member;
 use super::{Membership, Node, group_of};
 use crate::addresses::{LeaseInfo, PoolLine as Line};
+use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip::{self, Presence};
 use crate::cluster::membership::{PeerState, Who};
 use crate::config::{Mode, Segment};
@@ -212,7 +214,8 @@ impl Node {
     /// All segments of the cluster, by name.
     pub fn segment_lines(&self) -> Vec<SegmentLine> {
         let Some(formed) = &self.formed else { return Vec::new() };
-        let line = |(name, (generation, introducer, id, segment)): (&SegmentName, &(u64, HostId, _, Segment))| {
+        let line = |known: &Definition| {
+            let segment = &known.segment;
             let hosts = formed
                 .gossip
                 .hosts()
@@ -220,20 +223,21 @@ impl Node {
                 .map(|host| host.name.clone());
             SegmentLine {
                 segment: segment.clone(),
-                generation: *generation,
-                written_by: formed.name_of(*introducer),
-                mtu: formed.derived.mine().get(id).map(|mine| mine.mtu),
-                gateway: self.gateway_of(name).and_then(|line| line.host),
+                generation: known.generation,
+                written_by: formed.name_of(known.introducer),
+                mtu: formed.derived.mine().get(&known.id).map(|mine| mine.mtu),
+                gateway: self.gateway_of(&segment.name).and_then(|line| line.host),
                 hosts: hosts.collect::<BTreeSet<_>>().into_iter().collect(),
             }
         };
-        formed.read.iter().map(line).collect()
+        formed.catalogue.iter().map(line).collect()
     }
 
     /// Who serves what; segments that nobody can serve are left out.
     pub fn gateway_lines(&self, now: Instant) -> Vec<GatewayLine> {
         let Some(formed) = &self.formed else { return Vec::new() };
-        let mut lines: Vec<GatewayLine> = formed.read.keys().filter_map(|name| self.gateway_of(name)).collect();
+        let all = formed.catalogue.iter();
+        let mut lines: Vec<GatewayLine> = all.filter_map(|known| self.gateway_of(&known.segment.name)).collect();
         for line in &mut lines {
             let at = formed
                 .group(&line.segment)
@@ -245,7 +249,7 @@ impl Node {
 
     fn gateway_of(&self, name: &SegmentName) -> Option<GatewayLine> {
         let formed = self.formed.as_ref()?;
-        let (_, _, id, segment) = formed.read.get(name)?;
+        let Definition { id, segment, .. } = formed.catalogue.get(name)?;
         segment.ipv4.as_ref()?;
         let group = group_of(*id);
         let none = |reason: String| GatewayLine {
@@ -318,13 +322,9 @@ impl Node {
     pub fn lease_lines(&self, segment: Option<&SegmentName>, now: Instant) -> Vec<LeaseLine> {
         let Some(formed) = &self.formed else { return Vec::new() };
         let mut lines = Vec::new();
-        for (name, (_, _, id, _)) in formed
-            .read
-            .iter()
-            .filter(|(name, _)| segment.is_none_or(|only| only == *name))
-        {
+        for Definition { id, segment, .. } in formed.named(segment) {
             lines.extend(formed.leases.lease_list(*id, now).into_iter().map(|lease| LeaseLine {
-                segment: name.clone(),
+                segment: segment.name.clone(),
                 owner: formed.name_of(lease.owner),
                 keeper: lease.keeper.map(|host| formed.name_of(host)),
                 lease,
@@ -337,13 +337,9 @@ impl Node {
     pub fn pool_lines(&self, segment: Option<&SegmentName>) -> Vec<PoolLine> {
         let Some(formed) = &self.formed else { return Vec::new() };
         let mut lines = Vec::new();
-        for (name, (_, _, id, _)) in formed
-            .read
-            .iter()
-            .filter(|(name, _)| segment.is_none_or(|only| only == *name))
-        {
+        for Definition { id, segment, .. } in formed.named(segment) {
             lines.extend(formed.leases.pool_show(*id).into_iter().map(|line| PoolLine {
-                segment: name.clone(),
+                segment: segment.name.clone(),
                 owner: line.owner.map(|host| formed.name_of(host)),
                 line,
             }));
@@ -361,7 +357,7 @@ impl Node {
             .endpoints()
             .filter(|endpoint| endpoint.presence == Presence::Here)
         {
-            let Some((name, _)) = formed.read.iter().find(|(_, (_, _, id, _))| *id == endpoint.segment) else {
+            let Some(name) = formed.catalogue.name(endpoint.segment) else {
                 continue;
             };
             if segment.is_some_and(|only| only != name) {
@@ -469,8 +465,8 @@ impl Node {
                 gossip::Candidacy::Candidate { .. } => true,
                 gossip::Candidacy::Drained { .. } | gossip::Candidacy::None => false,
             };
-            let needs = |(.., segment): &(u64, HostId, _, Segment)| leads_out(segment) && segment.selects(&host.labels);
-            if !candidate || !formed.read.values().any(needs) {
+            let needs = |known: &Definition| leads_out(&known.segment) && known.segment.selects(&host.labels);
+            if !candidate || !formed.catalogue.iter().any(needs) {
                 continue;
             }
             let Some(trouble) = self.uplink_trouble(host.id) else {
@@ -483,9 +479,9 @@ impl Node {
             add(Severity::Warn, trouble, hint);
         }
         for line in formed
-            .read
-            .keys()
-            .filter_map(|name| self.gateway_of(name))
+            .catalogue
+            .iter()
+            .filter_map(|known| self.gateway_of(&known.segment.name))
             .filter(|line| line.host.is_none())
         {
             add(
@@ -499,9 +495,9 @@ impl Node {
         }
         for segment in &self.config.segments {
             if formed
-                .read
+                .catalogue
                 .get(&segment.name)
-                .is_some_and(|(.., known)| known != segment)
+                .is_some_and(|known| known.segment != *segment)
             {
                 add(
                     Severity::Warn,
@@ -516,7 +512,8 @@ impl Node {
                 );
             }
         }
-        for name in formed.read.keys() {
+        for Definition { segment, .. } in formed.catalogue.iter() {
+            let name = &segment.name;
             let newest = formed.forgotten_generation(name);
             if newest > 0 && formed.derived.mine().values().any(|mine| mine.segment.name == *name) {
                 add(
@@ -585,6 +582,14 @@ impl Node {
     /// What gossip knows of a host.
     pub fn host_record(&self, id: HostId) -> Option<&gossip::HostRecord> {
         self.formed.as_ref()?.gossip.host(id)
+    }
+}
+
+impl Member {
+    /// The definition of this name, or all.
+    fn named(&self, only: Option<&SegmentName>) -> impl Iterator<Item = &Definition> {
+        let wanted = move |known: &&Definition| only.is_none_or(|only| *only == known.segment.name);
+        self.catalogue.iter().filter(wanted)
     }
 }
 
