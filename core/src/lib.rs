@@ -3,6 +3,10 @@
 //! Time, randomness and identity come in as arguments; effects go out as values. Cargo keeps it so: this crate
 //! depends on nothing that could open a socket, read a clock or start a thread (`core/clippy.toml` bans the rest).
 
+#![forbid(unsafe_code)]
+// A new case of an enum must ask every place that decides by it.
+#![deny(clippy::wildcard_enum_match_arm)]
+
 pub mod addresses;
 pub mod cluster;
 pub mod config;

@@ -121,7 +121,13 @@ impl Disk {
                     token,
                     answer: Answer::TOO_LATE,
                 },
-                other => other,
+                whole @ (Effect::Send { .. }
+                | Effect::Append { .. }
+                | Effect::Answer { .. }
+                | Effect::GossipLease(_)
+                | Effect::GossipShare(_)
+                | Effect::Event(_)
+                | Effect::Left) => whole,
             };
             self.effects.push_back(effect);
         }

@@ -221,7 +221,7 @@ impl<'t> At<'t> {
         };
         let hint = match &self.node.kind {
             Kind::Empty => "give a value or remove the key".to_owned(),
-            _ => format!("give {expected}"),
+            Kind::Plain(_) | Kind::Quoted(_) | Kind::List(_) | Kind::Map(_) => format!("give {expected}"),
         };
         self.wrong(report, format!("{found} stands where there should be {expected}"), hint);
     }

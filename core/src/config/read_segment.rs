@@ -71,7 +71,12 @@ pub(super) fn segments(at: &At<'_>, report: &mut Report) -> Vec<Segment> {
             .map_or_else(|| format!("segments[{first}]"), ToString::to_string);
         let at = match &what {
             Shared::Port(index, _) => items[second].find(&format!("ports[{index}].listen")),
-            _ => items[second].find(what.key()),
+            Shared::Name(_)
+            | Shared::Vni(_)
+            | Shared::Bridge(_)
+            | Shared::Ipv4(_)
+            | Shared::Ipv6(_)
+            | Shared::Uplink(_) => items[second].find(what.key()),
         };
         at.wrong(report, format!("{what} {name:?} too"), what.hint());
     }

@@ -133,9 +133,10 @@ pub(super) fn tree(text: &str, report: &mut Report) -> Option<Node> {
                     );
                     return None;
                 }
-                open.push(match event {
-                    Event::SequenceStart(..) => Open::List(place, Vec::new()),
-                    _ => Open::Map(place, Vec::new(), None),
+                open.push(if let Event::SequenceStart(..) = event {
+                    Open::List(place, Vec::new())
+                } else {
+                    Open::Map(place, Vec::new(), None)
                 });
                 continue;
             }

@@ -542,9 +542,9 @@ impl Node {
 impl Member {
     /// What of this cluster of one is not in the other, one sentence each.
     fn what_gives_way(&self, theirs: &[Record]) -> Vec<String> {
-        let names = |record: &Record| match record {
-            Record::Segment(segment) => Some(segment.name.clone()),
-            _ => None,
+        let names = |record: &Record| {
+            let Record::Segment(segment) = record else { return None };
+            Some(segment.name.clone())
         };
         let theirs: Vec<SegmentName> = theirs.iter().filter_map(names).collect();
         self.catalogue

@@ -193,9 +193,9 @@ impl Gossip {
 
     /// All hosts that have said something of themselves and were not removed, this one included.
     pub fn hosts(&self) -> impl Iterator<Item = &HostRecord> {
-        self.few().filter_map(|record| match record {
-            Record::Host(host) => Some(host),
-            _ => None,
+        self.few().filter_map(|record| {
+            let Record::Host(host) = record else { return None };
+            Some(host)
         })
     }
 
@@ -209,9 +209,9 @@ impl Gossip {
 
     /// All segments, tombstones included.
     pub fn segments(&self) -> impl Iterator<Item = &SegmentRecord> {
-        self.few().filter_map(|record| match record {
-            Record::Segment(segment) => Some(segment),
-            _ => None,
+        self.few().filter_map(|record| {
+            let Record::Segment(segment) = record else { return None };
+            Some(segment)
         })
     }
 
@@ -225,17 +225,17 @@ impl Gossip {
 
     /// All VTEPs without an agent that are there.
     pub fn static_peers(&self) -> impl Iterator<Item = &StaticPeer> {
-        self.few().filter_map(|record| match record {
-            Record::StaticPeer(peer) if peer.presence == Presence::Here => Some(peer),
-            _ => None,
+        self.few().filter_map(|record| {
+            let Record::StaticPeer(peer) = record else { return None };
+            (peer.presence == Presence::Here).then_some(peer)
         })
     }
 
     /// All hosts that are out for good.
     pub fn removed(&self) -> impl Iterator<Item = &Removed> {
-        self.few().filter_map(|record| match record {
-            Record::Removed(removed) => Some(removed),
-            _ => None,
+        self.few().filter_map(|record| {
+            let Record::Removed(removed) = record else { return None };
+            Some(removed)
         })
     }
 
@@ -248,9 +248,9 @@ impl Gossip {
     pub fn claims(&self, group: SegmentId) -> Vec<&GatewayClaim> {
         let mut claims: Vec<_> = self
             .few()
-            .filter_map(|record| match record {
-                Record::Claim(claim) if claim.group == group => Some(claim),
-                _ => None,
+            .filter_map(|record| {
+                let Record::Claim(claim) = record else { return None };
+                (claim.group == group).then_some(claim)
             })
             .collect();
         claims.sort_by_key(|claim| (claim.term, claim.holder));
@@ -261,29 +261,31 @@ impl Gossip {
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.store
             .range(first_endpoint()..first_lease())
-            .filter_map(|(record, _)| match record {
-                Record::Endpoint(endpoint) => Some(endpoint),
-                _ => None,
+            .filter_map(|(record, _)| {
+                let Record::Endpoint(endpoint) = record else {
+                    return None;
+                };
+                Some(endpoint)
             })
     }
 
     /// All addresses that somebody has told of, with the time that is left of each.
     pub fn leases(&self, now: Instant) -> impl Iterator<Item = Lease> {
         let leases = self.store.range(first_lease()..first_share());
-        leases.filter_map(move |(record, at)| match aged(record, at, now) {
-            Record::Lease(lease) => Some(lease),
-            _ => None,
+        leases.filter_map(move |(record, at)| {
+            let Record::Lease(lease) = aged(record, at, now) else {
+                return None;
+            };
+            Some(lease)
         })
     }
 
     /// All that hosts have told of what they own.
     pub fn shares(&self) -> impl Iterator<Item = &Share> {
-        self.store
-            .range(first_share()..)
-            .filter_map(|(record, _)| match record {
-                Record::Share(share) => Some(share),
-                _ => None,
-            })
+        self.store.range(first_share()..).filter_map(|(record, _)| {
+            let Record::Share(share) = record else { return None };
+            Some(share)
+        })
     }
 
     /// What there is little of: all but network cards, leases and shares, of which there may be a hundred thousand. Asked

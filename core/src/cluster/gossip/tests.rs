@@ -148,7 +148,9 @@ impl World {
                         self.sent += 1;
                         self.wire.push_back((*from, to, message));
                     }
-                    other => self.events.push((*from, other)),
+                    event @ (Effect::Changed(_) | Effect::SegmentLost { .. } | Effect::Remembered(_)) => {
+                        self.events.push((*from, event));
+                    }
                 }
             }
         }

@@ -110,6 +110,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GuestMessage, Ignored> {
     let server = address(OptionCode::ServerIdentifier);
     let requested = address(OptionCode::RequestedIpAddress).filter(|address| !address.is_unspecified());
     let ciaddr = message.ciaddr();
+    #[allow(clippy::wildcard_enum_match_arm, reason = "dhcproto's enum")]
     let kind = match MessageType::from(kind) {
         MessageType::Discover => Kind::Discover { wish: requested },
         MessageType::Request if !ciaddr.is_unspecified() => Kind::Extending { server },
