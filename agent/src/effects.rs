@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use overlayd_core::addresses::{JournalRecord, Recovered};
 use overlayd_core::cluster::gossip::Record;
 use overlayd_core::id::{HostId, IfName, SegmentId};
-use overlayd_core::node::{Call, Done, Effect, Facts, JoinRequest, Level, Membership, Node, PeerMessage, Refusal};
+use overlayd_core::node::{Call, Done, Effect, Facts, JoinRequest, Membership, Node, PeerMessage, Refusal};
 use overlayd_proto::convert::Bulk;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +20,7 @@ use tracing::{debug, error, info, warn};
 use crate::event_loop::{Early, Event, join_reply, refuse};
 use crate::grpc::peer::Server;
 use crate::grpc::{Identity, Inbox, Invitation, JoinRefusal, JoinReply, Transport, invite, join};
+use crate::log;
 use crate::sockets::arp::Announcer;
 use crate::sockets::dhcp::{Port, Received, Reply};
 use crate::sockets::icmp::{Outcome, Prober, Sources};
@@ -167,11 +168,7 @@ impl Edge {
                     let _ = reply.send(join_reply(result));
                 }
             }
-            Effect::Note(note) => match note.level {
-                Level::Warn => warn!("{}", note.text),
-                Level::Info => info!("{}", note.text),
-                Level::Debug => debug!("{}", note.text),
-            },
+            Effect::Event(event) => log::event(&event),
         }
     }
 

@@ -6,6 +6,7 @@ pub mod effects;
 pub mod event_loop;
 pub mod grpc;
 pub mod journal;
+mod log;
 pub mod netlink;
 pub mod nft;
 pub mod sockets;

@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod config;
 pub mod election;
 pub mod gateway;
+pub mod health;
 pub mod id;
 pub mod kernel;
 pub mod mtu;

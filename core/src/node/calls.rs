@@ -5,13 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use rand::Rng;
 
 use super::derive::host_record;
-use super::effect::{Call, Company, Done, Effect, JoinRequest, Level, Refusal, Welcome};
+use super::effect::{Call, Company, Done, Effect, JoinRequest, Refusal, Welcome};
 use super::member::{MOVE_AGAIN, Member, Move, Survived, is_lasting};
 use super::{JOIN_AGAIN, JOIN_WITHIN, Joining, Membership, Node};
 use crate::addresses;
 use crate::cluster::gossip::{HostRecord, Presence, Record};
 use crate::config::Trust;
 use crate::election::Moving;
+use crate::health::events::Event;
 use crate::id::{ClusterId, HostId, SegmentId, SegmentName};
 use crate::time::{Duration, Instant};
 
@@ -57,7 +58,7 @@ impl Node {
         formed.leases.form(now);
         self.enter(formed, now);
         self.introduce(now);
-        self.note(Level::Info, format!("formed cluster {cluster}"));
+        self.report(Event::ClusterFormed { cluster });
     }
 
     /// The file's segments that the cluster has never heard of.
@@ -181,9 +182,9 @@ impl Node {
             Ok(welcome) => self.welcomed(welcome, now),
             Err(refusal) => {
                 if joining.call.is_none() && joining.last.as_ref() != Some(&refusal) {
-                    let text = format!("cannot join at {from} yet: {refusal}");
+                    let reason = refusal.to_string();
                     joining.last = Some(refusal);
-                    self.note(Level::Warn, text);
+                    self.report(Event::JoinRefused { at: from, reason });
                 } else {
                     joining.last = Some(refusal);
                 }
@@ -261,10 +262,10 @@ impl Node {
         self.dialled.clear();
         self.enter(formed, now);
         self.introduce(now);
-        self.note(
-            Level::Info,
-            format!("joined cluster {} through {}", welcome.cluster, welcome.via_name),
-        );
+        self.report(Event::ClusterJoined {
+            cluster: welcome.cluster,
+            via: welcome.via_name.clone(),
+        });
         self.settle(now);
         let hosts = self.formed.as_ref().map_or(0, |formed| formed.gossip.hosts().count());
         if let Some((call, _)) = call {
@@ -336,16 +337,12 @@ impl Node {
                 ))
                 .until_changed());
         }
-        let (id, name) = (host.id, host.name.clone());
-        let newcomer = formed.gossip.host(id).is_none();
+        let id = host.id;
         // As if it had told by itself, so that it is dialled and elected with at once.
         let record = crate::cluster::gossip::Message::Records(vec![Record::Host(host)]);
         formed.gossip.handle(id, record, now);
         let roster = formed.leases.admit(id, now);
         formed.touch_now(now);
-        if newcomer {
-            self.note(Level::Info, format!("host {name} ({id}) joined"));
-        }
         self.settle(now);
         let Some(formed) = &self.formed else {
             return Err(Refusal::new("this host has just left its cluster"));

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::effect::{Effect, Facts, Level};
+use super::effect::{Effect, Facts};
 use super::member::Member;
 use super::{Looked, Node, group_of};
 use crate::addresses::pool::Range;
@@ -20,6 +20,7 @@ use crate::config::{self, HostAddress, HostConfig, Mode, MtuBound, Segment};
 use crate::election::{Candidacy, GroupId, GroupView, HostView, Role, Standing, Uplink, View};
 use crate::gateway::dhcp::SegmentService;
 use crate::gateway::uplink::Health;
+use crate::health::events::{self, Event};
 use crate::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use crate::kernel::desired::{self, BridgeNetfilter, Inputs, SegmentInputs, ThisHost, Tracking};
 use crate::mtu::{self, OverlayMtu};
@@ -129,7 +130,7 @@ impl Node {
         let kernels = formed.kernels(now);
         let heard = formed.heard(now);
         let gone = formed.gone();
-        formed.derived.peers = membership::view(&membership::Inputs {
+        let peers = membership::view(&membership::Inputs {
             me: formed.me,
             gossip: &formed.gossip,
             membership: &formed.membership,
@@ -137,6 +138,12 @@ impl Node {
             kernels: &kernels,
             heard: &heard,
         });
+        if formed.derived.peers != peers {
+            for event in events::of_peers(&formed.derived.peers, &peers) {
+                formed.report(event);
+            }
+            formed.derived.peers = peers;
+        }
         let view = formed.election_view(now);
         if formed.derived.view != view {
             formed.derived.view = view.clone();
@@ -159,13 +166,10 @@ impl Member {
     /// Reads definitions that are new.
     fn read_segments(&mut self) {
         for unreadable in self.catalogue.update(&self.gossip) {
-            self.note(
-                Level::Warn,
-                format!(
-                    "segment {}: generation {} cannot be read by this version of the agent; upgrade this host",
-                    unreadable.name, unreadable.generation
-                ),
-            );
+            self.report(Event::SegmentUnreadable {
+                segment: unreadable.name,
+                generation: unreadable.generation,
+            });
         }
     }
 

@@ -10,6 +10,7 @@ use crate::addresses::{self, JournalRecord};
 use crate::cluster::gossip::{self, HostRecord, Record};
 use crate::election;
 use crate::gateway::uplink::Health;
+use crate::health::events::Event;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use crate::kernel::desired::{self, BridgeNetfilter, Tracking};
 use crate::mtu::UnderlayMtu;
@@ -320,26 +321,6 @@ pub enum Effect {
         /// How.
         result: Result<Box<Welcome>, Refusal>,
     },
-    /// For the log.
-    Note(Note),
-}
-
-/// A line for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// How loud.
-    pub level: Level,
-    /// One sentence.
-    pub text: String,
-}
-
-/// How loud a line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// An operator should look.
-    Warn,
-    /// A change that a user notices.
-    Info,
-    /// A decision.
-    Debug,
+    /// Tell operators that this happened.
+    Event(Event),
 }

@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
-use super::effect::Level;
 use super::member::Member;
 use crate::addresses::{Basis, Claim, LeaseState};
 use crate::cluster::gossip::Content;
+use crate::health::events::Event;
 use crate::id::{Mac, SegmentName};
 use crate::time::{Duration, Instant};
 
@@ -76,13 +76,7 @@ impl Member {
         }
         self.isolated_until = None;
         if open > 0 {
-            self.note(
-                Level::Warn,
-                format!(
-                    "{open} leases that this host gave before it joined are not bound by their owners yet: until they are, \
-                     their addresses may be given to others; see `overlayctl lease list`"
-                ),
-            );
+            self.report(Event::LeasesUnconfirmed { leases: open });
         }
     }
 }

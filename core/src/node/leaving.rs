@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::Rng;
 
-use super::effect::{Call, Done, Effect, Ended, Level, Refusal};
+use super::effect::{Call, Done, Effect, Ended, Refusal};
 use super::{Membership, Node};
 use crate::cluster::gossip::Departure;
+use crate::health::events::Event;
 use crate::id::HostId;
 use crate::time::{Duration, Instant};
 
@@ -210,11 +211,7 @@ impl Node {
 
     /// Another host's operator said that this one is off for good, and it is not: it stops at once.
     pub(super) fn learn_of_removal(&mut self, now: Instant) {
-        self.note(
-            Level::Warn,
-            "this host was removed from its cluster: it stops serving and takes its network down; guests that are \
-             attached keep their bridge. Join again with `overlayctl join`",
-        );
+        self.report(Event::RemovedFromCluster);
         self.become_left(now);
     }
 

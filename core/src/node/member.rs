@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use super::derive::Derived;
-use super::effect::{Call, Effect, Level, Note, PeerMessage, Refusal};
+use super::effect::{Call, Effect, PeerMessage, Refusal};
 use super::recovering::Recovery;
 use super::removing::Removal;
 use super::{Found, Reason, group_of};
@@ -17,6 +17,7 @@ use crate::cluster::gossip::{self, Endpoint, Gossip, Key, Presence, Record};
 use crate::cluster::membership::{Liveness, Membership};
 use crate::election::{self, AddressEvent, Election, FoundAddress, GroupId, Outcome, Role};
 use crate::gateway::dhcp;
+use crate::health::events::Event;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use crate::time::{Duration, Instant};
 
@@ -577,11 +578,8 @@ impl Member {
         self.effects.push_back(Effect::Send { to, said });
     }
 
-    pub(super) fn note(&mut self, level: Level, text: impl Into<String>) {
-        self.effects.push_back(Effect::Note(Note {
-            level,
-            text: text.into(),
-        }));
+    pub(super) fn report(&mut self, event: Event) {
+        self.effects.push_back(Effect::Event(event));
     }
 
     /// A host's name, or its id where nobody has told.

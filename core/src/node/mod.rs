@@ -33,7 +33,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
 pub use calls::Forming;
-pub use effect::{Call, Done, Effect, Ended, Facts, JoinRequest, Lasts, Level, Note, PeerMessage, Refusal, Welcome};
+pub use effect::{Call, Done, Effect, Ended, Facts, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
 pub use leaving::Force;
 use member::Member;
 pub use removing::{Hearing, Sign};
@@ -45,6 +45,7 @@ use crate::cluster::gossip::Record;
 use crate::config::{HostConfig, Trust};
 use crate::election::{AddressEvent, GroupId, Outcome};
 use crate::gateway::uplink::Health;
+use crate::health::events::Event;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use crate::time::{Duration, Instant};
 
@@ -239,7 +240,7 @@ impl Node {
             return;
         }
         self.looked = Looked::Once;
-        self.note_uplink(facts.as_ref());
+        self.report_uplink(facts.as_ref());
         self.facts = facts;
         if let Some(formed) = &mut self.formed {
             if let Some(facts) = &self.facts {
@@ -394,8 +395,7 @@ impl Node {
         self.settle(now);
     }
 
-    /// A way out that stops working, or works again, is worth a line in the log.
-    fn note_uplink(&mut self, facts: Option<&Facts>) {
+    fn report_uplink(&mut self, facts: Option<&Facts>) {
         let before = self.facts.as_ref().map(|facts| &facts.uplink_health);
         let Some(health) = facts
             .map(|facts| &facts.uplink_health)
@@ -405,18 +405,16 @@ impl Node {
         };
         match (health, before) {
             (Health::Works, None) => {}
-            (Health::Works, Some(_)) => self.note(Level::Info, health.to_string()),
+            (Health::Works, Some(_)) => self.report(Event::UplinkWorks),
             (Health::NoRoute { .. } | Health::NoCarrier { .. } | Health::Silent(_) | Health::Lacking, _) => {
-                self.note(Level::Warn, health.to_string());
+                let health = health.clone();
+                self.report(Event::UplinkFails { health });
             }
         }
     }
 
-    fn note(&mut self, level: Level, text: impl Into<String>) {
-        self.effects.push_back(Effect::Note(Note {
-            level,
-            text: text.into(),
-        }));
+    fn report(&mut self, event: Event) {
+        self.effects.push_back(Effect::Event(event));
     }
 
     /// Carries the machines' effects from one to the next until nothing moves, then hands out what has changed.

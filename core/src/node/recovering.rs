@@ -12,9 +12,10 @@ use rand::Rng;
 
 use super::Node;
 use super::derive::pool_of;
-use super::effect::{Call, Done, Effect, Level, Refusal};
+use super::effect::{Call, Done, Effect, Refusal};
 use super::member::{Member, guest_at};
 use crate::addresses::{Leases, Unrecovered};
+use crate::health::events::Event;
 use crate::id::HostId;
 use crate::time::{Duration, Instant};
 
@@ -150,11 +151,7 @@ impl Member {
             self.election.undrain(now);
         }
         self.touch_now(now);
-        self.note(
-            Level::Warn,
-            "this host begins with an empty journal, as it was told: no address goes to a new guest before a full lease \
-             time has passed",
-        );
+        self.report(Event::JournalRestarted);
         Ok(())
     }
 

@@ -1,15 +1,16 @@
 //! What the machines of a host want done goes to another machine, or out.
 
-use super::effect::{Done, Effect, Level, PeerMessage, Refusal};
+use super::effect::{Done, Effect, PeerMessage, Refusal};
 use super::group_of;
 use super::member::{Member, OWN_TOKENS, SAVE_AFTER, guest_at};
 use super::told::{lease_info, lease_record, share_info, share_record};
 use crate::addresses::{self, Answer, LeaseEvent};
-use crate::cluster::gossip::{self, Change, Key, Origin, Presence, Record};
+use crate::cluster::gossip::{self, Change, Content, Departure, Key, Origin, Presence, Record};
 use crate::cluster::membership;
 use crate::election::{self, GroupId, Outcome, Role};
 use crate::gateway::dhcp;
-use crate::id::{HostId, SegmentId, SegmentName};
+use crate::health::events::{Event, GatewayChange};
+use crate::id::{HostId, SegmentId};
 use crate::time::Instant;
 
 impl Member {
@@ -90,7 +91,7 @@ impl Member {
                 self.preparing.insert(group);
                 self.touch_now(now);
             }
-            election::Effect::Role { group, role, reason } => self.role_changed(group, role, &reason, now),
+            election::Effect::Role { group, role, reason } => self.role_changed(group, role, reason, now),
             election::Effect::Liveness { host, liveness } => {
                 match liveness {
                     election::Liveness::Dead => self.dead.insert(host),
@@ -104,28 +105,23 @@ impl Member {
         }
     }
 
-    fn role_changed(&mut self, group: GroupId, role: Role, reason: &str, now: Instant) {
-        let names = self.derived.segment_names(group);
-        let names = names.iter().map(SegmentName::as_str).collect::<Vec<_>>().join(", ");
-        match role {
-            Role::Holder { term } => {
-                self.note(
-                    Level::Info,
-                    format!("this host is the gateway of {names} (term {term}): {reason}"),
-                );
-            }
-            Role::Claimant { term } => self.note(Level::Debug, format!("claiming {names} (term {term})")),
+    fn role_changed(&mut self, group: GroupId, role: Role, reason: String, now: Instant) {
+        let change = match role {
+            Role::Holder { term } => GatewayChange::Taken(term),
+            Role::Claimant { term } => GatewayChange::Claimed(term),
             Role::Follower {
                 holder: Some((host, term)),
-            } => {
-                let host = self.name_of(host);
-                self.note(
-                    Level::Info,
-                    format!("the gateway of {names} is {host} (term {term}): {reason}"),
-                );
-            }
-            Role::Follower { holder: None } => self.note(Level::Debug, format!("{names} has no gateway: {reason}")),
-        }
+            } => GatewayChange::Elsewhere {
+                host: self.name_of(host),
+                term,
+            },
+            Role::Follower { holder: None } => GatewayChange::None,
+        };
+        self.report(Event::Gateway {
+            segments: self.derived.segment_names(group),
+            change,
+            reason,
+        });
         self.tell_claim(group, now);
         self.finish_move(group);
         self.touch_now(now);
@@ -201,72 +197,51 @@ impl Member {
                     self.election.drain(now);
                     self.touch_now(now);
                 }
-                self.lease_event(&event);
+                self.lease_event(event);
             }
             addresses::Effect::Left => self.left = true,
         }
     }
 
-    fn lease_event(&mut self, event: &LeaseEvent) {
-        let name = |id: &SegmentId| {
+    fn lease_event(&mut self, event: LeaseEvent) {
+        let name = |id: SegmentId| {
             self.catalogue
-                .name(*id)
+                .name(id)
                 .map_or_else(|| id.to_string(), ToString::to_string)
         };
-        let text = match event {
-            LeaseEvent::NothingFree { segment } => {
-                format!(
-                    "segment {}: no address is free; see `overlayctl pool show`",
-                    name(segment)
-                )
-            }
-            LeaseEvent::SetAside { segment, address, time } => format!(
-                "segment {}: {} is set aside for {} s: a guest declined it or somebody uses it without a lease",
-                name(segment),
-                address,
-                time.as_secs()
-            ),
-            LeaseEvent::BirthLost { segment, owner } => {
-                format!(
-                    "segment {}: {} introduced the same addresses and owns them",
-                    name(segment),
-                    self.name_of(*owner)
-                )
-            }
+        let event = match event {
+            LeaseEvent::NothingFree { segment } => Event::PoolExhausted { segment: name(segment) },
+            LeaseEvent::SetAside { segment, address, time } => Event::AddressDeclined {
+                segment: name(segment),
+                address: address.to_string(),
+                time,
+            },
+            LeaseEvent::BirthLost { segment, owner } => Event::OwnershipLost {
+                segment: name(segment),
+                host: self.name_of(owner),
+            },
             LeaseEvent::BroughtTaken {
                 segment,
                 address,
                 client,
-            } => format!(
-                "segment {}: {client} brought a lease on {}, which is another guest's here or not in the pool: it will \
-                 get another address",
-                name(segment),
-                address
-            ),
-            LeaseEvent::Removed => "this host was removed from the cluster: it serves no more".to_owned(),
-            LeaseEvent::DiskLost => {
-                "the journal of this host is lost, or cannot be written: it owns and keeps no addresses any more; \
-                 `overlayctl status` says what to do"
-                    .to_owned()
-            }
+            } => Event::LeaseVoid {
+                segment: name(segment),
+                address: address.to_string(),
+                client,
+            },
+            LeaseEvent::Removed => Event::AddressesRevoked,
+            LeaseEvent::DiskLost => Event::JournalLost,
         };
-        self.note(Level::Warn, text);
+        self.report(event);
     }
 
     fn carry_membership(&mut self, effect: membership::Effect, now: Instant) {
         match effect {
             membership::Effect::Send { to, packet } => self.send(to, PeerMessage::Membership(packet)),
-            membership::Effect::Up(host) | membership::Effect::Restarted(host) => {
-                let name = self.name_of(host);
-                self.note(Level::Info, format!("peer {name} is alive"));
+            membership::Effect::Up(_) | membership::Effect::Restarted(_) | membership::Effect::Down(_) => {
                 self.touch_now(now);
             }
-            membership::Effect::Down(host) => {
-                let name = self.name_of(host);
-                self.note(Level::Warn, format!("peer {name} does not answer"));
-                self.touch_now(now);
-            }
-            membership::Effect::Rejoined => self.note(Level::Info, "the others had given this host up; it is back"),
+            membership::Effect::Rejoined => self.report(Event::DeclaredDown),
         }
     }
 
@@ -275,21 +250,55 @@ impl Member {
             gossip::Effect::Send { to, message } => self.send(to, PeerMessage::Gossip(message)),
             gossip::Effect::Changed(change) => self.record_changed(change, now),
             gossip::Effect::SegmentLost { loser, winner } => {
-                let (lost, won) = (self.name_of(loser.introducer), self.name_of(winner.introducer));
-                self.note(
-                    Level::Warn,
-                    format!(
-                        "segment {}: generation {} of {lost} gives way to generation {} of {won}; apply it again if it \
-                         was meant",
-                        loser.name, loser.generation, winner.generation
-                    ),
-                );
+                self.report(Event::SegmentSuperseded {
+                    segment: loser.name.clone(),
+                    generation: loser.generation,
+                    host: self.name_of(loser.introducer),
+                    by: (winner.generation, self.name_of(winner.introducer)),
+                });
             }
             gossip::Effect::Remembered(_) => {}
         }
     }
 
+    /// Hosts that come or go, and segments that change, are events.
+    fn report_record(&mut self, change: &Change) {
+        let Some(new) = change.new.as_deref() else { return };
+        let event = match new {
+            Record::Host(host) if change.old.is_none() && host.id != self.me => Event::HostJoined {
+                host: host.name.clone(),
+            },
+            Record::Removed(removed) if removed.host != self.me => {
+                let host = removed.name.clone();
+                match removed.why {
+                    Departure::Left => Event::HostLeft { host },
+                    Departure::Removed => Event::HostRemoved { host },
+                }
+            }
+            Record::Segment(segment) => {
+                let (name, host) = (segment.name.clone(), self.name_of(segment.introducer));
+                match &segment.content {
+                    Content::Definition(_) => Event::SegmentApplied {
+                        segment: name,
+                        generation: segment.generation,
+                        host,
+                    },
+                    Content::Tombstone => Event::SegmentDeleted { segment: name, host },
+                }
+            }
+            Record::Host(_)
+            | Record::Removed(_)
+            | Record::StaticPeer(_)
+            | Record::Claim(_)
+            | Record::Endpoint(_)
+            | Record::Lease(_)
+            | Record::Share(_) => return,
+        };
+        self.report(event);
+    }
+
     fn record_changed(&mut self, change: Change, now: Instant) {
+        self.report_record(&change);
         match &change.key {
             Key::Lease(..) => {
                 if let (Origin::Peer(_), Some(Record::Lease(lease))) = (change.origin, change.new.as_deref()) {

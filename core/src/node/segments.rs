@@ -2,10 +2,10 @@
 
 use rand::Rng;
 
+use super::Node;
 use super::calls::no_segment;
 use super::effect::Refusal;
 use super::member::Member;
-use super::{Level, Node};
 use crate::cluster::gossip::Written;
 use crate::config::{self, Segment};
 use crate::id::{IfName, SegmentId, SegmentName};
@@ -144,7 +144,6 @@ impl Node {
             return Err(no_segment(name));
         }
         formed.touch_now(now);
-        formed.note(Level::Info, format!("segment {name} was deleted"));
         self.settle(now);
         Ok(bridge
             .and_then(|bridge| self.ports.get(&bridge))

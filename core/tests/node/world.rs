@@ -777,7 +777,9 @@ impl World {
             Effect::Answer { call, result } => drop(self.hosts[host].answers.insert(call, result)),
             Effect::Cluster { removed, .. } => self.hosts[host].refused = removed,
             Effect::CallInvite { .. } | Effect::Listen(_) | Effect::Announce { .. } | Effect::StopAnnouncing(_) => {}
-            Effect::Note(note) => self.hosts[host].notes.push(note.text),
+            Effect::Event(event) => self.hosts[host]
+                .notes
+                .push(format!("{} {:?}", event.message(), event.fields())),
             Effect::Dhcp { bytes, .. } => {
                 let client = Mac(bytes[28..34].try_into().unwrap());
                 let address = <[u8; 4]>::try_from(&bytes[16..20]).unwrap().into();

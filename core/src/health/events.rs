@@ -1,0 +1,436 @@
+//! What happened, as a closed set of kinds. Log lines are made from these, in one place of the agent.
+//!
+//! Hosts and segments stand by their names: operators know no ids. Nothing here decides whether something happened,
+//! but for the changes between two views of the peers.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::cluster::membership::{Peer, PeerState, Who};
+use crate::gateway::uplink::Health;
+use crate::id::{ClusterId, Mac, SegmentName, Term};
+use crate::time::Duration;
+
+/// Something that happened on this host, or that it has learned of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// This host is the first of a new cluster.
+    ClusterFormed {
+        /// The new cluster.
+        cluster: ClusterId,
+    },
+    /// This host became a member.
+    ClusterJoined {
+        /// The cluster that it joined.
+        cluster: ClusterId,
+        /// The member that let it in.
+        via: String,
+    },
+    /// A member that the configuration names did not let this host in; it is asked again.
+    JoinRefused {
+        /// Where that member listens.
+        at: SocketAddr,
+        /// What it said.
+        reason: String,
+    },
+    /// This host learned that it was removed from its cluster.
+    RemovedFromCluster,
+    /// The members had removed this host from the owners of addresses.
+    AddressesRevoked,
+    /// The other members had declared this host down, and know better now.
+    DeclaredDown,
+    /// A host is new in the cluster.
+    HostJoined {
+        /// The newcomer.
+        host: String,
+    },
+    /// A host left on its own.
+    HostLeft {
+        /// The former member.
+        host: String,
+    },
+    /// An operator removed a host.
+    HostRemoved {
+        /// The former member.
+        host: String,
+    },
+    /// The state of a peer is another than before.
+    Peer {
+        /// Its name.
+        peer: String,
+        /// The new state, as in `peer list`.
+        state: PeerState,
+    },
+    /// A gateway changed hands, or its host began a new term.
+    Gateway {
+        /// The segments of its group.
+        segments: Vec<SegmentName>,
+        /// What became of it.
+        change: GatewayChange,
+        /// Why.
+        reason: String,
+    },
+    /// A segment was applied, on whichever host.
+    SegmentApplied {
+        /// Its name.
+        segment: SegmentName,
+        /// The generation that this made.
+        generation: u64,
+        /// The host on which it was applied.
+        host: String,
+    },
+    /// A segment was deleted, on whichever host.
+    SegmentDeleted {
+        /// Its name.
+        segment: SegmentName,
+        /// The host on which it was deleted.
+        host: String,
+    },
+    /// Two hosts wrote different definitions of one segment, and one of them lost.
+    SegmentSuperseded {
+        /// Its name.
+        segment: SegmentName,
+        /// The generation that does not count.
+        generation: u64,
+        /// The host that wrote it.
+        host: String,
+        /// What counts instead: generation and the host that wrote it.
+        by: (u64, String),
+    },
+    /// A definition has keys that this version of the agent does not know.
+    SegmentUnreadable {
+        /// Its name.
+        segment: SegmentName,
+        /// The generation.
+        generation: u64,
+    },
+    /// A guest asked for an address, and none was free.
+    PoolExhausted {
+        /// The segment, by name.
+        segment: String,
+    },
+    /// A guest declined an address, or somebody without a lease uses it.
+    AddressDeclined {
+        /// The segment, by name.
+        segment: String,
+        /// The address.
+        address: String,
+        /// How long nobody gets it.
+        time: Duration,
+    },
+    /// Another host introduced the same addresses at the same time, and owns them.
+    OwnershipLost {
+        /// The segment, by name.
+        segment: String,
+        /// The owner.
+        host: String,
+    },
+    /// A lease from before this host joined is void: the address is another guest's, or not in the pool.
+    LeaseVoid {
+        /// The segment, by name.
+        segment: String,
+        /// The address.
+        address: String,
+        /// The guest that will get another one.
+        client: Mac,
+    },
+    /// Leases from before this host joined are not confirmed by their owners yet.
+    LeasesUnconfirmed {
+        /// How many.
+        leases: usize,
+    },
+    /// The journal of this host is lost, or cannot be written.
+    JournalLost,
+    /// An operator had this host begin with an empty journal.
+    JournalRestarted,
+    /// This host's uplink works again.
+    UplinkWorks,
+    /// This host's uplink does not work.
+    UplinkFails {
+        /// What is wrong.
+        health: Health,
+    },
+}
+
+/// What became of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayChange {
+    /// This host asks the others for it.
+    Claimed(Term),
+    /// This host is the active gateway.
+    Taken(Term),
+    /// Another host is.
+    Elsewhere {
+        /// Its name.
+        host: String,
+        /// Its term.
+        term: Term,
+    },
+    /// No host is known to be.
+    None,
+}
+
+/// How much an event matters to an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Somebody should look.
+    Warn,
+    /// A change that a user may notice.
+    Info,
+    /// A step on the way to one.
+    Debug,
+}
+
+/// What an event is about; absent where it is about no such thing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// Name of the segment; several of one gateway are separated by commas.
+    pub segment: Option<String>,
+    /// Name of a host.
+    pub host: Option<String>,
+    /// Name of a peer, where the event is about how this host sees it.
+    pub peer: Option<String>,
+    /// An address of a guest or an agent.
+    pub address: Option<String>,
+    /// The guest's MAC.
+    pub mac: Option<String>,
+    /// The term of a gateway.
+    pub term: Option<u64>,
+    /// The generation of a definition.
+    pub generation: Option<u64>,
+    /// Why, or what else there is to say.
+    pub reason: Option<String>,
+}
+
+impl Event {
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::JoinRefused { .. }
+            | Self::RemovedFromCluster
+            | Self::AddressesRevoked
+            | Self::SegmentSuperseded { .. }
+            | Self::SegmentUnreadable { .. }
+            | Self::PoolExhausted { .. }
+            | Self::AddressDeclined { .. }
+            | Self::OwnershipLost { .. }
+            | Self::LeaseVoid { .. }
+            | Self::LeasesUnconfirmed { .. }
+            | Self::JournalLost
+            | Self::JournalRestarted
+            | Self::UplinkFails { .. } => Level::Warn,
+            Self::Peer { state, .. } => match state {
+                PeerState::Suspect | PeerState::Failed => Level::Warn,
+                PeerState::Alive | PeerState::Left | PeerState::Static => Level::Info,
+            },
+            Self::Gateway { change, .. } => match change {
+                GatewayChange::Taken(_) | GatewayChange::Elsewhere { .. } => Level::Info,
+                GatewayChange::Claimed(_) | GatewayChange::None => Level::Debug,
+            },
+            Self::ClusterFormed { .. }
+            | Self::ClusterJoined { .. }
+            | Self::DeclaredDown
+            | Self::HostJoined { .. }
+            | Self::HostLeft { .. }
+            | Self::HostRemoved { .. }
+            | Self::SegmentApplied { .. }
+            | Self::SegmentDeleted { .. }
+            | Self::UplinkWorks => Level::Info,
+        }
+    }
+
+    /// What happened, the same for all events of a kind.
+    pub fn message(&self) -> &'static str {
+        match self {
+            Self::ClusterFormed { .. } => "formed a new cluster",
+            Self::ClusterJoined { .. } => "joined the cluster",
+            Self::JoinRefused { .. } => "cannot join yet; trying again",
+            Self::RemovedFromCluster => {
+                "this host was removed from the cluster and takes its network down, except bridges with guests; \
+                 run `overlayctl join` to join again"
+            }
+            Self::AddressesRevoked => "this host was removed from the cluster and assigns no more addresses",
+            Self::DeclaredDown => "the other hosts had declared this host down; it is alive again",
+            Self::HostJoined { .. } => "host joined the cluster",
+            Self::HostLeft { .. } => "host left the cluster",
+            Self::HostRemoved { .. } => "host was removed from the cluster",
+            Self::Peer { state, .. } => match state {
+                PeerState::Alive => "peer is alive",
+                PeerState::Suspect => "peer is suspect: its agent does not respond",
+                PeerState::Failed => "peer has failed: neither its agent nor its kernel responds",
+                PeerState::Left => "peer has left",
+                PeerState::Static => "peer is static",
+            },
+            Self::Gateway { change, .. } => match change {
+                GatewayChange::Claimed(_) => "claiming the gateway",
+                GatewayChange::Taken(_) => "this host is now the active gateway",
+                GatewayChange::Elsewhere { .. } => "the active gateway is on another host",
+                GatewayChange::None => "no active gateway is known",
+            },
+            Self::SegmentApplied { .. } => "segment applied",
+            Self::SegmentDeleted { .. } => "segment deleted",
+            Self::SegmentSuperseded { .. } => {
+                "conflicting definitions of a segment: this one lost; apply it again if needed"
+            }
+            Self::SegmentUnreadable { .. } => {
+                "cannot read this generation of the segment; upgrade overlayd on this host"
+            }
+            Self::PoolExhausted { .. } => "no free address; see `overlayctl pool show`",
+            Self::AddressDeclined { .. } => "address declined: a guest found it in use",
+            Self::OwnershipLost { .. } => "another host introduced the same addresses and owns them",
+            Self::LeaseVoid { .. } => {
+                "lease from before the join is void: the address is another guest's, or not in the pool; the guest will \
+                 get another address"
+            }
+            Self::LeasesUnconfirmed { .. } => {
+                "leases from before the join are not confirmed by their owners yet, and other guests may get their \
+                 addresses; see `overlayctl lease list`"
+            }
+            Self::JournalLost => {
+                "the journal is lost or cannot be written: this host owns and keeps no addresses; see `overlayctl status`"
+            }
+            Self::JournalRestarted => {
+                "starting with an empty journal: no new guest gets an address before a full lease time has passed"
+            }
+            Self::UplinkWorks => "the uplink works",
+            Self::UplinkFails { .. } => "the uplink does not work",
+        }
+    }
+
+    /// What it is about.
+    pub fn fields(&self) -> Fields {
+        let none = Fields::default();
+        match self {
+            Self::ClusterFormed { cluster } => none.reason(format!("cluster {cluster}")),
+            Self::ClusterJoined { cluster, via } => none.peer(via).reason(format!("cluster {cluster}")),
+            Self::JoinRefused { at, reason } => none.address(at).reason(reason),
+            Self::HostJoined { host } | Self::HostLeft { host } | Self::HostRemoved { host } => none.host(host),
+            Self::Peer { peer, .. } => none.peer(peer),
+            Self::Gateway {
+                segments,
+                change,
+                reason,
+            } => {
+                let names: Vec<&str> = segments.iter().map(SegmentName::as_str).collect();
+                let fields = none.segment(names.join(",")).reason(reason);
+                match change {
+                    GatewayChange::Claimed(term) | GatewayChange::Taken(term) => fields.term(*term),
+                    GatewayChange::Elsewhere { host, term } => fields.host(host).term(*term),
+                    GatewayChange::None => fields,
+                }
+            }
+            Self::SegmentApplied {
+                segment,
+                generation,
+                host,
+            } => none.segment(segment).generation(*generation).host(host),
+            Self::SegmentDeleted { segment, host } => none.segment(segment).host(host),
+            Self::SegmentSuperseded {
+                segment,
+                generation,
+                host,
+                by: (newer, other),
+            } => none
+                .segment(segment)
+                .generation(*generation)
+                .host(host)
+                .reason(format!("generation {newer} of {other} counts")),
+            Self::SegmentUnreadable { segment, generation } => none.segment(segment).generation(*generation),
+            Self::PoolExhausted { segment } => none.segment(segment),
+            Self::AddressDeclined { segment, address, time } => none
+                .segment(segment)
+                .address(address)
+                .reason(format!("not assigned for {} s", time.as_secs())),
+            Self::OwnershipLost { segment, host } => none.segment(segment).host(host),
+            Self::LeaseVoid {
+                segment,
+                address,
+                client,
+            } => none.segment(segment).address(address).mac(*client),
+            Self::LeasesUnconfirmed { leases } => none.reason(format!("{leases} leases")),
+            Self::UplinkFails { health } => none.reason(health),
+            Self::RemovedFromCluster
+            | Self::AddressesRevoked
+            | Self::DeclaredDown
+            | Self::JournalLost
+            | Self::JournalRestarted
+            | Self::UplinkWorks => none,
+        }
+    }
+}
+
+impl Fields {
+    fn segment(self, segment: impl ToString) -> Self {
+        Self {
+            segment: Some(segment.to_string()),
+            ..self
+        }
+    }
+
+    fn host(self, host: &str) -> Self {
+        Self {
+            host: Some(host.to_owned()),
+            ..self
+        }
+    }
+
+    fn peer(self, peer: &str) -> Self {
+        Self {
+            peer: Some(peer.to_owned()),
+            ..self
+        }
+    }
+
+    fn address(self, address: impl ToString) -> Self {
+        Self {
+            address: Some(address.to_string()),
+            ..self
+        }
+    }
+
+    fn mac(self, mac: Mac) -> Self {
+        Self {
+            mac: Some(mac.to_string()),
+            ..self
+        }
+    }
+
+    fn term(self, term: Term) -> Self {
+        Self {
+            term: Some(term.0),
+            ..self
+        }
+    }
+
+    fn generation(self, generation: u64) -> Self {
+        Self {
+            generation: Some(generation),
+            ..self
+        }
+    }
+
+    fn reason(self, reason: impl ToString) -> Self {
+        Self {
+            reason: Some(reason.to_string()),
+            ..self
+        }
+    }
+}
+
+/// What has changed between two views of the peers. A peer that was never heard is no news until it is heard or has failed,
+/// and what left or was removed is told by its record.
+pub fn of_peers(before: &[Peer], after: &[Peer]) -> Vec<Event> {
+    let before: BTreeMap<&Who, PeerState> = before.iter().map(|peer| (&peer.who, peer.state)).collect();
+    let news = |peer: &&Peer| match (before.get(&peer.who), peer.state) {
+        (_, PeerState::Left | PeerState::Static) | (None, PeerState::Suspect | PeerState::Failed) => false,
+        (was, is) => was != Some(&is),
+    };
+    let others = after.iter().filter(|peer| matches!(peer.who, Who::Host(_)));
+    others
+        .filter(news)
+        .map(|peer| Event::Peer {
+            peer: peer.name.clone(),
+            state: peer.state,
+        })
+        .collect()
+}

@@ -1,0 +1,3 @@
+//! What operators are told about this host: what happened.
+
+pub mod events;
