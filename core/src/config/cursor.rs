@@ -257,6 +257,11 @@ impl<'t> Fields<'t> {
             .map(|(found, node)| self.at.child(found, node))
     }
 
+    /// What `reader` makes of the value of a key, if it is there.
+    pub(super) fn read<T>(&self, key: &str, reader: impl FnOnce(&At<'t>) -> Option<T>) -> Option<T> {
+        self.maybe(key).and_then(|at| reader(&at))
+    }
+
     /// The value of a key that has to be there.
     pub(super) fn required(&self, report: &mut Report, key: &str, hint: &str) -> Option<At<'t>> {
         let found = self.maybe(key);

@@ -1,191 +1,250 @@
-//! A segment as canonical text: the form in which its definition travels between hosts and lies on disk.
+//! A segment as a tree of keys, written as canonical text: the form in which its definition travels between hosts and
+//! lies on disk.
 //!
-//! One segment has one text; [`super::segments`] reads it back to an equal value.
+//! One segment has one text; [`super::segments`] reads it back to an equal value. [`super::difference`] compares the
+//! same tree, so that no key can be written and not compared.
 
 use std::fmt::{Display, Write};
 
 use super::segment::{
-    BridgedOn, Dhcp4, DhcpOption, HostAddress, HostSelector, Mode, MtuBound, PortSecurity, Segment, Stp, Transport,
+    BridgedOn, Dhcp4, DhcpOption, HostAddress, HostSelector, Mode, MtuBound, PortSecurity, Reservation, Segment, Stp,
+    Transport,
 };
+
+/// What stands under a key.
+pub(super) enum Value {
+    /// One value in YAML's notation; also a list in one line.
+    Leaf(String),
+    /// Keys with their values; without any it is written `{}`.
+    Map(Vec<(Key, Value)>),
+    /// Mappings one below the other.
+    List(Vec<Vec<(Key, Value)>>),
+}
+
+/// A key of a mapping.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Key {
+    /// One of the language's own.
+    Known(&'static str),
+    /// A name that the operator chose; written in quotes.
+    Chosen(String),
+    /// The number of a DHCP option.
+    Number(u8),
+}
 
 impl Segment {
     /// The canonical text, a file with this one segment.
     pub fn to_yaml(&self) -> String {
-        let mut text = Text(String::from("segments:\n"));
-        text.line(2, format_args!("- name: {}", quoted(self.name.as_str())));
-        text.line(4, format_args!("vni: {}", self.vni));
-        text.line(4, format_args!("bridge: {}", quoted(self.bridge.as_str())));
-        match &self.transport {
-            Transport::Unicast => text.line(4, "transport: unicast"),
-            Transport::Multicast { group, interface } => {
-                text.line(4, "transport:");
-                text.line(6, format_args!("multicast: {}", quoted(group)));
-                if let Some(interface) = interface {
-                    text.line(6, format_args!("interface: {}", quoted(interface)));
-                }
-            }
-        }
-        text.line(4, format_args!("port: {}", self.port));
-        self.write_mode(&mut text);
-        match self.mtu {
-            MtuBound::Auto => text.line(4, "mtu: auto"),
-            MtuBound::AtMost(bytes) => text.line(4, format_args!("mtu: {bytes}")),
-        }
-        text.line(4, format_args!("stp: {}", self.stp == Stp::On));
-        match &self.hosts {
-            HostSelector::All => text.line(4, "hosts: all"),
-            HostSelector::Labels(labels) => text.map(
-                4,
-                "hosts",
-                labels.iter().map(|(key, value)| (quoted(key), quoted(value))),
-            ),
-        }
-        match &self.host_address {
-            HostAddress::None => text.line(4, "host_address: none"),
-            HostAddress::Auto => text.line(4, "host_address: auto"),
-            HostAddress::Named(addresses) => {
-                text.map(
-                    4,
-                    "host_address",
-                    addresses.iter().map(|(host, address)| (quoted(host), quoted(address))),
-                );
-            }
-        }
-        self.write_addresses(&mut text);
-        self.write_services(&mut text);
-        let security = match self.port_security {
-            PortSecurity::Off => "off",
-            PortSecurity::On => "on",
-        };
-        text.line(4, format_args!("port_security: {security}"));
-        text.0
+        let mut text = String::from("segments:\n");
+        write_list(&mut text, 2, &[tree(self)]);
+        text
     }
+}
 
-    fn write_mode(&self, text: &mut Text) {
-        match &self.mode {
-            Mode::Nat => text.line(4, "mode: nat"),
-            Mode::Routed => text.line(4, "mode: routed"),
-            Mode::Isolated => text.line(4, "mode: isolated"),
-            Mode::Bridged(bridged) => {
-                text.line(4, "mode: bridged");
-                text.line(4, "bridged:");
-                text.line(6, format_args!("interface: {}", quoted(&bridged.interface)));
-                text.line(6, format_args!("every_host: {}", bridged.on == BridgedOn::EveryHost));
-            }
-        }
-    }
+/// The keys of a segment, in the order of the canonical text.
+pub(super) fn tree(segment: &Segment) -> Vec<(Key, Value)> {
+    let mut keys = vec![
+        known("name", quoted(segment.name.as_str())),
+        known("vni", segment.vni),
+        known("bridge", quoted(segment.bridge.as_str())),
+        (Key::Known("transport"), transport(&segment.transport)),
+        known("port", segment.port),
+    ];
+    keys.extend(mode(&segment.mode));
+    keys.push(match segment.mtu {
+        MtuBound::Auto => known("mtu", "auto"),
+        MtuBound::AtMost(bytes) => known("mtu", bytes),
+    });
+    keys.push(known("stp", segment.stp == Stp::On));
+    keys.push(match &segment.hosts {
+        HostSelector::All => known("hosts", "all"),
+        HostSelector::Labels(labels) => chosen("hosts", labels),
+    });
+    keys.push(match &segment.host_address {
+        HostAddress::None => known("host_address", "none"),
+        HostAddress::Auto => known("host_address", "auto"),
+        HostAddress::Named(addresses) => chosen("host_address", addresses),
+    });
+    keys.extend(addresses(segment));
+    keys.extend(services(segment));
+    keys.push(match segment.port_security {
+        PortSecurity::Off => known("port_security", "off"),
+        PortSecurity::On => known("port_security", "on"),
+    });
+    keys
+}
 
-    fn write_addresses(&self, text: &mut Text) {
-        if let Some(ipv4) = &self.ipv4 {
-            text.line(4, "ipv4:");
-            text.line(6, format_args!("subnet: {}", ipv4.subnet));
-            text.line(6, format_args!("gateway: {}", ipv4.gateway));
-            if let Some(dhcp) = &ipv4.dhcp {
-                write_dhcp(text, dhcp);
-            }
-        }
-        if let Some(ipv6) = &self.ipv6 {
-            text.line(4, "ipv6:");
-            text.line(6, format_args!("subnet: {}", quoted(ipv6.subnet)));
-            text.line(6, format_args!("gateway: {}", quoted(ipv6.gateway)));
-            if let Some(dhcp) = &ipv6.dhcp {
-                text.line(6, "dhcp:");
-                text.line(8, format_args!("range: {}", quoted(dhcp.range)));
-            }
-        }
-    }
-
-    fn write_services(&self, text: &mut Text) {
-        text.line(4, "dns:");
-        if let Some(domain) = &self.dns.domain {
-            text.line(6, format_args!("domain: {}", quoted(domain)));
-        }
-        text.line(
-            6,
-            format_args!("upstream: [{}]", listed(self.dns.upstream.iter().map(quoted))),
-        );
-        text.map(
-            6,
-            "hosts",
-            self.dns
-                .hosts
-                .iter()
-                .map(|(name, address)| (quoted(name), quoted(address))),
-        );
-        text.line(
-            4,
-            format_args!("forward_to: [{}]", listed(self.forward_to.iter().map(quoted))),
-        );
-        if !self.ports.is_empty() {
-            text.line(4, "ports:");
-        }
-        for forward in &self.ports {
-            text.line(6, format_args!("- protocol: {}", forward.protocol));
-            text.line(8, format_args!("listen: {}", forward.listen));
-            text.line(8, format_args!("to: {}", quoted(forward.to)));
-        }
-        if let Some(address) = &self.uplink_address {
-            text.line(4, format_args!("uplink_address: {}", quoted(address)));
+fn transport(transport: &Transport) -> Value {
+    match transport {
+        Transport::Unicast => Value::Leaf("unicast".to_owned()),
+        Transport::Multicast { group, interface } => {
+            let mut keys = vec![known("multicast", quoted(group))];
+            keys.extend(
+                interface
+                    .as_ref()
+                    .map(|interface| known("interface", quoted(interface))),
+            );
+            Value::Map(keys)
         }
     }
 }
 
-fn write_dhcp(text: &mut Text, dhcp: &Dhcp4) {
-    text.line(6, "dhcp:");
-    if let Some(range) = dhcp.range {
-        text.line(8, format_args!("range: {range}"));
-    }
-    text.line(8, format_args!("lease_time: {}", dhcp.lease_time.as_secs()));
-    if let Some(most) = dhcp.max_leases {
-        text.line(8, format_args!("max_leases: {most}"));
-    }
-    if !dhcp.reservations.is_empty() {
-        text.line(8, "reservations:");
-    }
-    for reservation in &dhcp.reservations {
-        text.line(10, format_args!("- mac: {}", quoted(reservation.mac)));
-        text.line(12, format_args!("address: {}", reservation.address));
-        if let Some(hostname) = &reservation.hostname {
-            text.line(12, format_args!("hostname: {}", quoted(hostname)));
+fn mode(mode: &Mode) -> Vec<(Key, Value)> {
+    match mode {
+        Mode::Nat => vec![known("mode", "nat")],
+        Mode::Routed => vec![known("mode", "routed")],
+        Mode::Isolated => vec![known("mode", "isolated")],
+        Mode::Bridged(bridged) => {
+            let keys = vec![
+                known("interface", quoted(&bridged.interface)),
+                known("every_host", bridged.on == BridgedOn::EveryHost),
+            ];
+            vec![known("mode", "bridged"), (Key::Known("bridged"), Value::Map(keys))]
         }
+    }
+}
+
+fn addresses(segment: &Segment) -> Vec<(Key, Value)> {
+    let mut keys = Vec::new();
+    if let Some(ipv4) = &segment.ipv4 {
+        let mut inner = vec![known("subnet", ipv4.subnet), known("gateway", ipv4.gateway)];
+        inner.extend(ipv4.dhcp.as_ref().map(|it| (Key::Known("dhcp"), dhcp(it))));
+        keys.push((Key::Known("ipv4"), Value::Map(inner)));
+    }
+    if let Some(ipv6) = &segment.ipv6 {
+        let mut inner = vec![
+            known("subnet", quoted(ipv6.subnet)),
+            known("gateway", quoted(ipv6.gateway)),
+        ];
+        inner.extend(ipv6.dhcp.as_ref().map(|dhcp| {
+            let range = vec![known("range", quoted(dhcp.range))];
+            (Key::Known("dhcp"), Value::Map(range))
+        }));
+        keys.push((Key::Known("ipv6"), Value::Map(inner)));
+    }
+    keys
+}
+
+fn services(segment: &Segment) -> Vec<(Key, Value)> {
+    let mut dns = Vec::new();
+    dns.extend(
+        segment
+            .dns
+            .domain
+            .as_ref()
+            .map(|domain| known("domain", quoted(domain))),
+    );
+    dns.push(known("upstream", listed(segment.dns.upstream.iter().map(quoted))));
+    dns.push(chosen("hosts", &segment.dns.hosts));
+    let mut keys = vec![
+        (Key::Known("dns"), Value::Map(dns)),
+        known("forward_to", listed(segment.forward_to.iter().map(quoted))),
+    ];
+    if !segment.ports.is_empty() {
+        let forwards = segment.ports.iter().map(|forward| {
+            vec![
+                known("protocol", forward.protocol),
+                known("listen", forward.listen),
+                known("to", quoted(forward.to)),
+            ]
+        });
+        keys.push((Key::Known("ports"), Value::List(forwards.collect())));
+    }
+    keys.extend(
+        segment
+            .uplink_address
+            .map(|address| known("uplink_address", quoted(address))),
+    );
+    keys
+}
+
+fn dhcp(dhcp: &Dhcp4) -> Value {
+    let mut keys = Vec::new();
+    keys.extend(dhcp.range.map(|range| known("range", range)));
+    keys.push(known("lease_time", dhcp.lease_time.as_secs()));
+    keys.extend(dhcp.max_leases.map(|most| known("max_leases", most)));
+    if !dhcp.reservations.is_empty() {
+        let reservations = dhcp.reservations.iter().map(reservation).collect();
+        keys.push((Key::Known("reservations"), Value::List(reservations)));
     }
     let options = dhcp.options.iter().map(|(number, value)| {
         let value = match value {
-            DhcpOption::Addresses(addresses) => format!("[{}]", listed(addresses)),
-            DhcpOption::Bytes(bytes) => format!("[{}]", listed(bytes)),
+            DhcpOption::Addresses(addresses) => listed(addresses),
+            DhcpOption::Bytes(bytes) => listed(bytes),
             DhcpOption::Text(text) => quoted(text),
         };
-        (number.to_string(), value)
+        (Key::Number(*number), Value::Leaf(value))
     });
-    text.map(8, "options", options);
+    keys.push((Key::Known("options"), Value::Map(options.collect())));
+    Value::Map(keys)
 }
 
-struct Text(String);
-
-impl Text {
-    fn line(&mut self, indent: usize, line: impl Display) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "{:indent$}{line}", "");
-    }
-
-    fn map(&mut self, indent: usize, key: &str, entries: impl Iterator<Item = (String, String)>) {
-        let entries = entries.collect::<Vec<_>>();
-        if entries.is_empty() {
-            return self.line(indent, format_args!("{key}: {{}}"));
-        }
-        self.line(indent, format_args!("{key}:"));
-        for (key, value) in entries {
-            self.line(indent + 2, format_args!("{key}: {value}"));
-        }
-    }
+fn reservation(reservation: &Reservation) -> Vec<(Key, Value)> {
+    let mut keys = vec![
+        known("mac", quoted(reservation.mac)),
+        known("address", reservation.address),
+    ];
+    keys.extend(
+        reservation
+            .hostname
+            .as_ref()
+            .map(|name| known("hostname", quoted(name))),
+    );
+    keys
 }
 
-fn listed(items: impl IntoIterator<Item = impl Display>) -> String {
-    items
+fn known(key: &'static str, value: impl Display) -> (Key, Value) {
+    (Key::Known(key), Value::Leaf(value.to_string()))
+}
+
+/// A mapping whose keys the operator chose.
+fn chosen<'a, V: Display + 'a>(
+    key: &'static str,
+    entries: impl IntoIterator<Item = (&'a String, &'a V)>,
+) -> (Key, Value) {
+    let entries = entries
         .into_iter()
-        .map(|item| item.to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
+        .map(|(key, value)| (Key::Chosen(key.clone()), Value::Leaf(quoted(value))));
+    (Key::Known(key), Value::Map(entries.collect()))
+}
+
+fn write_list(text: &mut String, indent: usize, items: &[Vec<(Key, Value)>]) {
+    for item in items {
+        let start = text.len();
+        write_map(text, indent + 2, item);
+        text.replace_range(start + indent..start + indent + 1, "-");
+    }
+}
+
+fn write_map(text: &mut String, indent: usize, entries: &[(Key, Value)]) {
+    for (key, value) in entries {
+        // Writing to a String cannot fail.
+        let _ = match key {
+            Key::Known(key) => write!(text, "{:indent$}{key}:", ""),
+            Key::Chosen(key) => write!(text, "{:indent$}{}:", "", quoted(key)),
+            Key::Number(number) => write!(text, "{:indent$}{number}:", ""),
+        };
+        match value {
+            Value::Leaf(value) => {
+                let _ = writeln!(text, " {value}");
+            }
+            Value::Map(entries) if entries.is_empty() => text.push_str(" {}\n"),
+            Value::Map(entries) => {
+                text.push('\n');
+                write_map(text, indent + 2, entries);
+            }
+            Value::List(items) => {
+                text.push('\n');
+                write_list(text, indent + 2, items);
+            }
+        }
+    }
+}
+
+/// A list in one line.
+fn listed(items: impl IntoIterator<Item = impl Display>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    format!("[{}]", items.join(", "))
 }
 
 /// A text in double quotes, with the escapes of YAML 1.2 section 5.7 where they are needed.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::Segment;
+use super::segment::Segment;
 use crate::id::IfName;
 
 /// The TCP port of gRPC between hosts.

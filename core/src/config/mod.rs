@@ -12,12 +12,16 @@
 mod across;
 mod built;
 mod cursor;
+mod difference;
 mod emit;
 mod error;
 mod host;
+mod range;
 mod read_addresses;
 mod read_dhcp;
+mod read_dns;
 mod read_host;
+mod read_link;
 mod read_options;
 mod read_ports;
 mod read_segment;
@@ -30,8 +34,10 @@ mod tests;
 
 pub use across::{Clash, Shared, check_together};
 pub use built::{Unbuilt, built_host, built_segments, unbuilt, unbuilt_in_host};
+pub use difference::{FieldChange, difference};
 pub use error::{Error, Errors};
 pub use host::*;
+pub use range::*;
 pub use segment::*;
 
 use std::collections::BTreeSet;
@@ -47,14 +53,14 @@ const SECTIONS: [&Section; 14] = [
     &read_host::GATEWAY,
     &read_host::CLUSTER,
     &read_segment::SEGMENT,
-    &read_segment::TRANSPORT,
-    &read_segment::BRIDGED,
+    &read_link::TRANSPORT,
+    &read_link::BRIDGED,
     &read_addresses::IPV4,
     &read_dhcp::DHCP4,
     &read_dhcp::RESERVATION,
     &read_addresses::IPV6,
     &read_dhcp::DHCP6,
-    &read_segment::DNS,
+    &read_dns::DNS,
     &read_ports::PORT,
 ];
 

@@ -1,26 +1,26 @@
 //! Reading `overlayd.yaml`: everything but the segments.
 
-use std::collections::BTreeMap;
-
 use super::cursor::{At, Section};
 use super::error::Report;
 use super::host::{CLUSTER_PORT, Candidacy, Cluster, GatewayRole, Host, HostConfig, Libvirt, Metrics, Trust};
 use super::read_segment;
-use super::scalar::{domain, is_label, path, socket, unicast, yes_or_no};
-use crate::id::IfName;
+use super::scalar::{domain, interface, labels, path, socket, unicast, yes_or_no};
 
 pub(super) const FILE: Section = Section {
     path: "",
     keys: &["host", "cluster", "state_dir", "control_socket", "metrics", "segments"],
 };
+
 pub(super) const HOST: Section = Section {
     path: "host",
     keys: &["name", "underlay", "address", "labels", "gateway", "libvirt"],
 };
+
 pub(super) const GATEWAY: Section = Section {
     path: "host.gateway",
     keys: &["candidate", "priority", "uplink"],
 };
+
 pub(super) const CLUSTER: Section = Section {
     path: "cluster",
     keys: &["listen", "join", "token_file", "insecure"],
@@ -149,34 +149,7 @@ fn peer(at: &At<'_>, report: &mut Report) -> Option<std::net::SocketAddr> {
     Some(address)
 }
 
-pub(super) fn interface(at: &At<'_>, report: &mut Report) -> Option<IfName> {
-    at.parse(
-        report,
-        "an interface name",
-        "use 1 to 15 bytes without slash, colon or space",
-    )
-}
-
-/// Labels of a host, or those that a segment asks for.
-pub(super) fn labels(at: &At<'_>, report: &mut Report) -> BTreeMap<String, String> {
-    const HINT: &str = "use letters, digits, `-`, `_`, `.` and `/`, at most 63 characters";
-    let mut labels = BTreeMap::new();
-    for (key, at) in at.entries(report, "a mapping of labels, { rack: a }") {
-        if !is_label(key) {
-            at.wrong(report, format!("{key:?} is not a label's name"), HINT);
-        }
-        let Some(value) = at.text(report, "a label's value") else {
-            continue;
-        };
-        if !is_label(value) {
-            at.wrong(report, format!("{value:?} is not a label's value"), HINT);
-        }
-        labels.insert(key.to_owned(), value.to_owned());
-    }
-    labels
-}
-
-pub(super) fn set<T>(slot: &mut T, value: Option<T>) {
+fn set<T>(slot: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *slot = value;
     }

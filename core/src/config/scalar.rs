@@ -1,5 +1,6 @@
-//! Single values with a spelling of our own: durations, ranges, names, paths, addresses with a port.
+//! Single values with a spelling of our own: durations, ranges, names, labels, paths, addresses with a port.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -7,7 +8,8 @@ use std::str::FromStr;
 
 use super::cursor::At;
 use super::error::Report;
-use super::{PortRange, Range4, Range6};
+use super::range::{PortRange, Range4, Range6};
+use crate::id::IfName;
 use crate::time::Duration;
 
 /// A duration: `3600` (seconds), `90m`, `1h30m`; units d, h, m, s, each at most once, the larger first.
@@ -203,9 +205,36 @@ pub(super) fn wrong_name(at: &At<'_>, report: &mut Report, text: &str, what: imp
 }
 
 /// A label's key or value.
-pub(super) fn is_label(text: &str) -> bool {
+fn is_label(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/'))
+}
+
+pub(super) fn interface(at: &At<'_>, report: &mut Report) -> Option<IfName> {
+    at.parse(
+        report,
+        "an interface name",
+        "use 1 to 15 bytes without slash, colon or space",
+    )
+}
+
+/// Labels of a host, or those that a segment asks for.
+pub(super) fn labels(at: &At<'_>, report: &mut Report) -> BTreeMap<String, String> {
+    const HINT: &str = "use letters, digits, `-`, `_`, `.` and `/`, at most 63 characters";
+    let mut labels = BTreeMap::new();
+    for (key, at) in at.entries(report, "a mapping of labels, { rack: a }") {
+        if !is_label(key) {
+            at.wrong(report, format!("{key:?} is not a label's name"), HINT);
+        }
+        let Some(value) = at.text(report, "a label's value") else {
+            continue;
+        };
+        if !is_label(value) {
+            at.wrong(report, format!("{value:?} is not a label's value"), HINT);
+        }
+        labels.insert(key.to_owned(), value.to_owned());
+    }
+    labels
 }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::range::{PortRange, Range4, Range6};
 use crate::id::{IfName, Mac, SegmentName, Vni};
 use crate::time::Duration;
 
@@ -172,15 +173,6 @@ pub struct Dhcp4 {
     pub options: BTreeMap<u8, DhcpOption>,
 }
 
-/// IPv4 addresses from `first` to `last`, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Range4 {
-    /// The lowest.
-    pub first: Ipv4Addr,
-    /// The highest; not below `first`.
-    pub last: Ipv4Addr,
-}
-
 /// An address that is kept for one guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
@@ -221,15 +213,6 @@ pub struct Dhcp6 {
     pub range: Range6,
 }
 
-/// IPv6 addresses from `first` to `last`, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Range6 {
-    /// The lowest.
-    pub first: Ipv6Addr,
-    /// The highest; not below `first`.
-    pub last: Ipv6Addr,
-}
-
 /// Names for the guests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dns {
@@ -259,15 +242,6 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
-}
-
-/// Ports from `first` to `last`, both included; 1 to 65535.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PortRange {
-    /// The lowest.
-    pub first: u16,
-    /// The highest; not below `first`.
-    pub last: u16,
 }
 
 /// Whether guests are held to what they leased.
@@ -321,90 +295,12 @@ impl Ipv4 {
     }
 }
 
-impl Range4 {
-    /// Whether the address is one of the range.
-    pub fn contains(&self, address: Ipv4Addr) -> bool {
-        (self.first..=self.last).contains(&address)
-    }
-
-    /// How many addresses it has.
-    pub fn size(&self) -> u64 {
-        u64::from(self.last.to_bits()) + 1 - u64::from(self.first.to_bits())
-    }
-
-    fn without(self, taken: &BTreeSet<Ipv4Addr>) -> Vec<Range4> {
-        let mut parts = Vec::new();
-        let mut next = u64::from(self.first.to_bits());
-        let end = u64::from(self.last.to_bits());
-        let mut part = |first: u64, last: u64| {
-            if let (Ok(first), Ok(last)) = (u32::try_from(first), u32::try_from(last)) {
-                parts.push(Range4 {
-                    first: Ipv4Addr::from_bits(first),
-                    last: Ipv4Addr::from_bits(last),
-                });
-            }
-        };
-        for address in taken.range(self.first..=self.last) {
-            let address = u64::from(address.to_bits());
-            if next < address {
-                part(next, address - 1);
-            }
-            next = address + 1;
-        }
-        if next <= end {
-            part(next, end);
-        }
-        parts
-    }
-}
-
-impl fmt::Display for Range4 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
-    }
-}
-
-impl fmt::Display for Range6 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
-    }
-}
-
-impl Range6 {
-    /// Whether the address is one of the range.
-    pub fn contains(&self, address: Ipv6Addr) -> bool {
-        (self.first..=self.last).contains(&address)
-    }
-}
-
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
         })
-    }
-}
-
-impl fmt::Display for PortRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last {
-            self.first.fmt(f)
-        } else {
-            write!(f, "{}-{}", self.first, self.last)
-        }
-    }
-}
-
-impl PortRange {
-    /// Whether the port is one of the range.
-    pub const fn contains(&self, port: u16) -> bool {
-        self.first <= port && port <= self.last
-    }
-
-    /// Whether the two have a port in common.
-    pub const fn overlaps(&self, other: &PortRange) -> bool {
-        self.first <= other.last && other.first <= self.last
     }
 }
 

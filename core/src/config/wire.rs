@@ -54,115 +54,121 @@ pub(super) fn tree(text: &str, report: &mut Report) -> Option<Node> {
         return None;
     }
     let mut parser = Parser::new_from_str(text);
-    let mut open = Vec::new();
-    let mut root = None;
-    let mut documents = 0;
+    let mut builder = Builder::default();
     while let Some(event) = parser.next_event() {
-        let (event, span) = match event {
-            Ok(event) => event,
-            Err(error) => {
-                let place = (error.marker().line().max(1), error.marker().col() + 1);
-                report.add(
-                    place,
-                    "",
-                    format!("this is no YAML: {}", error.info()),
-                    "look at indentation, quotes and brackets here and in the line before",
-                );
-                return None;
-            }
+        let read = match event {
+            Ok((event, span)) => builder.take(event, place(span)),
+            Err(error) => Err(Fault {
+                place: (error.marker().line().max(1), error.marker().col() + 1),
+                message: format!("invalid YAML: {}", error.info()),
+                hint: "look at indentation, quotes and brackets here and in the line before",
+            }),
         };
-        let place = place(span);
-        let node = match event {
+        if let Err(Fault { place, message, hint }) = read {
+            report.add(place, "", message, hint);
+            return None;
+        }
+    }
+    Some(builder.root.unwrap_or(Node {
+        place: (1, 1),
+        kind: Kind::Empty,
+    }))
+}
+
+/// What ends the reading.
+struct Fault {
+    place: Place,
+    message: String,
+    hint: &'static str,
+}
+
+#[derive(Default)]
+struct Builder {
+    open: Vec<Open>,
+    root: Option<Node>,
+    documents: usize,
+}
+
+impl Builder {
+    fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), Fault> {
+        let fault = |message: &str, hint| {
+            let message = message.to_owned();
+            Err(Fault { place, message, hint })
+        };
+        match event {
             Event::DocumentStart(_) => {
-                documents += 1;
-                if documents > 1 {
-                    report.add(
-                        place,
-                        "",
+                self.documents += 1;
+                if self.documents > 1 {
+                    return fault(
                         "a second document begins here",
                         "give one document per file, without `---` between",
                     );
-                    return None;
                 }
-                continue;
             }
             Event::Alias(_) => {
-                report.add(
-                    place,
-                    "",
-                    "aliases are not read",
-                    "write the value out where it is used",
-                );
-                return None;
+                return fault("aliases are not supported", "write the value out where it is used");
             }
             Event::Scalar(_, _, _, Some(tag))
             | Event::SequenceStart(_, Some(tag))
             | Event::MappingStart(_, Some(tag)) => {
-                report.add(place, "", format!("the tag {tag} is not read"), "remove the tag");
-                return None;
+                return fault(&format!("the tag {tag} is not supported"), "remove the tag");
             }
-            Event::Scalar(text, style, _, None) => {
-                if let Some(Open::Map(_, _, key @ None)) = open.last_mut() {
-                    *key = Some(Key {
-                        place,
-                        text: text.into_owned(),
-                    });
-                    continue;
+            Event::Scalar(text, style, _, None) => match self.open.last_mut() {
+                Some(Open::Map(_, _, key @ None)) => {
+                    let text = text.into_owned();
+                    *key = Some(Key { place, text });
                 }
-                Node {
+                Some(Open::List(..) | Open::Map(_, _, Some(_))) | None => self.put(Node {
                     place,
                     kind: scalar(text.into_owned(), style),
-                }
-            }
-            Event::SequenceStart(..) | Event::MappingStart(..) => {
-                if let Some(Open::Map(_, _, None)) = open.last() {
-                    report.add(
-                        place,
-                        "",
-                        "a list or mapping stands where a key should",
-                        "write `key: value`",
-                    );
-                    return None;
-                }
-                if open.len() >= DEEPEST {
-                    report.add(
-                        place,
-                        "",
-                        format!("nested deeper than {DEEPEST} levels"),
-                        "no key lies this deep",
-                    );
-                    return None;
-                }
-                open.push(if let Event::SequenceStart(..) = event {
-                    Open::List(place, Vec::new())
-                } else {
-                    Open::Map(place, Vec::new(), None)
-                });
-                continue;
-            }
-            Event::SequenceEnd | Event::MappingEnd => match open.pop() {
-                Some(Open::List(place, items)) => Node {
-                    place,
-                    kind: Kind::List(items),
-                },
-                Some(Open::Map(place, entries, _)) => Node {
-                    place,
-                    kind: Kind::Map(entries),
-                },
-                None => continue,
+                }),
             },
-            Event::StreamStart | Event::StreamEnd | Event::DocumentEnd | Event::Nothing => continue,
+            Event::SequenceStart(_, None) => self.enter(Open::List(place, Vec::new()), place)?,
+            Event::MappingStart(_, None) => self.enter(Open::Map(place, Vec::new(), None), place)?,
+            Event::SequenceEnd | Event::MappingEnd => self.leave(),
+            Event::StreamStart | Event::StreamEnd | Event::DocumentEnd | Event::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, it: Open, place: Place) -> Result<(), Fault> {
+        let (message, hint) = if let Some(Open::Map(_, _, None)) = self.open.last() {
+            (
+                "a list or mapping stands where a key should".to_owned(),
+                "write `key: value`",
+            )
+        } else if self.open.len() >= DEEPEST {
+            let message = format!("nested deeper than {DEEPEST} levels");
+            (message, "no key lies this deep")
+        } else {
+            self.open.push(it);
+            return Ok(());
         };
-        match open.last_mut() {
-            Some(Open::List(_, items)) => items.push(node),
-            Some(Open::Map(_, entries, key)) => entries.extend(key.take().map(|key| (key, node))),
-            None => root = Some(node),
+        Err(Fault { place, message, hint })
+    }
+
+    fn leave(&mut self) {
+        match self.open.pop() {
+            Some(Open::List(place, items)) => self.put(Node {
+                place,
+                kind: Kind::List(items),
+            }),
+            Some(Open::Map(place, entries, _)) => self.put(Node {
+                place,
+                kind: Kind::Map(entries),
+            }),
+            None => {}
         }
     }
-    Some(root.unwrap_or(Node {
-        place: (1, 1),
-        kind: Kind::Empty,
-    }))
+
+    /// Puts a value where it belongs: into the innermost open list or mapping.
+    fn put(&mut self, node: Node) {
+        match self.open.last_mut() {
+            Some(Open::List(_, items)) => items.push(node),
+            Some(Open::Map(_, entries, key)) => entries.extend(key.take().map(|key| (key, node))),
+            None => self.root = Some(node),
+        }
+    }
 }
 
 fn scalar(text: String, style: ScalarStyle) -> Kind {

@@ -7,7 +7,7 @@ use super::calls::no_segment;
 use super::effect::Refusal;
 use super::member::Member;
 use crate::cluster::gossip::Written;
-use crate::config::{self, Segment};
+use crate::config::{self, FieldChange, Segment};
 use crate::id::{IfName, SegmentId, SegmentName};
 use crate::time::Instant;
 
@@ -33,17 +33,6 @@ pub enum Change {
     Changed,
     /// It says what it said.
     Unchanged,
-}
-
-/// One key that differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldChange {
-    /// Its path in the segment.
-    pub key: String,
-    /// What it was.
-    pub old: Option<String>,
-    /// What it is.
-    pub new: Option<String>,
 }
 
 /// Whether a call changes anything.
@@ -113,7 +102,7 @@ impl Node {
                 } else {
                     generation.max(forgotten) + 1
                 },
-                fields: fields(old, segment),
+                fields: config::difference(old, segment),
             });
         }
         if run == Run::Real {
@@ -190,75 +179,4 @@ fn refuse_uprooting(old: &Segment, new: &Segment, formed: &Member, id: Option<Se
         keys.join(", ")
     ))
     .hint("detach them, or use --force: they lose their connection until they are attached anew"))
-}
-
-/// The keys that differ between two definitions, in the order of the canonical text.
-fn fields(old: Option<&Segment>, new: &Segment) -> Vec<FieldChange> {
-    let old = old.map(|old| lines(&old.to_yaml())).unwrap_or_default();
-    let new = lines(&new.to_yaml());
-    let value = |of: &[(String, String)], key: &str| of.iter().find(|(known, _)| known == key).map(|(_, v)| v.clone());
-    let mut keys: Vec<&String> = new.iter().map(|(key, _)| key).collect();
-    keys.extend(old.iter().map(|(key, _)| key).filter(|key| value(&new, key).is_none()));
-    keys.into_iter()
-        .map(|key| FieldChange {
-            key: key.clone(),
-            old: value(&old, key),
-            new: value(&new, key),
-        })
-        .filter(|field| field.old != field.new)
-        .collect()
-}
-
-/// The leaves of a canonical definition: path and value.
-fn lines(yaml: &str) -> Vec<(String, String)> {
-    let mut path: Vec<(usize, String)> = Vec::new();
-    let mut counts: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
-    let mut leaves = Vec::new();
-    for line in yaml.lines() {
-        let body = line.trim_start();
-        if body.is_empty() || body.starts_with('#') {
-            continue;
-        }
-        let mut indent = line.len() - body.len();
-        let mut body = body;
-        path.retain(|(at, _)| *at < indent);
-        while let Some(rest) = body.strip_prefix("- ") {
-            let parent = joined(&path);
-            let count = counts.entry(parent).or_insert(0);
-            path.push((indent, format!("[{count}]")));
-            *count += 1;
-            indent += 2;
-            body = rest;
-        }
-        match body.split_once(':') {
-            Some((key, value)) if value.is_empty() || value.starts_with(' ') => {
-                let (key, value) = (key.trim_matches('"'), value.trim());
-                path.push((indent, key.to_owned()));
-                if !value.is_empty() {
-                    leaves.push((joined(&path), value.to_owned()));
-                }
-            }
-            _ => leaves.push((joined(&path), body.to_owned())),
-        }
-    }
-    // The file's own frame is no part of a segment.
-    leaves
-        .into_iter()
-        .map(|(key, value)| {
-            (
-                key.strip_prefix("segments[0].").map(str::to_owned).unwrap_or(key),
-                value,
-            )
-        })
-        .collect()
-}
-
-fn joined(path: &[(usize, String)]) -> String {
-    path.iter().fold(String::new(), |mut all, (_, part)| {
-        if !all.is_empty() && !part.starts_with('[') {
-            all.push('.');
-        }
-        all.push_str(part);
-        all
-    })
 }

@@ -159,6 +159,18 @@ proptest! {
     }
 
     #[test]
+    fn segments_differ_in_their_fields_if_they_differ_at_all(one in segment(), other in segment()) {
+        prop_assert_eq!(difference(Some(&one), &one), []);
+        let there = difference(Some(&one), &other);
+        let back = difference(Some(&other), &one).into_iter();
+        let back = back.map(|it| (it.key.clone(), FieldChange { key: it.key, old: it.new, new: it.old }));
+        let there = there.into_iter().map(|it| (it.key.clone(), it)).collect::<BTreeMap<_, _>>();
+        prop_assert_eq!(there.is_empty(), one == other);
+        prop_assert_eq!(there, back.collect::<BTreeMap<_, _>>());
+        prop_assert!(difference(None, &one).iter().all(|it| it.old.is_none() && it.new.is_some()));
+    }
+
+    #[test]
     fn no_text_makes_the_reader_panic(bytes in vec(any::<u8>(), 0..400), yaml in "[-a-z0-9:{}\\[\\],&*!|>'\"%@#?~ \n\t]{0,200}") {
         for text in [String::from_utf8_lossy(&bytes).as_ref(), &yaml] {
             let _ = host(text, "any");
@@ -193,4 +205,30 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_changed_field_is_named_by_its_path_with_both_values() {
+    let read = |text: &str| segments(text, "test.yaml").unwrap().remove(0);
+    let old = read(
+        "segments: [ { name: blue, vni: 10, hosts: { rack: a }, ipv4: { subnet: 10.0.0.0/24, dhcp: { max_leases: 9 } },
+           ports: [ { protocol: tcp, listen: 80, to: '10.0.0.9:80' } ] } ]",
+    );
+    let new = read(
+        "segments: [ { name: blue, vni: 11, hosts: { rack: b }, ipv4: { subnet: 10.0.0.0/24, dhcp: { options: { 42: [10.0.0.5] } } },
+           ports: [ { protocol: tcp, listen: 80, to: '10.0.0.9:81' } ] } ]",
+    );
+    let told = difference(Some(&old), &new).into_iter();
+    let told = told.map(|it| format!("{}: {:?} -> {:?}", it.key, it.old, it.new).replace("\\\"", "'"));
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            r#"vni: Some("10") -> Some("11")"#,
+            r#"hosts.rack: Some("'a'") -> Some("'b'")"#,
+            r#"ipv4.dhcp.options.42: None -> Some("[10.0.0.5]")"#,
+            r#"ports[0].to: Some("'10.0.0.9:80'") -> Some("'10.0.0.9:81'")"#,
+            r#"ipv4.dhcp.max_leases: Some("9") -> None"#,
+            r#"ipv4.dhcp.options: Some("{}") -> None"#,
+        ]
+    );
 }
