@@ -76,7 +76,7 @@ impl Node {
         self.membership = Membership::Formed(formed.cluster);
         self.effects.push_back(Effect::SaveIdentity(self.membership));
         if let Some(facts) = &self.facts {
-            formed.election.set_uplink(facts.uplink_health.uplink(), now);
+            formed.election.set_uplink(facts.uplink(), now);
         }
         formed.save_now(now);
         self.formed = Some(Box::new(formed));

@@ -22,7 +22,8 @@ use crate::gateway::dhcp::SegmentService;
 use crate::gateway::uplink::Health;
 use crate::health::events::{self, Event};
 use crate::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term};
-use crate::kernel::desired::{self, BridgeNetfilter, Inputs, SegmentInputs, ThisHost, Tracking};
+use crate::kernel::inputs::{self, BridgeNetfilter, Inputs, SegmentInputs, ThisHost, Tracking};
+use crate::kernel::mark;
 use crate::mtu::{self, OverlayMtu};
 use crate::time::{Duration, Instant};
 
@@ -410,7 +411,7 @@ impl Member {
                 self.effects.push_back(Effect::Announce {
                     segment: id,
                     link: mine.segment.name.gateway(),
-                    mac: desired::gateway_mac(id),
+                    mac: mark::gateway_mac(id),
                     address,
                 });
             }
@@ -421,7 +422,7 @@ impl Member {
     fn hand_out_inputs(&mut self, facts: Option<&Facts>, now: Instant) {
         let inputs = facts.map(|facts| self.inputs(facts, now));
         let Some(inputs) = inputs else { return };
-        if inputs.segments.values().any(|it| it.role == desired::Role::Preparing) {
+        if inputs.segments.values().any(|it| it.role == inputs::Role::Preparing) {
             self.touch_at(now + PREPARED_FOR);
         }
         if self.derived.inputs.as_ref() != Some(&inputs) {
@@ -482,10 +483,10 @@ impl Member {
         let endpoints = self.remote_endpoints(id, &peers);
         let group = group_of(id);
         let role = match self.held_term(group) {
-            Some(term) => desired::Role::Gateway { term },
-            None if !self.is_candidate(group) => desired::Role::Standby,
-            None if self.election.is_about_to_hold(group, now) => desired::Role::Preparing,
-            None => desired::Role::Candidate,
+            Some(term) => inputs::Role::Gateway { term },
+            None if !self.is_candidate(group) => inputs::Role::Standby,
+            None if self.election.is_about_to_hold(group, now) => inputs::Role::Preparing,
+            None => inputs::Role::Candidate,
         };
         SegmentInputs {
             segment: mine.segment.clone(),
@@ -514,7 +515,7 @@ impl Member {
         let holder = self.election.holder(group_of(id)).and_then(|(host, _)| vtep(host));
         guests
             .filter_map(|endpoint| Some((endpoint.mac, vtep(endpoint.host)?)))
-            .chain(holder.map(|vtep| (desired::gateway_mac(id), vtep)))
+            .chain(holder.map(|vtep| (mark::gateway_mac(id), vtep)))
             .collect()
     }
 
@@ -579,7 +580,7 @@ pub(super) fn host_record(
             config::Candidacy::Candidate if drained => gossip::Candidacy::Drained { priority },
             config::Candidacy::Candidate => gossip::Candidacy::Candidate { priority },
         },
-        uplink: match facts.uplink_health.uplink() {
+        uplink: match facts.uplink() {
             Uplink::Works => gossip::Uplink::Works,
             Uplink::Down => gossip::Uplink::Fails,
         },

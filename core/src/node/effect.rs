@@ -12,7 +12,8 @@ use crate::election;
 use crate::gateway::uplink::Health;
 use crate::health::events::Event;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
-use crate::kernel::desired::{self, BridgeNetfilter, Tracking};
+use crate::kernel::inputs;
+use crate::kernel::inputs::{BridgeNetfilter, Tracking};
 use crate::mtu::UnderlayMtu;
 use crate::time::Duration;
 
@@ -39,6 +40,18 @@ pub struct Facts {
     pub bridge_netfilter: BridgeNetfilter,
     /// Whether the kernel tracks connections, for whomever.
     pub tracking: Tracking,
+}
+
+impl Facts {
+    /// What the election goes by.
+    pub(super) fn uplink(&self) -> election::Uplink {
+        match self.uplink_health {
+            Health::Works => election::Uplink::Works,
+            Health::NoRoute { .. } | Health::NoCarrier { .. } | Health::Silent(_) | Health::Lacking => {
+                election::Uplink::Down
+            }
+        }
+    }
 }
 
 /// What one host says to another.
@@ -242,7 +255,7 @@ pub enum Effect {
         number: u64,
     },
     /// This is what the kernel should have from now on; `None`: nothing of ours.
-    Desired(Option<Box<desired::Inputs>>),
+    Desired(Option<Box<inputs::Inputs>>),
     /// This host is to be a group's gateway soon: report with [`super::Node::handle_prepared`] once the kernel is as it
     /// should be by the latest [`Effect::Desired`], or nothing more can be done about it.
     Prepare(election::GroupId),

@@ -37,7 +37,7 @@ pub use effect::{Call, Done, Effect, Ended, Facts, JoinRequest, Lasts, PeerMessa
 pub use leaving::Force;
 use member::Member;
 pub use removing::{Hearing, Sign};
-pub use segments::{Applied, Change, FieldChange, Guests, Run};
+pub use segments::{Applied, Change, Guests, Run};
 pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, Problem, SegmentLine, Serves, Severity};
 
 use crate::addresses::Recovered;
@@ -244,7 +244,7 @@ impl Node {
         self.facts = facts;
         if let Some(formed) = &mut self.formed {
             if let Some(facts) = &self.facts {
-                formed.election.set_uplink(facts.uplink_health.uplink(), now);
+                formed.election.set_uplink(facts.uplink(), now);
             }
             formed.touch_now(now);
         }
@@ -472,7 +472,7 @@ impl Node {
 }
 
 /// What the kernel of a host alone in a new cluster would have: for showing, before anything is formed.
-pub fn rehearse(config: &HostConfig, facts: Facts) -> Option<crate::kernel::desired::Inputs> {
+pub fn rehearse(config: &HostConfig, facts: Facts) -> Option<crate::kernel::inputs::Inputs> {
     let alone = HostConfig {
         cluster: crate::config::Cluster {
             trust: Trust::Insecure,

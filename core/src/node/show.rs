@@ -14,7 +14,7 @@ use crate::config::{Mode, Segment};
 use crate::election::Role;
 use crate::gateway::uplink::Health;
 use crate::id::{HostId, Mac, SegmentName, Term, Vni};
-use crate::kernel::desired::BridgeNetfilter;
+use crate::kernel::inputs::BridgeNetfilter;
 use crate::mtu::OverlayMtu;
 use crate::time::{Duration, Instant};
 

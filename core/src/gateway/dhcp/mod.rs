@@ -14,115 +14,32 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
-use dhcproto::v4::MessageType;
-use ipnet::Ipv4Net;
-
 use crate::addresses::{Answer, Basis, Claim, Request};
-use crate::id::{HostId, Mac, SegmentId};
+use crate::id::{Mac, SegmentId};
 use crate::time::{Duration, Instant};
+use dhcproto::v4::MessageType;
 
 use reply::Saying;
 use request::{GuestMessage, Kind, Replies};
 
 pub mod datagram;
+mod exchange;
 mod reply;
 mod request;
 #[cfg(test)]
 mod tests;
+
+pub use exchange::{Effect, Ignored, Packet, SegmentService};
 
 /// An answer older than this is dropped: what it promises the guest is counted from before it was given.
 pub const OLDEST_ANSWER: Duration = Duration::from_secs(5);
 /// Questions that a segment may have open: guests beyond it ask again by themselves.
 pub const MOST_PENDING: usize = 1024;
 
-/// What the guests of one segment are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentService {
-    /// Which segment.
-    pub segment: SegmentId,
-    /// Its subnet.
-    pub subnet: Ipv4Net,
-    /// The gateway address: on every host the server's identifier (option 54), and the source of replies.
-    pub gateway: Ipv4Addr,
-    /// The default router (option 3); none in an isolated segment.
-    pub router: Option<Ipv4Addr>,
-    /// The segment's MTU (option 26).
-    pub mtu: u16,
-    /// Name servers (option 6); none is not sent.
-    pub dns: Vec<Ipv4Addr>,
-    /// The domain (option 15).
-    pub domain: Option<String>,
-    /// Further options by code, as they stand on the wire; in place of the options 3, 6, 12, 15 and 28 of this server.
-    pub options: BTreeMap<u8, Vec<u8>>,
-    /// How long a lease lasts (option 51); guests renew after half of it.
-    pub lease_time: Duration,
-}
-
-/// A DHCP message as it came in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packet {
-    /// The UDP payload.
-    pub bytes: Vec<u8>,
-    /// The frame's source.
-    pub source: Mac,
-    /// The host that the guest is on, if the bridge's forwarding database shows it.
-    pub guest_host: Option<HostId>,
-}
-
-/// What the server wants done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Ask the leases; then `handle_answer` with this token.
-    Ask {
-        /// New with each question.
-        token: u64,
-        /// What.
-        request: Request,
-    },
-    /// Send a message from port 67 to port 68.
-    Reply {
-        /// On which segment.
-        segment: SegmentId,
-        /// The frame's destination.
-        destination_mac: Mac,
-        /// The gateway address.
-        source: Ipv4Addr,
-        /// The guest's address, or the limited broadcast.
-        destination: Ipv4Addr,
-        /// The UDP payload.
-        bytes: Vec<u8>,
-    },
-}
-
-/// Why a message had no effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Ignored {
-    /// This host is not the gateway of the segment.
-    NotServed,
-    /// It is no DHCP message, or one that contradicts itself.
-    Malformed,
-    /// It is a server's.
-    NotARequest,
-    /// It has no message type: BOOTP, which knows no lease times.
-    Bootp,
-    /// It claims to come from a relay.
-    Relayed,
-    /// The frame came from another station than the message says.
-    ForeignHardwareAddress,
-    /// It is meant for another server.
-    OtherServer,
-    /// The same question is open already.
-    Repeated,
-    /// Too many questions are open.
-    Busy,
-    /// The address is none of the segment's, and no NAK is due.
-    ForeignAddress,
-}
-
 /// The server for all segments whose gateway this host is.
 #[derive(Debug, Default)]
 pub struct Server {
-    segments: BTreeMap<SegmentId, Segment>,
+    segments: BTreeMap<SegmentId, Served>,
     effects: VecDeque<Effect>,
     ignored: BTreeMap<Ignored, u64>,
     next_token: u64,
@@ -130,8 +47,9 @@ pub struct Server {
     asked: BTreeMap<u64, (SegmentId, Mac)>,
 }
 
+/// A segment whose gateway this host is.
 #[derive(Debug)]
-struct Segment {
+struct Served {
     service: SegmentService,
     /// At most one per guest: a guest that asks something new has given the old question up.
     pending: BTreeMap<Mac, Pending>,
@@ -157,7 +75,7 @@ impl Server {
             None => {
                 self.segments.insert(
                     service.segment,
-                    Segment {
+                    Served {
                         service,
                         pending: BTreeMap::new(),
                     },
@@ -252,14 +170,6 @@ impl Server {
         }
         let (service, client) = (&segment.service, message.client);
         let ours = |server: Option<Ipv4Addr>| server.is_none_or(|server| server == service.gateway);
-        let claim = |basis| Claim {
-            client,
-            basis,
-            guest_host: packet.guest_host,
-            lease_time: service.lease_time,
-            client_id: message.client_id.clone(),
-            hostname: message.hostname.clone(),
-        };
         let request = match message.kind {
             Kind::Discover { wish } => {
                 let wish = wish.filter(|wish| service.subnet.contains(wish)).map(IpAddr::V4);
@@ -277,26 +187,10 @@ impl Server {
                 return Err(Ignored::OtherServer);
             }
             Kind::Selecting { address, .. } | Kind::Rebooting { address } => {
-                if !service.subnet.contains(&address) {
-                    self.refuse_subnet(id, &message);
-                    return Ok(());
-                }
-                Request::Bind {
-                    segment: id,
-                    address: address.into(),
-                    claim: claim(Basis::Wanting),
-                }
+                return self.bind(id, address, Basis::Wanting, packet, message, now);
             }
             Kind::Extending { .. } => {
-                if !service.subnet.contains(&message.ciaddr) {
-                    self.refuse_subnet(id, &message);
-                    return Ok(());
-                }
-                Request::Bind {
-                    segment: id,
-                    address: message.ciaddr.into(),
-                    claim: claim(Basis::Having),
-                }
+                return self.bind(id, message.ciaddr, Basis::Having, packet, message, now);
             }
             Kind::Release { server } | Kind::Decline { server, .. } if !ours(server) => {
                 return Err(Ignored::OtherServer);
@@ -322,17 +216,36 @@ impl Server {
         self.ask(id, request, message, now)
     }
 
-    fn refuse_subnet(&mut self, id: SegmentId, message: &GuestMessage) {
-        if let Some(segment) = self.segments.get(&id) {
-            let effect = say(
-                &segment.service,
-                message,
-                Saying::No {
-                    why: "this address is not of this network",
-                },
-            );
-            self.effects.push_back(effect);
+    /// The guest wants this address, or more time for it.
+    fn bind(
+        &mut self,
+        id: SegmentId,
+        address: Ipv4Addr,
+        basis: Basis,
+        packet: &Packet,
+        message: GuestMessage,
+        now: Instant,
+    ) -> Result<(), Ignored> {
+        let service = &self.segments.get(&id).ok_or(Ignored::NotServed)?.service;
+        if !service.subnet.contains(&address) {
+            let why = "this address is not of this network";
+            self.effects.push_back(say(service, &message, Saying::No { why }));
+            return Ok(());
         }
+        let claim = Claim {
+            client: message.client,
+            basis,
+            guest_host: packet.guest_host,
+            lease_time: service.lease_time,
+            client_id: message.client_id.clone(),
+            hostname: message.hostname.clone(),
+        };
+        let request = Request::Bind {
+            segment: id,
+            address: address.into(),
+            claim,
+        };
+        self.ask(id, request, message, now)
     }
 
     fn ask(&mut self, id: SegmentId, request: Request, message: GuestMessage, now: Instant) -> Result<(), Ignored> {

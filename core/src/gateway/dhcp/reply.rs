@@ -9,7 +9,7 @@ use dhcproto::v4::{MessageType, OptionCode};
 
 use crate::time::Duration;
 
-use super::SegmentService;
+use super::exchange::SegmentService;
 use super::request::{GuestMessage, Replies};
 
 /// Old relays and boot ROMs drop what is shorter than a BOOTP message (RFC 1542 section 2.1).

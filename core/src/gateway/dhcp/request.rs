@@ -11,7 +11,7 @@ use dhcproto::v4::{HType, MessageType, Opcode, OptionCode};
 
 use crate::id::Mac;
 
-use super::Ignored;
+use super::exchange::Ignored;
 
 /// The longest client-id and host name that are taken up: one option's worth (RFC 2132 section 2).
 const OPTION_BYTES: usize = 255;
@@ -109,9 +109,39 @@ pub(super) fn read(bytes: &[u8]) -> Result<GuestMessage, Ignored> {
     };
     let server = address(OptionCode::ServerIdentifier);
     let requested = address(OptionCode::RequestedIpAddress).filter(|address| !address.is_unspecified());
-    let ciaddr = message.ciaddr();
+    let kind = wanted(MessageType::from(kind), message.ciaddr(), server, requested)?;
+
+    let bytes_of = |code: OptionCode| options.get(&u8::from(code)).filter(|data| data.len() <= OPTION_BYTES);
+    Ok(GuestMessage {
+        client,
+        transaction: message.xid(),
+        replies: if message.flags().broadcast() {
+            Replies::Broadcast
+        } else {
+            Replies::Unicast
+        },
+        ciaddr: message.ciaddr(),
+        kind,
+        client_id: bytes_of(OptionCode::ClientIdentifier).cloned().unwrap_or_default(),
+        hostname: bytes_of(OptionCode::Hostname)
+            .and_then(|data| host_name(data))
+            .unwrap_or_default(),
+        wanted: bytes_of(OptionCode::ParameterRequestList).cloned(),
+        largest: bytes_of(OptionCode::MaxMessageSize)
+            .and_then(|data| <[u8; 2]>::try_from(&data[..]).ok())
+            .map_or(0, u16::from_be_bytes),
+    })
+}
+
+/// What the guest wants, by the kind of its message and by which addresses it names.
+fn wanted(
+    kind: MessageType,
+    ciaddr: Ipv4Addr,
+    server: Option<Ipv4Addr>,
+    requested: Option<Ipv4Addr>,
+) -> Result<Kind, Ignored> {
     #[allow(clippy::wildcard_enum_match_arm, reason = "dhcproto's enum")]
-    let kind = match MessageType::from(kind) {
+    let kind = match kind {
         MessageType::Discover => Kind::Discover { wish: requested },
         MessageType::Request if !ciaddr.is_unspecified() => Kind::Extending { server },
         MessageType::Request => match (server, requested) {
@@ -128,27 +158,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GuestMessage, Ignored> {
         MessageType::Release | MessageType::Inform => return Err(Ignored::Malformed),
         _ => return Err(Ignored::NotARequest),
     };
-
-    let bytes_of = |code: OptionCode| options.get(&u8::from(code)).filter(|data| data.len() <= OPTION_BYTES);
-    Ok(GuestMessage {
-        client,
-        transaction: message.xid(),
-        replies: if message.flags().broadcast() {
-            Replies::Broadcast
-        } else {
-            Replies::Unicast
-        },
-        ciaddr,
-        kind,
-        client_id: bytes_of(OptionCode::ClientIdentifier).cloned().unwrap_or_default(),
-        hostname: bytes_of(OptionCode::Hostname)
-            .and_then(|data| host_name(data))
-            .unwrap_or_default(),
-        wanted: bytes_of(OptionCode::ParameterRequestList).cloned(),
-        largest: bytes_of(OptionCode::MaxMessageSize)
-            .and_then(|data| <[u8; 2]>::try_from(&data[..]).ok())
-            .map_or(0, u16::from_be_bytes),
-    })
+    Ok(kind)
 }
 
 /// All options, of one given twice the first; those in the header's spare fields, too, if option 52 says so.

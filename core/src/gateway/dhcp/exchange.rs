@@ -1,0 +1,94 @@
+//! What goes into the server and what comes out of it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::addresses::Request;
+use crate::id::{HostId, Mac, SegmentId};
+use crate::time::Duration;
+
+/// What the guests of one segment are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentService {
+    /// Which segment.
+    pub segment: SegmentId,
+    /// Its subnet.
+    pub subnet: Ipv4Net,
+    /// The gateway address: on every host the server's identifier (option 54), and the source of replies.
+    pub gateway: Ipv4Addr,
+    /// The default router (option 3); none in an isolated segment.
+    pub router: Option<Ipv4Addr>,
+    /// The segment's MTU (option 26).
+    pub mtu: u16,
+    /// Name servers (option 6); none is not sent.
+    pub dns: Vec<Ipv4Addr>,
+    /// The domain (option 15).
+    pub domain: Option<String>,
+    /// Further options by code, as they stand on the wire; in place of the options 3, 6, 12, 15 and 28 of this server.
+    pub options: BTreeMap<u8, Vec<u8>>,
+    /// How long a lease lasts (option 51); guests renew after half of it.
+    pub lease_time: Duration,
+}
+
+/// A DHCP message as it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// The UDP payload.
+    pub bytes: Vec<u8>,
+    /// The frame's source.
+    pub source: Mac,
+    /// The host that the guest is on, if the bridge's forwarding database shows it.
+    pub guest_host: Option<HostId>,
+}
+
+/// What the server wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask the leases; then `handle_answer` with this token.
+    Ask {
+        /// New with each question.
+        token: u64,
+        /// What.
+        request: Request,
+    },
+    /// Send a message from port 67 to port 68.
+    Reply {
+        /// On which segment.
+        segment: SegmentId,
+        /// The frame's destination.
+        destination_mac: Mac,
+        /// The gateway address.
+        source: Ipv4Addr,
+        /// The guest's address, or the limited broadcast.
+        destination: Ipv4Addr,
+        /// The UDP payload.
+        bytes: Vec<u8>,
+    },
+}
+
+/// Why a message had no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ignored {
+    /// This host is not the gateway of the segment.
+    NotServed,
+    /// It is no DHCP message, or one that contradicts itself.
+    Malformed,
+    /// It is a server's.
+    NotARequest,
+    /// It has no message type: BOOTP, which knows no lease times.
+    Bootp,
+    /// It claims to come from a relay.
+    Relayed,
+    /// The frame came from another station than the message says.
+    ForeignHardwareAddress,
+    /// It is meant for another server.
+    OtherServer,
+    /// The same question is open already.
+    Repeated,
+    /// Too many questions are open.
+    Busy,
+    /// The address is none of the segment's, and no NAK is due.
+    ForeignAddress,
+}
