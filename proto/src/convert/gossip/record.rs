@@ -1,0 +1,332 @@
+//! Records.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use overlayd_core::cluster::gossip as core;
+use overlayd_core::id::{HostId, SegmentId, SegmentName, Term};
+use overlayd_core::mtu::OverlayMtu;
+
+use crate::convert::{Malformed, address, address_bytes, mac, named, required, unknown};
+use crate::gossip as wire;
+use wire::record::Kind;
+
+impl From<core::Record> for wire::Record {
+    fn from(record: core::Record) -> Self {
+        let kind = match record {
+            core::Record::Host(host) => Kind::Host(host.into()),
+            core::Record::Segment(segment) => Kind::Segment(wire::Segment {
+                generation: segment.generation,
+                introducer: segment.introducer.0,
+                name: segment.name.to_string(),
+                id: segment.id.0,
+                definition: match segment.content {
+                    core::Content::Definition(text) => Some(text),
+                    core::Content::Tombstone => None,
+                },
+            }),
+            core::Record::StaticPeer(peer) => Kind::StaticPeer(wire::StaticPeer {
+                generation: peer.generation,
+                introducer: peer.introducer.0,
+                address: address_bytes(peer.address),
+                segment: peer.segment.map(|segment| segment.0),
+                presence: presence_out(peer.presence),
+            }),
+            core::Record::Removed(removed) => {
+                let why = match removed.why {
+                    core::Departure::Removed => wire::removed::Why::Removed,
+                    core::Departure::Left => wire::removed::Why::Left,
+                };
+                Kind::Removed(wire::Removed {
+                    host: removed.host.0,
+                    why: why.into(),
+                    name: removed.name,
+                })
+            }
+            core::Record::Claim(claim) => Kind::Claim(wire::GatewayClaim {
+                group: claim.group.0,
+                holder: claim.holder.0,
+                term: claim.term.0,
+                beat: claim.beat,
+                presence: presence_out(claim.presence),
+                since: claim.since,
+                reason: claim.reason,
+            }),
+            core::Record::Endpoint(endpoint) => Kind::Endpoint(wire::Endpoint {
+                segment: endpoint.segment.0,
+                mac: endpoint.mac.0.to_vec(),
+                host: endpoint.host.0,
+                sequence: endpoint.sequence,
+                presence: presence_out(endpoint.presence),
+                addresses: endpoint.addresses.into_iter().map(address_bytes).collect(),
+                interface: endpoint.interface,
+            }),
+            core::Record::Lease(lease) => Kind::Lease(lease_out(lease)),
+            core::Record::Share(share) => Kind::Share(wire::Share {
+                told: share.told,
+                segment: share.segment.0,
+                owner: share.owner.0,
+                ranges: share.ranges.into_iter().map(share_range_out).collect(),
+            }),
+        };
+        Self { kind: Some(kind) }
+    }
+}
+
+impl TryFrom<wire::Record> for core::Record {
+    type Error = Malformed;
+
+    fn try_from(record: wire::Record) -> Result<Self, Malformed> {
+        Ok(match required(record.kind, "record.kind")? {
+            Kind::Host(host) => core::Record::Host(host.try_into()?),
+            Kind::Segment(segment) => core::Record::Segment(core::SegmentRecord {
+                generation: segment.generation,
+                introducer: HostId(segment.introducer),
+                name: SegmentName::new(segment.name).map_err(|why| Malformed::Value {
+                    field: "segment.name",
+                    why,
+                })?,
+                id: SegmentId(segment.id),
+                content: segment
+                    .definition
+                    .map_or(core::Content::Tombstone, core::Content::Definition),
+            }),
+            Kind::StaticPeer(peer) => core::Record::StaticPeer(core::StaticPeer {
+                generation: peer.generation,
+                introducer: HostId(peer.introducer),
+                address: address(&peer.address, "static_peer.address")?,
+                segment: peer.segment.map(SegmentId),
+                presence: presence_in(peer.presence)?,
+            }),
+            Kind::Removed(removed) => {
+                let why = match removed.why() {
+                    wire::removed::Why::Removed => core::Departure::Removed,
+                    wire::removed::Why::Left => core::Departure::Left,
+                    wire::removed::Why::Unspecified => return Err(unknown(removed.why, "removed.why")),
+                };
+                core::Record::Removed(core::Removed {
+                    host: HostId(removed.host),
+                    why,
+                    name: removed.name,
+                })
+            }
+            Kind::Claim(claim) => core::Record::Claim(core::GatewayClaim {
+                term: Term(claim.term),
+                beat: claim.beat,
+                presence: presence_in(claim.presence)?,
+                group: SegmentId(claim.group),
+                holder: HostId(claim.holder),
+                since: claim.since,
+                reason: claim.reason,
+            }),
+            Kind::Endpoint(endpoint) => core::Record::Endpoint(core::Endpoint {
+                sequence: endpoint.sequence,
+                host: HostId(endpoint.host),
+                presence: presence_in(endpoint.presence)?,
+                segment: SegmentId(endpoint.segment),
+                mac: mac(&endpoint.mac, "endpoint.mac")?,
+                addresses: endpoint
+                    .addresses
+                    .iter()
+                    .map(|bytes| address(bytes, "endpoint.addresses"))
+                    .collect::<Result<_, _>>()?,
+                interface: endpoint.interface,
+            }),
+            Kind::Lease(lease) => core::Record::Lease(lease_in(lease)?),
+            Kind::Share(share) => core::Record::Share(core::Share {
+                told: share.told,
+                segment: SegmentId(share.segment),
+                owner: HostId(share.owner),
+                ranges: share.ranges.into_iter().map(share_range_in).collect::<Result<_, _>>()?,
+            }),
+        })
+    }
+}
+
+impl From<core::HostRecord> for wire::Host {
+    fn from(host: core::HostRecord) -> Self {
+        let (candidacy, priority) = match host.candidacy {
+            core::Candidacy::None => (wire::host::Candidacy::None, 0),
+            core::Candidacy::Candidate { priority } => (wire::host::Candidacy::Candidate, priority),
+            core::Candidacy::Drained { priority } => (wire::host::Candidacy::Drained, priority),
+        };
+        let uplink = match host.uplink {
+            core::Uplink::Fails => wire::host::Uplink::Fails,
+            core::Uplink::Works => wire::host::Uplink::Works,
+        };
+        Self {
+            id: host.id.0,
+            instance: host.instance,
+            counter: host.counter,
+            name: host.name,
+            vtep: address_bytes(host.vtep),
+            listen_address: address_bytes(host.listen.ip()),
+            listen_port: host.listen.port().into(),
+            labels: host.labels.into_iter().collect(),
+            overlay_mtu: host.overlay_mtu.bytes(),
+            candidacy: candidacy.into(),
+            priority,
+            uplink: uplink.into(),
+            segments: host
+                .segments
+                .into_iter()
+                .map(|(segment, generation)| wire::Generation {
+                    segment: segment.0,
+                    generation,
+                })
+                .collect(),
+            journal: host.journal,
+            agent_version: host.agent_version,
+        }
+    }
+}
+
+impl TryFrom<wire::Host> for core::HostRecord {
+    type Error = Malformed;
+
+    fn try_from(host: wire::Host) -> Result<Self, Malformed> {
+        let candidacy = match host.candidacy() {
+            wire::host::Candidacy::None => core::Candidacy::None,
+            wire::host::Candidacy::Candidate => core::Candidacy::Candidate {
+                priority: host.priority,
+            },
+            wire::host::Candidacy::Drained => core::Candidacy::Drained {
+                priority: host.priority,
+            },
+            wire::host::Candidacy::Unspecified => return Err(unknown(host.candidacy, "host.candidacy")),
+        };
+        let uplink = match host.uplink() {
+            wire::host::Uplink::Fails => core::Uplink::Fails,
+            wire::host::Uplink::Works => core::Uplink::Works,
+            wire::host::Uplink::Unspecified => return Err(unknown(host.uplink, "host.uplink")),
+        };
+        let port = u16::try_from(host.listen_port).map_err(|_| Malformed::Contradiction("host.listen_port"))?;
+        Ok(Self {
+            instance: host.instance,
+            counter: host.counter,
+            id: HostId(host.id),
+            name: host.name,
+            vtep: address(&host.vtep, "host.vtep")?,
+            listen: SocketAddr::new(address(&host.listen_address, "host.listen_address")?, port),
+            labels: host.labels.into_iter().collect(),
+            overlay_mtu: OverlayMtu::new(host.overlay_mtu),
+            candidacy,
+            uplink,
+            segments: host
+                .segments
+                .into_iter()
+                .map(|entry| (SegmentId(entry.segment), entry.generation))
+                .collect(),
+            journal: host.journal,
+            agent_version: host.agent_version,
+        })
+    }
+}
+
+fn presence_out(presence: core::Presence) -> i32 {
+    match presence {
+        core::Presence::Here => wire::Presence::Here.into(),
+        core::Presence::Gone => wire::Presence::Gone.into(),
+    }
+}
+
+fn presence_in(value: i32) -> Result<core::Presence, Malformed> {
+    match named(value, "presence")? {
+        wire::Presence::Here => Ok(core::Presence::Here),
+        wire::Presence::Gone => Ok(core::Presence::Gone),
+        wire::Presence::Unspecified => Err(unknown(value, "presence")),
+    }
+}
+
+fn lease_out(lease: core::Lease) -> wire::Lease {
+    let state = match lease.state {
+        core::LeaseState::Held => wire::lease::State::Held,
+        core::LeaseState::Free => wire::lease::State::Free,
+        core::LeaseState::Resting => wire::lease::State::Resting,
+        core::LeaseState::SetAside => wire::lease::State::SetAside,
+        core::LeaseState::Pending => wire::lease::State::Pending,
+        core::LeaseState::Settled => wire::lease::State::Settled,
+    };
+    wire::Lease {
+        epoch: lease.version.epoch,
+        epoch_host: lease.version.epoch_host.0,
+        counter: lease.version.counter,
+        told: lease.version.told,
+        segment: lease.segment.0,
+        address: address_bytes(lease.address),
+        mac: lease.mac.map(|mac| mac.0.to_vec()),
+        hostname: lease.hostname,
+        owner: lease.owner.0,
+        keeper: lease.keeper.map(|host| host.0),
+        copies: lease.copies,
+        state: state.into(),
+        generation: lease.generation,
+        left: lease
+            .left
+            .0
+            .map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+    }
+}
+
+fn lease_in(lease: wire::Lease) -> Result<core::Lease, Malformed> {
+    let state = match lease.state() {
+        wire::lease::State::Held => core::LeaseState::Held,
+        wire::lease::State::Free => core::LeaseState::Free,
+        wire::lease::State::Resting => core::LeaseState::Resting,
+        wire::lease::State::SetAside => core::LeaseState::SetAside,
+        wire::lease::State::Pending => core::LeaseState::Pending,
+        wire::lease::State::Settled => core::LeaseState::Settled,
+        wire::lease::State::Unspecified => return Err(unknown(lease.state, "lease.state")),
+    };
+    Ok(core::Lease {
+        version: core::LeaseVersion {
+            epoch: lease.epoch,
+            epoch_host: HostId(lease.epoch_host),
+            counter: lease.counter,
+            told: lease.told,
+        },
+        segment: SegmentId(lease.segment),
+        address: address(&lease.address, "lease.address")?,
+        mac: lease.mac.map(|bytes| mac(&bytes, "lease.mac")).transpose()?,
+        hostname: lease.hostname,
+        owner: HostId(lease.owner),
+        keeper: lease.keeper.map(HostId),
+        copies: lease.copies,
+        state,
+        generation: lease.generation,
+        left: core::Left(lease.left.map(Duration::from_millis)),
+    })
+}
+
+fn share_range_out(range: core::ShareRange) -> wire::ShareRange {
+    wire::ShareRange {
+        first: address_bytes(range.first),
+        last: address_bytes(range.last),
+        epoch: range.epoch,
+        epoch_host: range.epoch_host.0,
+        free: range.free,
+        held: range.held,
+        resting: range.resting,
+        set_aside: range.set_aside,
+    }
+}
+
+fn share_range_in(range: wire::ShareRange) -> Result<core::ShareRange, Malformed> {
+    let (first, last) = (
+        address(&range.first, "share.first")?,
+        address(&range.last, "share.last")?,
+    );
+    if first > last {
+        return Err(Malformed::Contradiction("share"));
+    }
+    Ok(core::ShareRange {
+        first,
+        last,
+        epoch: range.epoch,
+        epoch_host: HostId(range.epoch_host),
+        free: range.free,
+        held: range.held,
+        resting: range.resting,
+        set_aside: range.set_aside,
+    })
+}
