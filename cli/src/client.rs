@@ -10,6 +10,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
 
+use crate::failure::Failure;
 use crate::output::Output;
 
 /// How long the agent may take for an answer that needs nobody else.
@@ -17,45 +18,6 @@ pub(crate) const SHORT: Duration = Duration::from_secs(15);
 
 /// How long it may take where other hosts take part (a join takes 5 s at most, a leave waits for other disks).
 pub(crate) const LONG: Duration = Duration::from_secs(120);
-
-/// Why a command failed; each kind has its exit status.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The agent refused, or could not do it; nothing more is known than it says. Exit status 1.
-    Refused {
-        /// What is wrong, as the agent says it.
-        message: String,
-        /// What to do about it.
-        hint: Option<String>,
-    },
-    /// The agent cannot be asked, or went away before it answered. Exit status 3.
-    Unreachable {
-        /// What was tried.
-        message: String,
-        /// What to do about it.
-        hint: String,
-    },
-    /// It failed here: a file, standard output. Exit status 1.
-    Local(anyhow::Error),
-    /// It failed, and the command has told how. Exit status 1.
-    Told,
-}
-
-impl Failure {
-    /// The exit status of the process.
-    pub(crate) fn exit_status(&self) -> u8 {
-        match self {
-            Failure::Refused { .. } | Failure::Local(_) | Failure::Told => 1,
-            Failure::Unreachable { .. } => 3,
-        }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Failure::Local(error)
-    }
-}
 
 /// The agent, reachable when this was made.
 pub(crate) struct Client {

@@ -1,11 +1,12 @@
 //! `overlayctl`: asks the agent on this host over its unix socket, and shows the answer.
 //!
 //! It decides nothing about segments or hosts: every command is one request and the rendering of its answer. Data goes
-//! to stdout, everything else to stderr; the exit status tells who failed (see [`client::Failure`]).
+//! to stdout, everything else to stderr; the exit status tells who failed (see [`failure::Failure`]).
 
 mod args;
 mod client;
 mod commands;
+mod failure;
 mod output;
 
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::args::Arguments;
-use crate::client::Failure;
+use crate::failure::Failure;
 use crate::output::Output;
 
 fn main() -> ExitCode {

@@ -12,7 +12,7 @@ use jiff::{Timestamp, Unit};
 use serde::Serialize;
 
 use crate::args::{Colour, Format, Global};
-use crate::client::Failure;
+use crate::failure::Failure;
 
 /// What a piece of text means; decides its colour and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,7 +247,7 @@ impl Output {
             Failure::Refused { message, hint } => self.error(message, hint.as_deref()),
             Failure::Unreachable { message, hint } => self.error(message, Some(hint)),
             Failure::Local(error) => self.error(&format!("{error:#}"), None),
-            Failure::Told => {}
+            Failure::Reported => {}
         }
         ExitCode::from(failure.exit_status())
     }

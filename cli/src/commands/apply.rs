@@ -8,7 +8,8 @@ use overlayd_proto::control::{ApplyRequest, ApplyResponse, ChangeKind, ConfigErr
 use serde::Serialize;
 
 use crate::args::Apply;
-use crate::client::{Client, Failure, LONG};
+use crate::client::{Client, LONG};
+use crate::failure::Failure;
 use crate::output::{Output, Tone};
 
 /// What the file changes, as JSON has it.
@@ -167,7 +168,7 @@ pub(super) async fn run(request: ApplyRequest, client: &Client, output: &Output)
             "{count} error{}; nothing was applied",
             if count == 1 { "" } else { "s" }
         ));
-        return Err(Failure::Told);
+        return Err(Failure::Reported);
     }
     if dry_run {
         output.note("dry run: nothing was changed");

@@ -4,7 +4,7 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use crate::args::Arguments;
-use crate::client::Failure;
+use crate::failure::Failure;
 use crate::output::Output;
 
 pub(super) fn run(shell: Shell, output: &Output) -> Result<(), Failure> {

@@ -4,7 +4,8 @@ use overlayd_proto::control::{DrainRequest, UndrainRequest};
 use serde::Serialize;
 
 use super::gateway::{GatewayRow, now_served};
-use crate::client::{Client, Failure, LONG, SHORT};
+use crate::client::{Client, LONG, SHORT};
+use crate::failure::Failure;
 use crate::output::Output;
 
 #[derive(Serialize)]

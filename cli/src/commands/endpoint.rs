@@ -4,7 +4,8 @@ use overlayd_proto::control::{Endpoint, EndpointListRequest};
 use serde::Serialize;
 
 use crate::args;
-use crate::client::{Client, Failure, SHORT};
+use crate::client::{Client, SHORT};
+use crate::failure::Failure;
 use crate::output::{Output, Text, optional, plain};
 
 /// A guest's network interface, as JSON has it.

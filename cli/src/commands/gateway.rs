@@ -4,7 +4,8 @@ use overlayd_proto::control::{Gateway, GatewayListRequest, GatewayMoveRequest};
 use serde::Serialize;
 
 use crate::args;
-use crate::client::{Client, Failure, LONG, SHORT};
+use crate::client::{Client, LONG, SHORT};
+use crate::failure::Failure;
 use crate::output::{Moment, Output, Text, Tone, optional, plain};
 
 /// Who serves a segment, as JSON has it.

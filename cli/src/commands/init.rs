@@ -3,7 +3,8 @@
 use overlayd_proto::control::{InitRequest, InitResponse};
 use serde::Serialize;
 
-use crate::client::{Client, Failure, SHORT};
+use crate::client::{Client, SHORT};
+use crate::failure::Failure;
 use crate::output::Output;
 
 #[derive(Serialize)]

@@ -4,7 +4,8 @@ use overlayd_proto::control::{JoinRequest, JoinResponse};
 use serde::Serialize;
 
 use crate::args::Join;
-use crate::client::{Client, Failure, LONG};
+use crate::client::{Client, LONG};
+use crate::failure::Failure;
 use crate::output::Output;
 
 #[derive(Serialize)]

@@ -4,7 +4,8 @@ use overlayd_proto::control::{Lease, LeaseListRequest, LeaseReleaseRequest, Leas
 use serde::Serialize;
 
 use crate::args;
-use crate::client::{Client, Failure, LONG, SHORT};
+use crate::client::{Client, LONG, SHORT};
+use crate::failure::Failure;
 use crate::output::{Moment, Output, Text, Tone, optional, plain};
 
 /// A lease, as JSON has it.

@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 
 use crate::args::Arguments;
-use crate::client::Failure;
+use crate::failure::Failure;
 use crate::output::Output;
 
 /// Prints the whole tool as one page, or writes one page per command into `dir`.

@@ -17,13 +17,14 @@ mod segment;
 mod status;
 
 use crate::args::{Arguments, Command};
-use crate::client::{Client, Failure};
+use crate::client::Client;
+use crate::failure::Failure;
 use crate::output::Output;
 
 /// Does what the command line says.
 ///
 /// # Errors
-/// As the command's own file tells; nothing that failed has been printed yet but with [`Failure::Told`].
+/// As the command's own file tells; nothing that failed has been printed yet but with [`Failure::Reported`].
 pub(crate) async fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
     let connect = || Client::connect(&arguments.global.socket);
     match &arguments.command {

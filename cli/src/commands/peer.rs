@@ -6,7 +6,8 @@ use overlayd_proto::control::{
 use serde::Serialize;
 
 use crate::args;
-use crate::client::{Client, Failure, LONG, SHORT};
+use crate::client::{Client, LONG, SHORT};
+use crate::failure::Failure;
 use crate::output::{Output, Text, Tone, optional, plain};
 
 /// A host, as JSON has it.

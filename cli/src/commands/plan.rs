@@ -3,7 +3,8 @@
 use overlayd_proto::control::{PlanOp, PlanRequest};
 use serde::Serialize;
 
-use crate::client::{Client, Failure, SHORT};
+use crate::client::{Client, SHORT};
+use crate::failure::Failure;
 use crate::output::Output;
 
 /// An op, as JSON has it.

@@ -6,7 +6,8 @@ use overlayd_proto::control::{PoolRange, PoolRecoverRequest, PoolShowRequest};
 use serde::Serialize;
 
 use crate::args::Pool;
-use crate::client::{Client, Failure, LONG, SHORT};
+use crate::client::{Client, LONG, SHORT};
+use crate::failure::Failure;
 use crate::output::{Output, Text, Tone, plain};
 
 /// A range, as JSON has it.

@@ -4,7 +4,8 @@ use overlayd_proto::control::{Segment, SegmentDeleteRequest, SegmentListRequest,
 use serde::Serialize;
 
 use crate::args;
-use crate::client::{Client, Failure, SHORT};
+use crate::client::{Client, SHORT};
+use crate::failure::Failure;
 use crate::output::{Output, Text, Tone, plain};
 
 /// A segment, as JSON has it.

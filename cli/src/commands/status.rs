@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::gateway::{self, GatewayRow};
 use super::peer::{self, PeerRow};
 use super::segment::{self, SegmentRow};
-use crate::client::{Client, Failure, SHORT};
+use crate::client::{Client, SHORT};
+use crate::failure::Failure;
 use crate::output::{Moment, Output, Tone};
 
 /// The screen, as JSON has it.

@@ -1,0 +1,40 @@
+//! Why a command failed, and the exit status that tells so.
+
+/// Why a command failed; each kind has its exit status.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The agent refused, or could not do it; nothing more is known than it says. Exit status 1.
+    Refused {
+        /// What is wrong, as the agent says it.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// The agent cannot be asked, or went away before it answered. Exit status 3.
+    Unreachable {
+        /// What was tried.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// It failed here: a file, standard output. Exit status 1.
+    Local(anyhow::Error),
+    /// It failed, and the command has printed why. Exit status 1.
+    Reported,
+}
+
+impl Failure {
+    /// The exit status of the process.
+    pub(crate) fn exit_status(&self) -> u8 {
+        match self {
+            Failure::Refused { .. } | Failure::Local(_) | Failure::Reported => 1,
+            Failure::Unreachable { .. } => 3,
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Failure::Local(error)
+    }
+}
