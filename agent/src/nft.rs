@@ -9,8 +9,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
-use overlayd_core::kernel::desired::Table;
-use overlayd_core::kernel::observed::{Seal, TableName};
+use overlayd_core::kernel::table::{Seal, Table, TableName};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;

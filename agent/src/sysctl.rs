@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use overlayd_core::kernel::observed::Sysctl;
+use overlayd_core::kernel::sysctl::Sysctl;
 use tracing::warn;
 
 use crate::journal;

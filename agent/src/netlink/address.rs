@@ -14,7 +14,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 use overlayd_core::id::{IfName, Mac, SegmentName, Term};
-use overlayd_core::kernel::observed::Alias;
+use overlayd_core::kernel::mark::Alias;
 
 use super::connection::{CREATE, Connection, REPLACE};
 use super::error::Error;

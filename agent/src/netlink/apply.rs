@@ -5,8 +5,9 @@ use std::fmt;
 
 use nix::errno::Errno;
 use overlayd_core::id::IfName;
-use overlayd_core::kernel::observed::{Sysctl, TableName};
 use overlayd_core::kernel::plan::Op;
+use overlayd_core::kernel::sysctl::Sysctl;
+use overlayd_core::kernel::table::TableName;
 
 use super::address::link_by_name;
 use super::connection::Connection;
@@ -324,7 +325,7 @@ fn is_harmless(op: &Op, refusal: &Refusal) -> bool {
 #[cfg(test)]
 mod tests {
     use overlayd_core::id::{Mac, Vni};
-    use overlayd_core::kernel::observed::{Bridge, Df, Macvlan, MacvlanMode, Switch, Vxlan};
+    use overlayd_core::kernel::device::{Bridge, Df, Macvlan, MacvlanMode, Switch, Vxlan};
 
     use super::*;
 

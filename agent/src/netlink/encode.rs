@@ -15,7 +15,9 @@ use netlink_packet_route::link::{
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteScope, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use overlayd_core::id::{IfName, Mac};
-use overlayd_core::kernel::observed::{Bridge, Df, Group, MacvlanMode, PROTOCOL, Switch, Vxlan};
+use overlayd_core::kernel::device::{Bridge, Df, MacvlanMode, Switch, Vxlan};
+use overlayd_core::kernel::mark::PROTOCOL;
+use overlayd_core::kernel::observed::Group;
 use overlayd_core::kernel::plan::Op;
 
 use super::address::{address_message, new_address};

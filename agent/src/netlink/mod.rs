@@ -22,8 +22,9 @@ use std::net::IpAddr;
 
 use overlayd_core::gateway::uplink::{Carrier, NextHop};
 use overlayd_core::id::{IfName, Mac};
-use overlayd_core::kernel::observed::{Host, Sysctl};
+use overlayd_core::kernel::observed::Observed;
 use overlayd_core::kernel::plan::Op;
+use overlayd_core::kernel::sysctl::Sysctl;
 use overlayd_core::mtu::UnderlayMtu;
 use tokio::sync::Mutex;
 
@@ -66,7 +67,7 @@ impl Netlink {
     ///
     /// # Errors
     /// The kernel could not be asked; the next call starts anew.
-    pub async fn observe(&self, sysctls: impl IntoIterator<Item = &Sysctl>) -> Result<Host, Error> {
+    pub async fn observe(&self, sysctls: impl IntoIterator<Item = &Sysctl>) -> Result<Observed, Error> {
         let mut host = observe::host(&mut *self.connection.lock().await)?;
         for sysctl in sysctls {
             if let Some(value) = crate::sysctl::read(&sysctl.path())?.and_then(|text| text.parse().ok()) {

@@ -14,10 +14,9 @@ use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, Ro
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 use overlayd_core::id::{IfName, Mac, Vni};
-use overlayd_core::kernel::observed::{
-    AddrGen, Address, Admin, Bridge, Df, Fdb, Flood, Group, Host, Lifetime, Link, LinkKind, Macvlan, MacvlanMode, Mark,
-    Origin, PROTOCOL, Remote, Switch, Vxlan,
-};
+use overlayd_core::kernel::device::{AddrGen, Admin, Bridge, Df, LinkKind, Macvlan, MacvlanMode, Switch, Vxlan};
+use overlayd_core::kernel::mark::PROTOCOL;
+use overlayd_core::kernel::observed::{Address, Fdb, Flood, Group, Lifetime, Link, Mark, Observed, Origin, Remote};
 
 use super::address::{FOR_EVER, read_address};
 use super::connection::Connection;
@@ -28,13 +27,13 @@ use super::fdb::{Entry, list_fdb};
 /// Names by index, for what refers to an interface by number.
 pub(super) type Names = BTreeMap<u32, IfName>;
 
-/// Everything that rtnetlink tells of a [`Host`]; sysctls and tables are not among it.
-pub(super) fn host(connection: &mut Connection) -> Result<Host, Error> {
+/// Everything that rtnetlink tells of [`Observed`]; sysctls and tables are not among it.
+pub(super) fn host(connection: &mut Connection) -> Result<Observed, Error> {
     let messages = links(connection)?;
     let names = names(&messages);
-    let mut host = Host {
+    let mut host = Observed {
         links: messages.iter().filter_map(|message| link(message, &names)).collect(),
-        ..Host::default()
+        ..Observed::default()
     };
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut question = AddressMessage::default();
@@ -66,7 +65,7 @@ pub(super) fn host(connection: &mut Connection) -> Result<Host, Error> {
 
 /// The tables of our devices and what bridges have learnt, all in one dump: the kernel walks a bridge's whole table for
 /// each of its ports that is asked for by itself.
-fn forwarding(connection: &mut Connection, names: &Names, host: &mut Host) -> Result<(), Error> {
+fn forwarding(connection: &mut Connection, names: &Names, host: &mut Observed) -> Result<(), Error> {
     let mut kinds: BTreeMap<u32, bool> = BTreeMap::new();
     for (index, name) in names {
         let Some(link) = host.links.get(name).filter(|link| link.is_ours(name)) else {

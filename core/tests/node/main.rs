@@ -9,7 +9,7 @@ mod world;
 use overlayd_core::cluster::membership::PeerState;
 use overlayd_core::gateway::uplink::{Health, NextHop};
 use overlayd_core::id::{IfName, SegmentName};
-use overlayd_core::kernel::desired::BridgeNetfilter;
+use overlayd_core::kernel::inputs::BridgeNetfilter;
 use overlayd_core::node::{Done, Ended, Force, Guests, Membership, Run};
 use overlayd_core::time::Duration;
 use world::{ACK, World, blue, segments};

@@ -10,7 +10,7 @@ use overlayd_core::config::{self, HostConfig, Segment};
 use overlayd_core::election::{AddressEvent, Outcome};
 use overlayd_core::gateway::uplink::Health;
 use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
-use overlayd_core::kernel::desired::{BridgeNetfilter, Inputs, Role, Tracking};
+use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, Role, Tracking};
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::{
     Call, Disk, Done, Effect, Facts, Force, Found, Guests, JoinRequest, Membership, Node, PeerMessage, Refusal, Run,

@@ -13,11 +13,13 @@ use overlayd_core::config::{
 };
 use overlayd_core::gateway::uplink::{Carrier, NextHop};
 use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term, Vni};
-use overlayd_core::kernel::desired::{
-    BridgeNetfilter, Desired, Inputs, Role, SegmentInputs, ThisHost, Tracking, derive, gateway_mac,
-};
-use overlayd_core::kernel::observed::{AddrGen, Host, LinkKind, Origin, Seal};
+use overlayd_core::kernel::desired::{Desired, derive};
+use overlayd_core::kernel::device::{AddrGen, LinkKind};
+use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, Role, SegmentInputs, ThisHost, Tracking};
+use overlayd_core::kernel::mark::gateway_mac;
+use overlayd_core::kernel::observed::{Observed, Origin};
 use overlayd_core::kernel::plan::{Op, apply_model, diff};
+use overlayd_core::kernel::table::Seal;
 use overlayd_core::mtu::{OverlayMtu, UnderlayMtu};
 
 /// Runs a test on a thread of its own in a network namespace of its own, with an underlay `eth0` and its far end.
@@ -136,7 +138,7 @@ fn inputs(segments: impl IntoIterator<Item = SegmentInputs>) -> Inputs {
     }
 }
 
-async fn look(netlink: &Netlink, desired: &Desired) -> Host {
+async fn look(netlink: &Netlink, desired: &Desired) -> Observed {
     netlink.observe(desired.sysctls.keys()).await.unwrap()
 }
 
@@ -169,7 +171,7 @@ async fn settle(netlink: &Netlink, desired: &Desired) -> Vec<Op> {
 
 /// The kernel's host and the model's, but for what the kernel adds by itself: its own MACs in forwarding tables,
 /// link-local addresses, and how it writes a table down.
-fn assert_alike(kernel: &Host, model: &Host) {
+fn assert_alike(kernel: &Observed, model: &Observed) {
     let ours = |host: &Host| {
         let mut host = host.clone();
         for fdb in host.fdb.values_mut() {
@@ -340,7 +342,7 @@ fn failures_say_what_where_and_what_to_do_and_stop_nothing_else() {
         let netlink = Netlink::open().unwrap();
         run("ip link add taken type vxlan id 10 dstport 4789 local 172.31.0.121");
         let desired = derive(&inputs([blue()]));
-        let ops = diff(&desired, &Host::default()).ops;
+        let ops = diff(&desired, &Observed::default()).ops;
         run("ip link add br-blue type bridge");
         let applied = netlink.apply(&ops).await;
         let told: Vec<_> = applied.failures.iter().map(ToString::to_string).collect();

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use overlayd_core::config::CLUSTER_PORT;
 use overlayd_core::gateway::uplink::{self, Carrier, Health, NextHop, Route};
 use overlayd_core::id::IfName;
-use overlayd_core::kernel::desired::BridgeNetfilter;
-use overlayd_core::kernel::observed::Sysctl;
+use overlayd_core::kernel::inputs::BridgeNetfilter;
+use overlayd_core::kernel::sysctl::Sysctl;
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::Facts;
 

@@ -23,8 +23,10 @@ use anyhow::{Context, Result};
 use overlayd_core::config::HostConfig;
 use overlayd_core::election::GroupId;
 use overlayd_core::id::{IfName, Mac};
-use overlayd_core::kernel::desired::{self, Inputs};
-use overlayd_core::kernel::observed::{Host, LinkKind};
+use overlayd_core::kernel::desired;
+use overlayd_core::kernel::device::LinkKind;
+use overlayd_core::kernel::inputs::Inputs;
+use overlayd_core::kernel::observed::Observed;
 use overlayd_core::kernel::plan::{self, Obstacle, Plan};
 use overlayd_core::node::Facts;
 use tokio::sync::{mpsc, oneshot};
@@ -418,7 +420,7 @@ impl<R: Fn(Report)> Worker<R> {
         }
     }
 
-    async fn plan(&self) -> Result<(Plan, Host)> {
+    async fn plan(&self) -> Result<(Plan, Observed)> {
         let Some(inputs) = &self.desired else {
             return Ok((Plan::default(), self.netlink.observe([]).await?));
         };
@@ -439,7 +441,7 @@ impl<R: Fn(Report)> Worker<R> {
         Ok((plan::diff(&desired, &seen), seen))
     }
 
-    fn tell(&mut self, plan: &Plan, seen: Host, failures: Vec<String>, stage: Stage) {
+    fn tell(&mut self, plan: &Plan, seen: Observed, failures: Vec<String>, stage: Stage) {
         if stage == Stage::Tried {
             let groups = std::mem::take(&mut self.preparing);
             if !groups.is_empty() && !self.lacking {
@@ -480,7 +482,7 @@ impl<R: Fn(Report)> Worker<R> {
 }
 
 /// The same inputs with the guest ports that were seen.
-fn with_ports(inputs: &Inputs, seen: &Host) -> Inputs {
+fn with_ports(inputs: &Inputs, seen: &Observed) -> Inputs {
     let mut inputs = inputs.clone();
     let ports = ports(seen);
     for it in inputs.segments.values_mut() {
@@ -490,7 +492,7 @@ fn with_ports(inputs: &Inputs, seen: &Host) -> Inputs {
 }
 
 /// The ports of our bridges that are not ours.
-fn ports(seen: &Host) -> BTreeMap<IfName, Vec<IfName>> {
+fn ports(seen: &Observed) -> BTreeMap<IfName, Vec<IfName>> {
     let ours = seen
         .links
         .iter()
@@ -503,7 +505,7 @@ fn ports(seen: &Host) -> BTreeMap<IfName, Vec<IfName>> {
 }
 
 /// Those guests that are on ports of our bridges which are not ours.
-fn guests(seen: Host, ports: &BTreeMap<IfName, Vec<IfName>>) -> BTreeMap<IfName, BTreeMap<Mac, IfName>> {
+fn guests(seen: Observed, ports: &BTreeMap<IfName, Vec<IfName>>) -> BTreeMap<IfName, BTreeMap<Mac, IfName>> {
     let mut guests = seen.guests;
     guests.retain(|bridge, macs| {
         let ports = ports.get(bridge).map(Vec::as_slice).unwrap_or_default();

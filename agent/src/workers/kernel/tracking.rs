@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use overlayd_core::kernel::desired::Tracking;
+use overlayd_core::kernel::inputs::Tracking;
 use tokio::time::Instant;
 
 use crate::sysctl;

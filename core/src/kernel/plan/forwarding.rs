@@ -3,13 +3,16 @@
 //! Entries are compared and changed as exact (MAC, destination) pairs: the kernel refuses to replace the all-zero MAC,
 //! and a delete without destination would empty the whole flood list.
 
+use super::contents::{Obstacle, Plan};
 use super::links::Links;
-use super::{Obstacle, Op, Plan};
+use super::op::Op;
 use crate::id::IfName;
 use crate::kernel::desired::{Desired, Entries};
-use crate::kernel::observed::{Fdb, GATEWAY_MAC, Host, LinkKind, Origin, Remote};
+use crate::kernel::device::LinkKind;
+use crate::kernel::mark::GATEWAY_MAC;
+use crate::kernel::observed::{Fdb, Observed, Origin, Remote};
 
-pub(super) fn compare(desired: &Desired, observed: &Host, links: &Links<'_>, plan: &mut Plan) {
+pub(super) fn compare(desired: &Desired, observed: &Observed, links: &Links<'_>, plan: &mut Plan) {
     let none = Fdb::default();
     let nothing = Entries::default();
     for (name, link) in &desired.links {

@@ -1,16 +1,19 @@
 //! Links: which are ours, which are in the way, which must be made, changed or removed.
 
-use super::{Obstacle, Op, Plan};
+use super::contents::{Obstacle, Plan};
+use super::op::Op;
 use crate::id::IfName;
 use crate::kernel::desired::{Desired, Link};
-use crate::kernel::observed::{self, AddrGen, Admin, Host, LinkKind, Vxlan};
+use crate::kernel::device::{AddrGen, Admin, LinkKind, Vxlan};
+use crate::kernel::observed::{self, Observed};
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// What becomes of each link.
 pub(super) struct Links<'a> {
     desired: &'a Desired,
-    observed: &'a Host,
+    observed: &'a Observed,
     /// Wanted, but something foreign is in the way.
     blocked: BTreeSet<&'a IfName>,
     /// Removed, for good or to be made again.
@@ -20,7 +23,7 @@ pub(super) struct Links<'a> {
 }
 
 impl<'a> Links<'a> {
-    pub(super) fn compare(desired: &'a Desired, observed: &'a Host, plan: &mut Plan) -> Self {
+    pub(super) fn compare(desired: &'a Desired, observed: &'a Observed, plan: &mut Plan) -> Self {
         let mut links = Self {
             desired,
             observed,
@@ -33,7 +36,9 @@ impl<'a> Links<'a> {
         links.remove_unfit();
         links.block_taken_vnis(plan);
         links.delete(plan);
-        for (name, link) in &desired.links {
+        let mut wanted: Vec<(&IfName, &Link)> = desired.links.iter().collect();
+        wanted.sort_by_key(|(_, link)| height(&link.kind));
+        for (name, link) in wanted {
             links.bring(name, link, plan);
         }
         links.raise_guest_ports(plan);
@@ -186,13 +191,9 @@ impl<'a> Links<'a> {
     }
 
     fn delete(&self, plan: &mut Plan) {
-        let rank = |name: &IfName| match self.observed.links.get(name).map(|link| &link.kind) {
-            Some(LinkKind::Macvlan(_)) => 0,
-            Some(LinkKind::Vxlan(_)) => 1,
-            Some(LinkKind::Bridge(_) | LinkKind::Other) | None => 2,
-        };
+        let height = |name: &IfName| self.observed.links.get(name).map(|link| height(&link.kind));
         let mut gone: Vec<&IfName> = self.gone.iter().copied().collect();
-        gone.sort_by_key(|name| rank(name));
+        gone.sort_by_key(|name| Reverse(height(name)));
         plan.ops
             .extend(gone.into_iter().map(|link| Op::DeleteLink { link: link.clone() }));
     }
@@ -279,6 +280,15 @@ impl<'a> Links<'a> {
         self.observed.links.iter().filter(move |(name, link)| {
             matches!(&link.kind, LinkKind::Macvlan(it) if it.lower == *bridge) && !self.owns(name, link)
         })
+    }
+}
+
+/// How far above the wire a link is: what another sits on or is a port of is made before it and removed after it.
+const fn height(kind: &LinkKind) -> u8 {
+    match kind {
+        LinkKind::Bridge(_) | LinkKind::Other => 0,
+        LinkKind::Vxlan(_) => 1,
+        LinkKind::Macvlan(_) => 2,
     }
 }
 

@@ -1,89 +1,25 @@
 //! The difference between desired and observed, as ordered ops.
 //!
 //! [`diff`] decides, [`apply_model`] says what the kernel makes of an op. `diff(d, apply(diff(d, o), o))` is empty for
-//! every `d` and `o`: what stands in the way is an [`Obstacle`], never an op that comes back for ever.
+//! every `d` and `o`: what stands in the way is a [`Obstacle`], never an op that comes back for ever.
 
+mod contents;
 mod forwarding;
 mod links;
 mod model;
 mod op;
 mod order;
 
+pub use contents::{Obstacle, Plan};
 pub use model::apply_model;
 pub use op::Op;
 
-use crate::id::{IfName, Vni};
 use crate::kernel::desired::Desired;
-use crate::kernel::observed::{Group, Host, Lifetime, Mark};
+use crate::kernel::observed::{Group, Lifetime, Mark, Observed};
 use links::Links;
-use std::fmt;
-
-/// What is due on this host.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// The changes, in the order in which they must be made.
-    pub ops: Vec<Op>,
-    /// What stands in the way, and what was left alone.
-    pub obstacles: Vec<Obstacle>,
-}
-
-/// Something that a plan cannot or must not change.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Obstacle {
-    /// A link has the name of one of ours but not our mark: nothing is done to it, nor to what needs it.
-    Foreign {
-        /// The link in the way.
-        link: IfName,
-    },
-    /// Another VXLAN device has the VNI and port of one of ours, which the kernel allows only once.
-    SameVni {
-        /// Ours, which cannot be made.
-        link: IfName,
-        /// The one in the way.
-        other: IfName,
-        /// The VNI of both.
-        vni: Vni,
-    },
-    /// A bridge of ours is no longer wanted, but guests are still on it.
-    Occupied {
-        /// The bridge.
-        bridge: IfName,
-        /// The guest ports on it, and what else of somebody else's would go with it.
-        ports: Vec<IfName>,
-    },
-    /// An interface that the configuration names is not there.
-    Missing {
-        /// The interface.
-        link: IfName,
-    },
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Foreign { link } => write!(
-                f,
-                "{link} is not overlayd's (its alias does not say so) and is left alone; rename it or delete it, or give the segment another name or bridge"
-            ),
-            Self::SameVni { link, other, vni } => write!(
-                f,
-                "{link} cannot be made: {other}, which is not overlayd's, has VNI {vni} on the same port; delete it or choose another VNI"
-            ),
-            Self::Occupied { bridge, ports } => {
-                let ports: Vec<&str> = ports.iter().map(IfName::as_str).collect();
-                write!(
-                    f,
-                    "{bridge} is kept until its last guest port is gone: {}",
-                    ports.join(", ")
-                )
-            }
-            Self::Missing { link } => write!(f, "interface {link} does not exist; what needs it waits until it does"),
-        }
-    }
-}
 
 /// What must be done to `observed` so that it becomes `desired`.
-pub fn diff(desired: &Desired, observed: &Host) -> Plan {
+pub fn diff(desired: &Desired, observed: &Observed) -> Plan {
     let mut plan = Plan::default();
     let links = Links::compare(desired, observed, &mut plan);
     addresses(desired, observed, &links, &mut plan);
@@ -96,7 +32,7 @@ pub fn diff(desired: &Desired, observed: &Host) -> Plan {
     plan
 }
 
-fn addresses(desired: &Desired, observed: &Host, links: &Links<'_>, plan: &mut Plan) {
+fn addresses(desired: &Desired, observed: &Observed, links: &Links<'_>, plan: &mut Plan) {
     for ((link, address), found) in &observed.addresses {
         if links.goes(link) || desired.addresses.contains_key(&(link.clone(), *address)) {
             continue;
@@ -145,7 +81,7 @@ fn addresses(desired: &Desired, observed: &Host, links: &Links<'_>, plan: &mut P
     }
 }
 
-fn sysctls(desired: &Desired, observed: &Host, links: &Links<'_>, plan: &mut Plan) {
+fn sysctls(desired: &Desired, observed: &Observed, links: &Links<'_>, plan: &mut Plan) {
     for (sysctl, value) in &desired.sysctls {
         let made_now = sysctl.link().is_some_and(|link| links.is_made(link));
         let blocked = sysctl.link().is_some_and(|link| links.is_blocked(link));
@@ -160,7 +96,7 @@ fn sysctls(desired: &Desired, observed: &Host, links: &Links<'_>, plan: &mut Pla
     }
 }
 
-fn tables(desired: &Desired, observed: &Host, plan: &mut Plan) {
+fn tables(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     for (name, table) in &desired.tables {
         let exact = observed
             .tables

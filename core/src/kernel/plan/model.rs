@@ -1,24 +1,37 @@
 //! What the kernel makes of an op: the fake kernel of simulations and property tests.
 
-use super::{Op, links};
-use crate::id::IfName;
+use super::links;
+use super::op::Op;
+use crate::id::{IfName, Mac};
 use crate::kernel::desired;
-use crate::kernel::observed::{
-    AddrGen, Address, Admin, Group, Host, Lifetime, LinkKind, Mark, Origin, Remote, Seal, Sysctl,
-};
+use crate::kernel::device::{AddrGen, Admin, LinkKind};
+use crate::kernel::observed::{Address, Group, Lifetime, Link, Mark, Observed, Origin, Remote};
+use crate::kernel::sysctl::Sysctl;
+use crate::kernel::table::Seal;
 
-/// Changes `host` as the kernel would; an op on a link that is not there does nothing.
-pub fn apply_model(host: &mut Host, op: &Op) {
+/// Changes `host` as the kernel would; an op that the kernel refuses, as for a link that is not there, does nothing.
+pub fn apply_model(host: &mut Observed, op: &Op) {
     match op {
         Op::AddBridge { link, mac, bridge } => make(host, link, *mac, LinkKind::Bridge(*bridge)),
         Op::AddVxlan { link, mac, vxlan } => make(host, link, *mac, LinkKind::Vxlan(vxlan.clone())),
-        Op::AddMacvlan { link, mac, macvlan } => make(host, link, *mac, LinkKind::Macvlan(macvlan.clone())),
+        Op::AddMacvlan { link, mac, macvlan } => {
+            if host.links.contains_key(&macvlan.lower) {
+                make(host, link, *mac, LinkKind::Macvlan(macvlan.clone()));
+            }
+        }
         Op::DeleteLink { link } => delete(host, link),
         Op::SetAlias { link, alias } => on(host, link, |it| it.alias.clone_from(alias)),
         Op::SetMac { link, mac } => on(host, link, |it| it.mac = *mac),
-        Op::SetMtu { link, mtu } => on(host, link, |it| it.mtu = *mtu),
+        Op::SetMtu { link, mtu } => {
+            if below(host, link).is_none_or(|lower| *mtu <= lower.mtu) {
+                on(host, link, |it| it.mtu = *mtu);
+            }
+        }
         Op::DisableAddrGen { link } => on(host, link, |it| it.addr_gen = AddrGen::None),
         Op::SetMaster { link, master } => {
+            if !host.links.contains_key(master) {
+                return;
+            }
             on(host, link, |it| it.master = Some(master.clone()));
             // Leaving a bridge takes the port's entries out of its table.
             host.fdb.entry(link.clone()).or_default().bridge.clear();
@@ -106,13 +119,21 @@ pub fn apply_model(host: &mut Host, op: &Op) {
     }
 }
 
-fn on(host: &mut Host, link: &IfName, change: impl FnOnce(&mut crate::kernel::observed::Link)) {
+fn on(host: &mut Observed, link: &IfName, change: impl FnOnce(&mut Link)) {
     if let Some(link) = host.links.get_mut(link) {
         change(link);
     }
 }
 
-fn make(host: &mut Host, name: &IfName, mac: crate::id::Mac, kind: LinkKind) {
+/// The device that a macvlan sits on, which it cannot be larger than.
+fn below<'a>(host: &'a Observed, link: &IfName) -> Option<&'a Link> {
+    match &host.links.get(link)?.kind {
+        LinkKind::Macvlan(macvlan) => host.links.get(&macvlan.lower),
+        LinkKind::Bridge(_) | LinkKind::Vxlan(_) | LinkKind::Other => None,
+    }
+}
+
+fn make(host: &mut Observed, name: &IfName, mac: Mac, kind: LinkKind) {
     let wanted = desired::Link {
         kind,
         mac,
@@ -134,7 +155,7 @@ fn make(host: &mut Host, name: &IfName, mac: crate::id::Mac, kind: LinkKind) {
     host.sysctls.extend(settings);
 }
 
-fn delete(host: &mut Host, name: &IfName) {
+fn delete(host: &mut Observed, name: &IfName) {
     host.links.remove(name);
     host.fdb.remove(name);
     host.addresses.retain(|(link, _), _| link != name);
@@ -142,7 +163,7 @@ fn delete(host: &mut Host, name: &IfName) {
     for port in host.links.values_mut() {
         port.master.take_if(|master| master == name);
     }
-    let above = |link: &crate::kernel::observed::Link| matches!(&link.kind, LinkKind::Macvlan(it) if it.lower == *name);
+    let above = |link: &Link| matches!(&link.kind, LinkKind::Macvlan(it) if it.lower == *name);
     let above: Vec<IfName> = host
         .links
         .iter()

@@ -1,8 +1,10 @@
 //! One change to the kernel. What it writes as text is the command line that does the same.
 
 use crate::id::{IfName, Mac};
-use crate::kernel::desired::Table;
-use crate::kernel::observed::{Bridge, Df, Flood, Group, Macvlan, Switch, Sysctl, TableName, Vxlan};
+use crate::kernel::device::{Bridge, Df, Macvlan, Switch, Vxlan};
+use crate::kernel::observed::{Flood, Group};
+use crate::kernel::sysctl::Sysctl;
+use crate::kernel::table::{Table, TableName};
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
@@ -340,7 +342,7 @@ impl fmt::Display for Op {
                 write!(
                     f,
                     "ip addr replace {address} dev {link} proto {}{join}",
-                    crate::kernel::observed::PROTOCOL
+                    crate::kernel::mark::PROTOCOL
                 )
             }
             Self::UnshadowGroup { link, group } => write!(f, "ip route del local {group} dev {link} table local"),

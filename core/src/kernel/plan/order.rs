@@ -2,10 +2,10 @@
 //!
 //! Three rules decide: what takes a gateway away comes first; a VTEP is admitted by the firewall before frames are sent
 //! to it, and frames stop before it is shut out; a device is complete (marked, sized, silenced, filtered) before it is
-//! set up.
+//! set up. Within a stage, what another link sits on comes first (`links.rs` gives them in that order).
 
-use super::Op;
-use crate::kernel::observed::Sysctl;
+use super::op::Op;
+use crate::kernel::sysctl::Sysctl;
 
 /// The stages of a plan, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

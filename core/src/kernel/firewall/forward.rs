@@ -1,0 +1,96 @@
+//! What guests may send out of their segment, and what may come into it.
+
+use super::render::{REJECT, braces, quoted};
+use crate::config::{Mode, Segment};
+use crate::id::IfName;
+use crate::kernel::inputs::{Inputs, SegmentInputs};
+use std::collections::BTreeSet;
+
+/// A guest behind our own NAT would come from a known VTEP's address: its VXLAN must not reach any, nor its gRPC. IPv6 is
+/// not forwarded.
+pub(super) fn to_members(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
+    let vxlan: BTreeSet<u16> = segments.iter().map(|it| it.segment.port).collect();
+    let mut rules = vec![format!("ip daddr @members4 udp dport {} drop", braces(vxlan))];
+    if !inputs.cluster_ports.is_empty() {
+        let grpc = braces(&inputs.cluster_ports);
+        rules.push(format!("ip daddr @members4 tcp dport {grpc} drop"));
+    }
+    rules
+}
+
+pub(super) fn forward(segments: &[&SegmentInputs], gateways: &[&SegmentInputs]) -> Vec<String> {
+    // With bridge netfilter on, bridged frames pass here, too; they stay on their bridge.
+    let around = segments.iter().flat_map(|it| {
+        let bridge = quoted(&it.segment.bridge);
+        [
+            format!("iifname {bridge} oifname != {bridge} {REJECT}"),
+            format!("oifname {bridge} iifname != {bridge} {REJECT}"),
+        ]
+    });
+    let unready = segments.iter().filter(|it| it.has_gateway_link() && !it.serves());
+    let unready = unready.flat_map(|it| {
+        let gateway = quoted(&it.segment.name.gateway());
+        [format!("iifname {gateway} drop"), format!("oifname {gateway} drop")]
+    });
+    let from = gateways.iter().map(|it| {
+        let Segment { name, .. } = &it.segment;
+        format!("iifname {} jump ov_from_{name}", quoted(&name.gateway()))
+    });
+    let to = gateways.iter().map(|it| {
+        let Segment { name, .. } = &it.segment;
+        format!("oifname {} jump ov_to_{name}", quoted(&name.gateway()))
+    });
+    around.chain(unready).chain(from).chain(to).collect()
+}
+
+/// Every packet that comes in from the segment ends here.
+pub(super) fn from_segment(
+    it: &SegmentInputs,
+    gateways: &[&SegmentInputs],
+    uplink: Option<&IfName>,
+    to_members: &[String],
+) -> Vec<String> {
+    let Segment {
+        name,
+        mode,
+        ipv4,
+        forward_to,
+        ..
+    } = &it.segment;
+    let mut rules = Vec::new();
+    if let Some(ipv4) = ipv4 {
+        rules.push(format!("ip saddr != {} drop", ipv4.subnet));
+    }
+    rules.push("meta nfproto ipv6 drop".to_owned());
+    if *mode != Mode::Isolated {
+        rules.extend_from_slice(to_members);
+        rules.push("ct state established,related accept".to_owned());
+        rules.push(format!("oifname {} ct status dnat accept", quoted(&name.gateway())));
+        for other in gateways.iter().filter(|other| forward_to.contains(&other.segment.name)) {
+            rules.push(format!("oifname {} accept", quoted(&other.segment.name.gateway())));
+        }
+        rules.push(format!("ip daddr @subnets4 {REJECT}"));
+    }
+    match (mode, uplink) {
+        (Mode::Nat, Some(uplink)) => rules.push(format!("oifname {} accept", quoted(uplink))),
+        (Mode::Routed, _) => rules.push("accept".to_owned()),
+        (Mode::Nat, None) | (Mode::Isolated | Mode::Bridged(_), _) => {}
+    }
+    if *mode != Mode::Routed {
+        rules.push(REJECT.to_owned());
+    }
+    rules
+}
+
+/// What may come into the segment; what its own guests or those of another segment sent was decided before.
+pub(super) fn to_segment(it: &SegmentInputs) -> Vec<String> {
+    match it.segment.mode {
+        Mode::Nat => vec![
+            "ct state established,related accept".to_owned(),
+            "ct status dnat accept".to_owned(),
+            REJECT.to_owned(),
+        ],
+        Mode::Routed => vec!["accept".to_owned()],
+        Mode::Isolated | Mode::Bridged(_) => vec![REJECT.to_owned()],
+    }
+}

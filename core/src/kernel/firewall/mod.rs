@@ -1,0 +1,94 @@
+//! The nftables tables of this host, rendered whole.
+//!
+//! `table inet overlayd` admits VXLAN from known VTEPs only, keeps guests away from the hosts and from each other's
+//! segments, and on a gateway forwards, masquerades and clamps. `table netdev overlayd` drops what only the segment's
+//! own DHCP server and router may send, where it comes in from a guest. Each text replaces its table in one transaction.
+//!
+//! What a packet passes, in hook order:
+//! ```text
+//! ingress            of each guest's port: DHCP servers' and routers' words: drop
+//! prerouting raw     outer VXLAN of ours: notrack
+//! prerouting dstnat  port forwards
+//! input              outer VXLAN of ours from strangers: drop · guests: DHCP, DNS, echo, host_address
+//! forward mangle     TCP MSS
+//! forward            around the gateway: rejected · from the segment: VXLAN and gRPC to any member: drop · to the segment
+//! postrouting        masquerade
+//! output raw         outer VXLAN of ours: notrack
+//! ```
+//! A hook without rules is not taken: each costs every packet of the host, outer ones too. A host that is no gateway and
+//! not about to be one, or only an isolated segment's, asks for no NAT; one that has no address of its own in a segment either,
+//! for no connection tracking, and unless somebody else does there is nothing to keep outer VXLAN out of. What is left to
+//! those is `input`. Until a candidate's rules are there nothing is forwarded by the gateway's link.
+//!
+//! An `accept` ends only our own chain: the host's firewall has its say before or after. Every chain's name begins with
+//! `ov_`, because nft takes some plain words for keywords. Only expressions that kernels without the bridge family's
+//! `meta` and `reject` have are used: bridge ports are known by name, not by their bridge's.
+
+mod forward;
+mod inet;
+mod nat;
+mod render;
+
+use crate::id::{IfName, Mac};
+use crate::kernel::inputs::{BridgeNetfilter, Inputs};
+use crate::kernel::mark::gateway_mac;
+use crate::kernel::table::{Table, TableName};
+use inet::inet;
+use render::{Chain, braces, quotable, quoted, render};
+use std::collections::BTreeSet;
+
+/// A chain takes 256 devices at most.
+const DEVICES: usize = 200;
+
+/// The tables that `inputs` ask for: none without segments.
+pub fn tables(inputs: &Inputs) -> Vec<Table> {
+    if inputs.segments.is_empty() {
+        return Vec::new();
+    }
+    [Some(inet(inputs)), netdev(inputs), bridge(inputs)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Filtered where frames come in from a guest; what comes through the VXLAN device was filtered on its own host, and pays
+/// nothing.
+fn netdev(inputs: &Inputs) -> Option<Table> {
+    let addressed = inputs
+        .segments
+        .values()
+        .filter(|it| it.segment.ipv4.is_some() || it.segment.ipv6.is_some());
+    let guests: BTreeSet<&IfName> = addressed
+        .flat_map(|it| &it.guest_ports)
+        .filter(|port| quotable(port))
+        .collect();
+    let guests: Vec<String> = guests.into_iter().map(quoted).collect();
+    let chains: Vec<Chain> = guests
+        .chunks(DEVICES)
+        .enumerate()
+        .map(|(number, ports)| {
+            let hook = format!("filter hook ingress devices = {} priority filter", braces(ports));
+            let rules = ["udp sport { 67, 547 } drop", "icmpv6 type nd-router-advert drop"];
+            Chain::base(format!("ov_guests_{number}"), hook, rules.map(str::to_owned).to_vec())
+        })
+        .collect();
+    (!chains.is_empty()).then(|| render(TableName::Netdev, &[], &chains))
+}
+
+/// With bridge netfilter on, a frame to the gateway is tracked when it enters the bridge, and the kernel takes what is
+/// not addressed to the port's own MAC for settled before it is routed: nothing can be masqueraded then, not even once all
+/// rules are there. So a candidate has this table before it serves.
+fn bridge(inputs: &Inputs) -> Option<Table> {
+    match inputs.bridge_netfilter {
+        BridgeNetfilter::SwitchOff | BridgeNetfilter::LeftOff => return None,
+        BridgeNetfilter::LeftOn => {}
+    }
+    let gateways = inputs.segments.iter().filter(|(_, it)| it.has_gateway_link());
+    let macs: Vec<Mac> = gateways.map(|(id, _)| gateway_mac(*id)).collect();
+    if macs.is_empty() {
+        return None;
+    }
+    let rule = format!("ether daddr {} meta pkttype set host", braces(macs));
+    let chain = Chain::base("ov_prerouting", "filter hook prerouting priority filter", vec![rule]);
+    Some(render(TableName::Bridge, &[], &[chain]))
+}

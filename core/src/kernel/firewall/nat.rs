@@ -1,0 +1,87 @@
+//! Port forwards, and masquerading behind the uplink.
+
+use super::render::{braces, quoted};
+use crate::config::{Mode, PortForward, Protocol, Segment};
+use crate::id::IfName;
+use crate::kernel::inputs::SegmentInputs;
+use std::net::SocketAddr;
+
+pub(super) fn port_forwards(it: &SegmentInputs, uplink: Option<&IfName>) -> Vec<String> {
+    let Segment {
+        name,
+        mode,
+        ipv4,
+        ports,
+        ..
+    } = &it.segment;
+    let Some(ipv4) = ipv4 else { return Vec::new() };
+    if *mode == Mode::Isolated {
+        return Vec::new();
+    }
+    let from: Vec<String> = uplink
+        .into_iter()
+        .map(quoted)
+        .chain([quoted(&name.gateway())])
+        .collect();
+    // The gateway's own services stay reachable for guests at its address inside.
+    let head = format!(
+        "iifname {} fib daddr type local ip daddr != {}",
+        braces(&from),
+        ipv4.gateway
+    );
+    ports
+        .iter()
+        .filter_map(|forward| Some(format!("{head} {}", destination(forward)?)))
+        .collect()
+}
+
+fn destination(forward: &PortForward) -> Option<String> {
+    let SocketAddr::V4(to) = forward.to else { return None };
+    let protocol = match forward.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    let (first, last) = (forward.listen.first, forward.listen.last);
+    Some(if first == last {
+        format!("{protocol} dport {first} dnat ip to {to}")
+    } else if to.port() == first {
+        format!("{protocol} dport {first}-{last} dnat ip to {}", to.ip())
+    } else {
+        let pairs = (first..=last).zip(to.port()..=u16::MAX);
+        let pairs: Vec<String> = pairs
+            .map(|(listen, port)| format!("{listen} : {} . {port}", to.ip()))
+            .collect();
+        format!("dnat ip to {protocol} dport map {}", braces(&pairs))
+    })
+}
+
+pub(super) fn masquerade(it: &SegmentInputs, uplink: Option<&IfName>) -> Vec<String> {
+    let Segment {
+        name,
+        mode,
+        ipv4,
+        ports,
+        ..
+    } = &it.segment;
+    let Some(ipv4) = ipv4 else { return Vec::new() };
+    let subnet = ipv4.subnet;
+    let mut rules = Vec::new();
+    if *mode != Mode::Isolated && !ports.is_empty() {
+        // A guest that reaches a neighbour by the host's address must get the answer from there, too.
+        let gateway = quoted(&name.gateway());
+        rules.push(format!(
+            "ip saddr {subnet} ip daddr {subnet} oifname {gateway} ct status dnat masquerade"
+        ));
+    }
+    if let (Mode::Nat, Some(uplink)) = (mode, uplink) {
+        let leaving = format!(
+            "ip saddr {subnet} oifname {} ip daddr != {{ 224.0.0.0/24, 255.255.255.255 }} ip daddr != @subnets4",
+            quoted(uplink)
+        );
+        rules.push(format!(
+            "{leaving} meta l4proto {{ tcp, udp }} masquerade to :1024-65535"
+        ));
+        rules.push(format!("{leaving} masquerade"));
+    }
+    rules
+}

@@ -1,0 +1,171 @@
+//! All that decides what this host should have in its kernel.
+
+use crate::config::{Mode, Segment};
+use crate::id::{HostId, IfName, Mac, SegmentId, Term};
+use crate::kernel::mark::GATEWAY_MAC;
+use crate::mtu::{OverlayMtu, UnderlayMtu};
+use ipnet::{IpNet, Ipv4Net};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// All that decides what this host should have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inputs {
+    /// This host.
+    pub host: ThisHost,
+    /// The segments that this host has.
+    pub segments: BTreeMap<SegmentId, SegmentInputs>,
+    /// Every VTEP that is known in the cluster, static peers and this host included; also of failed hosts.
+    pub members: BTreeSet<IpAddr>,
+    /// The gRPC ports of the members.
+    pub cluster_ports: BTreeSet<u16>,
+    /// Whether somebody else on the host needs bridged frames to pass the IP firewall.
+    pub bridge_netfilter: BridgeNetfilter,
+    /// Whether connections are tracked on this host.
+    pub tracking: Tracking,
+}
+
+impl Inputs {
+    /// Whether all that is new are guests on other hosts, none of whom was known elsewhere. A gateway is no guest.
+    pub fn adds_only_guests(&self, before: &Self) -> bool {
+        let Self {
+            host,
+            segments,
+            members,
+            cluster_ports,
+            bridge_netfilter,
+            tracking,
+        } = self;
+        *host == before.host
+            && *members == before.members
+            && *cluster_ports == before.cluster_ports
+            && *bridge_netfilter == before.bridge_netfilter
+            && *tracking == before.tracking
+            && segments.keys().eq(before.segments.keys())
+            && segments
+                .values()
+                .zip(before.segments.values())
+                .all(|(now, before)| now.adds_only_guests(before))
+    }
+}
+
+/// This host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThisHost {
+    /// Its id.
+    pub id: HostId,
+    /// Its VTEP address.
+    pub vtep: IpAddr,
+    /// The interface that carries VXLAN.
+    pub underlay: IfName,
+    /// The MTU of the route to the peers.
+    pub underlay_mtu: UnderlayMtu,
+    /// The way out for guests, if there is one.
+    pub uplink: Option<IfName>,
+}
+
+/// `net.bridge.bridge-nf-call-*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BridgeNetfilter {
+    /// Nobody else needs it: switched off, put back on leave.
+    SwitchOff,
+    /// Docker or Kubernetes may need it, and it is off at the moment: left alone.
+    LeftOff,
+    /// Docker or Kubernetes need it, and it is on: left alone, and the rules make do with it.
+    LeftOn,
+}
+
+/// Whether the kernel tracks connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracking {
+    /// Nobody asks for it, unless our own rules do.
+    Off,
+    /// It is on, as for libvirt's own networks or a stateful firewall; while our own rules ask for it, that may be all.
+    On,
+}
+
+/// One segment on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentInputs {
+    /// What the operator wrote.
+    pub segment: Segment,
+    /// What its guests are told.
+    pub mtu: OverlayMtu,
+    /// The VTEPs of the peers that have it and are neither failed nor left.
+    pub peers: BTreeSet<IpAddr>,
+    /// The static peers that have it.
+    pub static_peers: BTreeSet<IpAddr>,
+    /// Where the guests on other hosts are; entries to a VTEP that is no (static) peer are ignored.
+    pub endpoints: BTreeMap<Mac, IpAddr>,
+    /// What this host is for it.
+    pub role: Role,
+    /// The ports that guests have on the bridge now, as observed: all but the VXLAN device.
+    pub guest_ports: BTreeSet<IfName>,
+    /// This host's own address on the bridge, resolved from `host_address`.
+    pub host_address: Option<Ipv4Net>,
+}
+
+/// What this host is for a segment's gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It never serves.
+    Standby,
+    /// Another host serves, or nobody; this one may have to at any time. The gateway's link is made and stays down; what
+    /// would cost each packet of the host is not loaded yet.
+    Candidate,
+    /// It is about to serve: everything is made ready but the address; the gateway's link stays down.
+    Preparing,
+    /// It serves.
+    Gateway {
+        /// Since this term.
+        term: Term,
+    },
+}
+
+impl SegmentInputs {
+    fn adds_only_guests(&self, before: &Self) -> bool {
+        let Self {
+            segment,
+            mtu,
+            peers,
+            static_peers,
+            endpoints,
+            role,
+            guest_ports,
+            host_address,
+        } = self;
+        *segment == before.segment
+            && *mtu == before.mtu
+            && *peers == before.peers
+            && *static_peers == before.static_peers
+            && *role == before.role
+            && *guest_ports == before.guest_ports
+            && *host_address == before.host_address
+            && before
+                .endpoints
+                .iter()
+                .all(|(mac, vtep)| endpoints.get(mac) == Some(vtep))
+            && endpoints
+                .keys()
+                .all(|mac| mac.0[0] != GATEWAY_MAC || before.endpoints.contains_key(mac))
+    }
+
+    /// Whether this host has the gateway's link, up or down.
+    pub fn has_gateway_link(&self) -> bool {
+        self.role != Role::Standby && self.segment.ipv4.is_some() && !matches!(self.segment.mode, Mode::Bridged(_))
+    }
+
+    /// Whether this host serves, or is about to.
+    pub fn serves(&self) -> bool {
+        let chosen = match self.role {
+            Role::Standby | Role::Candidate => false,
+            Role::Preparing | Role::Gateway { .. } => true,
+        };
+        chosen && self.has_gateway_link()
+    }
+
+    pub(super) fn gateway_address(&self) -> Option<IpNet> {
+        let ipv4 = self.segment.ipv4.as_ref()?;
+        Ipv4Net::new(ipv4.gateway, ipv4.subnet.prefix_len()).ok().map(IpNet::V4)
+    }
+}

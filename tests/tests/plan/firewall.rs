@@ -1,0 +1,154 @@
+//! The nftables tables.
+
+use super::*;
+
+/// The rules of the chain (or set) `block` of the table, without indentation.
+fn block(inputs: &Inputs, table: TableName, block: &str) -> Vec<String> {
+    let text = derive(inputs).tables[&table].text.clone();
+    let lines = text.lines().map(str::trim);
+    let inside = lines.skip_while(|line| *line != format!("{block} {{")).skip(1);
+    inside.take_while(|line| *line != "}").map(str::to_owned).collect()
+}
+
+fn forward(protocol: Protocol, first: u16, last: u16, to: &str) -> PortForward {
+    PortForward {
+        protocol,
+        listen: PortRange { first, last },
+        to: to.parse().unwrap(),
+    }
+}
+
+#[test]
+fn with_bridge_netfilter_left_on_frames_to_the_gateway_are_the_hosts_own() {
+    let rule = "ether daddr { MAC } meta pkttype set host".replace("MAC", &gateway_mac(SegmentId(1)).to_string());
+    for (role, left, expected) in [
+        (serving(), BridgeNetfilter::LeftOn, true),
+        (Role::Preparing, BridgeNetfilter::LeftOn, true),
+        (Role::Candidate, BridgeNetfilter::LeftOn, true),
+        (Role::Standby, BridgeNetfilter::LeftOn, false),
+        (serving(), BridgeNetfilter::LeftOff, false),
+        (serving(), BridgeNetfilter::SwitchOff, false),
+    ] {
+        let mut inputs = inputs([SegmentInputs { role, ..blue() }]);
+        inputs.bridge_netfilter = left;
+        let tables = derive(&inputs).tables;
+        let rules = tables
+            .get(&TableName::Bridge)
+            .is_some_and(|table| table.text.contains(&rule));
+        assert_eq!(rules, expected, "{role:?} {left:?}: {tables:?}");
+        let switched = derive(&inputs).sysctls.contains_key(&Sysctl::BridgeNetfilter4);
+        assert_eq!(switched, left == BridgeNetfilter::SwitchOff);
+    }
+}
+
+#[test]
+fn the_firewall_says_what_the_design_says() {
+    let mut blue = blue();
+    blue.role = serving();
+    blue.guest_ports = BTreeSet::from([name("vnet0")]);
+    blue.segment.ports = vec![
+        forward(Protocol::Tcp, 8080, 8080, "192.168.124.20:80"),
+        forward(Protocol::Udp, 5000, 5002, "192.168.124.21:5000"),
+        forward(Protocol::Udp, 6000, 6001, "192.168.124.21:7000"),
+    ];
+    let mut green = on_this_host(segment("green", 20, "192.168.125.0/24"));
+    green.role = serving();
+    green.segment.mode = Mode::Routed;
+    green.segment.port = 8472;
+    green.host_address = Some("192.168.125.2/24".parse().unwrap());
+    blue.segment.forward_to = BTreeSet::from([green.segment.name.clone()]);
+    let mut red = on_this_host(segment("red", 30, "192.168.126.0/24"));
+    red.role = Role::Preparing;
+    red.segment.mode = Mode::Isolated;
+    let tables = derive(&inputs([blue, green, red])).tables;
+    let mut golden = Golden::of("the_firewall_says_what_the_design_says");
+    for (name, table) in tables {
+        let lines: Vec<String> = table.text.lines().map(str::to_owned).collect();
+        golden.text(&format!("nft -f - # table {name}"), &lines);
+    }
+}
+
+#[test]
+fn a_chain_has_no_more_devices_than_the_kernel_takes() {
+    let mut blue = blue();
+    blue.guest_ports = (0..401).map(|number| name(&format!("vnet{number}"))).collect();
+    let inputs = inputs([blue]);
+    let devices = |chain: &str| block(&inputs, TableName::Netdev, chain)[0].matches("vnet").count();
+    assert_eq!(
+        ["chain ov_guests_0", "chain ov_guests_1", "chain ov_guests_2"].map(devices),
+        [200, 200, 1]
+    );
+}
+
+#[test]
+fn a_standby_forwards_nothing_and_still_shields_its_bridge() {
+    let reject = "reject with icmpx type admin-prohibited";
+    let around = [
+        format!("iifname \"br-blue\" oifname != \"br-blue\" {reject}"),
+        format!("oifname \"br-blue\" iifname != \"br-blue\" {reject}"),
+    ];
+    let forwarded = |role| {
+        let inputs = inputs([SegmentInputs { role, ..blue() }]);
+        block(&inputs, TableName::Inet, "chain ov_forward").split_off(1)
+    };
+    assert_eq!(forwarded(Role::Standby), around);
+    // It may have the address before its rules are loaded.
+    let unready = ["iifname", "oifname"].map(|side| format!("{side} \"gw-blue\" drop"));
+    assert_eq!(forwarded(Role::Candidate), [around, unready].concat());
+}
+
+#[test]
+fn a_host_takes_no_more_of_the_kernels_hooks_than_it_needs() {
+    let hooks = |role, mode: &Mode, host_address: Option<&str>, tracking| {
+        let it = SegmentInputs {
+            segment: Segment {
+                mode: mode.clone(),
+                ..blue().segment
+            },
+            role,
+            host_address: host_address.map(|address| address.parse().unwrap()),
+            ..blue()
+        };
+        let inputs = Inputs {
+            tracking,
+            ..inputs([it])
+        };
+        let text = derive(&inputs).tables[&TableName::Inet].text.clone();
+        let hooks = text
+            .lines()
+            .filter_map(|line| line.split_once(" hook ")?.1.split_once(';'));
+        let hooks: Vec<String> = hooks.map(|(hook, _)| hook.replace(" priority", "")).collect();
+        (hooks.join(", "), text.contains("ct state"))
+    };
+    let least = "input filter - 5, forward filter - 5";
+    let untracked = format!("prerouting raw, output raw, {least}");
+    let all = "prerouting raw, output raw, prerouting dstnat, input filter - 5, forward mangle, forward filter - 5, \
+               postrouting srcnat";
+    for mode in [Mode::Nat, Mode::Routed, Mode::Isolated] {
+        for role in [Role::Standby, Role::Candidate] {
+            let own = Some("192.168.124.11/24");
+            let off = hooks(role, &mode, None, Tracking::Off);
+            assert_eq!(off, (least.to_owned(), false), "{mode:?}, {role:?}");
+            let on = hooks(role, &mode, None, Tracking::On);
+            assert_eq!(on, (untracked.clone(), false), "{mode:?}, {role:?}");
+            let addressed = hooks(role, &mode, own, Tracking::Off);
+            assert_eq!(addressed, (untracked.clone(), true), "{mode:?}, {role:?}");
+        }
+        for role in [Role::Preparing, serving()] {
+            for tracking in [Tracking::Off, Tracking::On] {
+                let expected = match mode {
+                    Mode::Nat => all.replace("prerouting dstnat, ", ""),
+                    Mode::Routed => all
+                        .replace("prerouting dstnat, ", "")
+                        .replace(", postrouting srcnat", ""),
+                    Mode::Isolated | Mode::Bridged(_) => untracked.clone(),
+                };
+                assert_eq!(
+                    hooks(role, &mode, None, tracking),
+                    (expected, true),
+                    "{mode:?}, {role:?}"
+                );
+            }
+        }
+    }
+}
