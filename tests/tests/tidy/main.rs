@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+mod imports;
+mod sizes;
+mod source;
+
+use source::Source;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +26,47 @@ const CORE_MAY_USE: &[&str] = &[
 
 /// Files of these kinds are held to the rules about words.
 const TEXTS: &[&str] = &["rs", "md", "toml", "yaml", "yml", "proto", "service", "sh"];
+
+/// The crates that are installed; generated code is not held to the rules about size and imports.
+const PRODUCTION: &[&str] = &["core/src", "proto/src", "agent/src", "cli/src"];
+const GENERATED: &str = "proto/src/gen/";
+
+/// Which modules of the core are below which others: each may use those of its own layer and of the layers before.
+const LAYERS: &[&[&str]] = &[
+    &["id", "time", "mtu"],
+    &["config"],
+    &["cluster", "election", "addresses", "gateway", "kernel"],
+    &["health"],
+    &["node"],
+];
+
+/// Modules of one layer that know nothing of each other, the first not of the second.
+const STRANGERS: &[(&str, &str)] = &[
+    ("kernel", "cluster"),
+    ("cluster", "kernel"),
+    ("gateway", "election"),
+    ("addresses", "election"),
+];
+
+/// Folders that are being taken apart: what is too long or in a circle there is let through. The list only shrinks; a
+/// folder that needs it no more has to come off.
+const BEING_TAKEN_APART: &[&str] = &[
+    "core/src/addresses/",
+    "core/src/cluster/",
+    "core/src/election/",
+    "core/src/node/",
+    "agent/src/",
+];
+
+/// Functions that are one flat `match`, and why they may be as long as they are.
+const FLAT_MATCHES: &[(&str, &str)] = &[
+    ("core/src/kernel/plan/model.rs: apply_model", "an arm for each op"),
+    ("core/src/kernel/plan/op.rs: fmt", "an arm for each op"),
+    ("proto/src/convert/election.rs: part_in", "an arm for each message"),
+    ("proto/src/convert/gossip/record.rs: try_from", "an arm for each record"),
+    ("proto/src/convert/lease/mod.rs: message_out", "an arm for each message"),
+    ("proto/src/convert/lease/mod.rs: try_from", "an arm for each message"),
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
@@ -292,4 +338,104 @@ fn tests_that_are_ignored_say_why() {
         text.contains(&marker)
             .then(|| "has a test that is ignored without a reason".to_owned())
     });
+}
+
+/// The production files of the crate whose sources lie in `root`.
+fn production(root: &str) -> Vec<Source> {
+    let files = files();
+    let own = files.iter().filter(|name| {
+        let tests = name.ends_with("/tests.rs") || name.contains("/tests/");
+        name.starts_with(&format!("{root}/")) && name.ends_with(".rs") && !tests && !name.starts_with(GENERATED)
+    });
+    let own: Vec<Source> = own.map(|name| Source::new(name, &read(name))).collect();
+    assert!(own.len() > 3, "{root} is read");
+    own
+}
+
+fn all_production() -> impl Iterator<Item = Source> {
+    PRODUCTION.iter().flat_map(|root| production(root))
+}
+
+#[track_caller]
+fn assert_none(faults: &[String]) {
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+fn long_files() -> Vec<(String, usize)> {
+    all_production()
+        .filter(|source| source.lines > sizes::FILE)
+        .map(|source| (source.name, source.lines))
+        .collect()
+}
+
+fn long_functions() -> Vec<(String, usize)> {
+    all_production()
+        .flat_map(|source| sizes::long_functions(&source))
+        .collect()
+}
+
+fn circles() -> Vec<Vec<String>> {
+    PRODUCTION
+        .iter()
+        .flat_map(|root| imports::circles(&imports::edges(root, &production(root))))
+        .collect()
+}
+
+fn let_through(name: &str) -> bool {
+    BEING_TAKEN_APART.iter().any(|folder| name.starts_with(folder))
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let mut long = long_files();
+    long.retain(|(name, _)| !let_through(name));
+    assert_none(&sizes::faults(&long, &[]));
+}
+
+#[test]
+fn no_function_is_too_long() {
+    let mut long = long_functions();
+    long.retain(|(name, _)| !let_through(name));
+    let flat: Vec<&str> = FLAT_MATCHES.iter().map(|(name, _)| *name).collect();
+    assert_none(&sizes::faults(&long, &flat));
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let mut circles = circles();
+    circles.retain(|circle| !circle.iter().any(|name| let_through(name)));
+    let circles: Vec<String> = circles.iter().map(|circle| circle.join(" → ")).collect();
+    assert_none(&circles);
+}
+
+#[test]
+fn only_what_needs_it_is_let_through() {
+    let mut found: Vec<String> = circles().concat();
+    found.extend(long_files().into_iter().chain(long_functions()).map(|(name, _)| name));
+    let needless: Vec<String> = BEING_TAKEN_APART
+        .iter()
+        .filter(|folder| !found.iter().any(|name| name.starts_with(**folder)))
+        .map(|folder| format!("{folder} is in order: take it off the list"))
+        .collect();
+    assert_none(&needless);
+}
+
+#[test]
+fn in_the_core_arrows_lead_downwards() {
+    let layer = |module: &str| LAYERS.iter().position(|layer| layer.contains(&module));
+    let edges = imports::edges("core/src", &production("core/src"));
+    let between = imports::between_modules("core/src", &edges);
+    assert!(between.len() > 10, "the edges are found: {between:?}");
+    let mut faults = Vec::new();
+    for ((from, to), example) in &between {
+        if from == "lib" || to == "lib" {
+            continue;
+        }
+        let downwards = layer(from).is_some() && layer(to).is_some_and(|to| Some(to) <= layer(from));
+        let pair = (from.as_str(), to.as_str());
+        if !downwards || STRANGERS.contains(&pair) {
+            faults.push(format!("{from} → {to}: {example}"));
+        }
+    }
+    assert_none(&faults);
 }
