@@ -9,10 +9,6 @@ use crate::kernel::table::{Table, TableName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// Marks a connection as ours (upper byte) and names its segment (the VNI), so that a gateway that steps down can
-/// flush its segment's connections and no other.
-const CONNECTION_MARK: u32 = 0x4f00_0000;
-
 pub(super) fn inet(inputs: &Inputs) -> Table {
     let segments: Vec<&SegmentInputs> = inputs.segments.values().collect();
     let gateways: Vec<&SegmentInputs> = segments.iter().copied().filter(|it| it.serves()).collect();
@@ -154,19 +150,13 @@ fn mangle(it: &SegmentInputs) -> Vec<String> {
     }
     let gateway = quoted(&it.segment.name.gateway());
     let payload = it.mtu.tcp_payload_v4();
-    let mark = CONNECTION_MARK | it.segment.vni.number();
-    ["iifname", "oifname"]
-        .into_iter()
-        .flat_map(|side| {
-            [
-                format!(
-                    "{side} {gateway} tcp flags & (syn | rst) == syn \
-                     tcp option maxseg size > {payload} tcp option maxseg size set {payload}"
-                ),
-                format!("{side} {gateway} ct state new ct mark set {mark:#010x}"),
-            ]
-        })
-        .collect()
+    let clamp = |side| {
+        format!(
+            "{side} {gateway} tcp flags & (syn | rst) == syn \
+             tcp option maxseg size > {payload} tcp option maxseg size set {payload}"
+        )
+    };
+    vec![clamp("iifname"), clamp("oifname")]
 }
 
 /// Outer VXLAN of these segments, by UDP port: the VNI is in bits 32 to 55 of the VXLAN header behind UDP's 64 bits. It is

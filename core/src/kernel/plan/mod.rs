@@ -1,7 +1,7 @@
 //! The difference between desired and observed, as ordered ops.
 //!
 //! [`diff`] decides, [`apply_model`] says what the kernel makes of an op. `diff(d, apply(diff(d, o), o))` is empty for
-//! every `d` and `o`: what stands in the way is a [`Obstacle`], never an op that comes back for ever.
+//! every `d` and `o`: what stands in the way is an [`Obstacle`], never an op that comes back for ever.
 
 mod contents;
 mod forwarding;
