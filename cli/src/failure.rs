@@ -12,7 +12,7 @@ pub(crate) enum Failure {
     },
     /// The agent cannot be asked, or went away before it answered. Exit status 3.
     Unreachable {
-        /// What was tried.
+        /// The socket that was tried, and the error.
         message: String,
         /// What to do about it.
         hint: String,

@@ -17,15 +17,15 @@ use crate::failure::Failure;
 /// What a piece of text means; decides its colour and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// Nothing special.
+    /// No colour.
     Plain,
-    /// As it should be.
+    /// Green: as it should be.
     Good,
-    /// An operator should look.
+    /// Yellow: an operator should look.
     Warn,
-    /// Broken.
+    /// Red: broken.
     Bad,
-    /// A heading.
+    /// Bold: a heading.
     Heading,
 }
 

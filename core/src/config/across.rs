@@ -34,11 +34,11 @@ impl fmt::Display for Clash {
 /// What two segments have in common and must not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shared {
-    /// Their name.
+    /// `name`, by which everything refers to a segment.
     Name(SegmentName),
-    /// Their VNI.
+    /// `vni`: their frames would mix.
     Vni(Vni),
-    /// Their bridge.
+    /// `bridge`: their guests would be on one link.
     Bridge(IfName),
     /// Addresses; the second one's IPv4 subnet.
     Ipv4(Ipv4Net),

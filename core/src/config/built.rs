@@ -16,7 +16,7 @@ pub struct Unbuilt {
     pub key: String,
     /// What is not built.
     pub what: &'static str,
-    /// What to do.
+    /// How to fix it, as an imperative sentence.
     pub hint: &'static str,
 }
 

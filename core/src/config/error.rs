@@ -15,7 +15,7 @@ pub struct Error {
     pub key: String,
     /// What is wrong, with the value.
     pub message: String,
-    /// What to do.
+    /// How to fix it, as an imperative sentence.
     pub hint: String,
 }
 
@@ -36,7 +36,7 @@ impl std::error::Error for Error {}
 pub struct Errors(Vec<Error>);
 
 impl Errors {
-    /// The single errors.
+    /// In the order of their places in the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Error> {
         self.0.iter()
     }

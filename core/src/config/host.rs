@@ -62,16 +62,16 @@ pub struct GatewayRole {
 /// Whether a host may become gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Candidacy {
-    /// It may.
+    /// It takes part in elections.
     Candidate,
-    /// It never serves.
+    /// It only votes.
     Never,
 }
 
 /// Whether segments are defined as libvirt networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Libvirt {
-    /// They are not.
+    /// libvirt is left alone.
     #[default]
     Off,
     /// They are, wherever libvirt runs.
@@ -103,7 +103,7 @@ pub enum Trust {
 /// Where metrics are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metrics {
-    /// Nowhere.
+    /// No listener.
     Off,
     /// There, over plain HTTP.
     At(SocketAddr),

@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::cursor::{At, Section};
 use super::error::Report;
+use super::range::Range4;
 use super::read_addresses::Subnets;
 use super::read_options;
 use super::scalar::{domain, duration, range4, range6};
 use super::segment::{
-    DEFAULT_LEASE_TIME, Dhcp4, Dhcp6, HostAddress, Ipv4, Ipv6, LONGEST_LEASE, Range4, Reservation, SHORTEST_LEASE,
+    DEFAULT_LEASE_TIME, Dhcp4, Dhcp6, HostAddress, Ipv4, Ipv6, LONGEST_LEASE, Reservation, SHORTEST_LEASE,
 };
 use crate::id::Mac;
 use crate::time::Duration;

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use super::cursor::{At, Fields, Section};
 use super::error::Report;
 use super::host::CLUSTER_PORT;
+use super::range::PortRange;
 use super::read_addresses::Subnets;
 use super::scalar::{self, socket};
-use super::segment::{Mode, PortForward, PortRange, Protocol, VXLAN_PORT};
+use super::segment::{Mode, PortForward, Protocol, VXLAN_PORT};
 
 pub(super) const PORT: Section = Section {
     path: "segments.ports",

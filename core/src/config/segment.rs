@@ -178,7 +178,7 @@ pub struct Dhcp4 {
 pub struct Reservation {
     /// The guest's MAC.
     pub mac: Mac,
-    /// Its address.
+    /// The address that no other guest gets.
     pub address: Ipv4Addr,
     /// The host name that it is told, if any.
     pub hostname: Option<String>,
@@ -227,7 +227,7 @@ pub struct Dns {
 /// Ports of the gateway host that lead to a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortForward {
-    /// TCP or UDP.
+    /// The same on both sides.
     pub protocol: Protocol,
     /// The ports on the gateway host.
     pub listen: PortRange,
@@ -238,9 +238,9 @@ pub struct PortForward {
 /// A transport protocol with ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protocol {
-    /// TCP.
+    /// `tcp`
     Tcp,
-    /// UDP.
+    /// `udp`
     Udp,
 }
 

@@ -39,7 +39,7 @@ pub enum Carrier {
 pub struct NextHop {
     /// The interface that it is behind.
     pub link: IfName,
-    /// Its address.
+    /// The address that ARP asks for.
     pub address: Ipv4Addr,
 }
 
@@ -55,7 +55,7 @@ pub enum Health {
     },
     /// The interface is down, or has no signal.
     NoCarrier {
-        /// Which.
+        /// The uplink, as configured or by the default route.
         link: IfName,
     },
     /// The next hop has answered before, and does not any more.
@@ -97,16 +97,16 @@ impl fmt::Display for Health {
 /// Whether the host has a default route at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// It has.
+    /// One default route at least.
     There,
-    /// It has none.
+    /// No default route.
     Missing,
 }
 
-/// What to send.
+/// An ARP request to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// About whom.
+    /// The next hop whose MAC is asked for.
     pub of: NextHop,
     /// To whom: where it last answered from, or everybody.
     pub to: Mac,
@@ -154,7 +154,7 @@ impl Watch {
         }
     }
 
-    /// Whom it watches.
+    /// The next hop that is watched now.
     pub fn hop(&self) -> Option<&NextHop> {
         self.hop.as_ref()
     }

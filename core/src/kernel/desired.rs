@@ -31,7 +31,7 @@ pub struct Desired {
     pub gateways: BTreeMap<SegmentName, Gateway>,
     /// Flood lists, remote MACs and local MACs by device.
     pub fdb: BTreeMap<IfName, Entries>,
-    /// Kernel settings.
+    /// Settings of our links and of the uplink, and bridge netfilter.
     pub sysctls: BTreeMap<Sysctl, u32>,
     /// Our nftables tables; one that is not here is removed.
     pub tables: BTreeMap<TableName, Table>,
@@ -40,9 +40,9 @@ pub struct Desired {
 /// A link as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// What it is.
+    /// Its kind, with all settings.
     pub kind: LinkKind,
-    /// Its address.
+    /// Hashed, and so the same after each restart.
     pub mac: Mac,
     /// Its MTU in bytes; `None`: as the kernel made it.
     pub mtu: Option<u32>,
@@ -50,14 +50,14 @@ pub struct Link {
     pub admin: Admin,
     /// The bridge that it is a port of.
     pub master: Option<IfName>,
-    /// Our mark.
+    /// The mark that makes it ours.
     pub alias: String,
 }
 
 /// A gateway that this host serves: what the address worker needs to take it over and to hold it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gateway {
-    /// The macvlan.
+    /// The macvlan, `gw-<segment>`.
     pub link: IfName,
     /// The bridge below it.
     pub bridge: IfName,
@@ -76,7 +76,7 @@ pub struct Gateway {
 pub struct Entries {
     /// As in [`crate::kernel::observed::Fdb::flood`].
     pub flood: BTreeSet<Flood>,
-    /// MAC to VTEP.
+    /// The VTEP behind which each guest is.
     pub remote: BTreeMap<Mac, IpAddr>,
     /// The gateway's MAC while nobody knows who serves, as after a start: an entry for it stays as it is.
     pub unsettled: Option<Mac>,

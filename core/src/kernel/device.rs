@@ -6,9 +6,9 @@ use std::net::IpAddr;
 /// `IFF_UP` or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Admin {
-    /// Set up.
+    /// `ip link set … up`
     Up,
-    /// Set down.
+    /// `ip link set … down`
     Down,
 }
 
@@ -98,6 +98,6 @@ pub struct Macvlan {
 pub enum MacvlanMode {
     /// `bridge`: ours.
     Bridge,
-    /// Anything else.
+    /// `private`, `vepa`, `passthru`, `source`: never ours.
     Other,
 }

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 /// All that decides what this host should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inputs {
-    /// This host.
+    /// What the host itself is, whatever its segments.
     pub host: ThisHost,
     /// The segments that this host has.
     pub segments: BTreeMap<SegmentId, SegmentInputs>,
@@ -49,12 +49,12 @@ impl Inputs {
     }
 }
 
-/// This host.
+/// What is known of the host itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThisHost {
-    /// Its id.
+    /// Goes into the MACs of its devices.
     pub id: HostId,
-    /// Its VTEP address.
+    /// The outer source address of its VXLAN.
     pub vtep: IpAddr,
     /// The interface that carries VXLAN.
     pub underlay: IfName,
@@ -108,16 +108,16 @@ pub struct SegmentInputs {
 /// What this host is for a segment's gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It never serves.
+    /// Never the gateway.
     Standby,
-    /// Another host serves, or nobody; this one may have to at any time. The gateway's link is made and stays down; what
+    /// Another host is the active gateway, or nobody; this one may have to take over at any time. The gateway's link is made and stays down; what
     /// would cost each packet of the host is not loaded yet.
     Candidate,
-    /// It is about to serve: everything is made ready but the address; the gateway's link stays down.
+    /// About to become the active gateway: everything is made ready but the address; the gateway's link stays down.
     Preparing,
-    /// It serves.
+    /// The active gateway.
     Gateway {
-        /// Since this term.
+        /// The term that it was elected for; a part of the link's alias.
         term: Term,
     },
 }

@@ -32,7 +32,7 @@ pub struct Observed {
 /// One network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// What it is.
+    /// Its kind, with the settings that we make of it.
     pub kind: LinkKind,
     /// Its Ethernet address.
     pub mac: Mac,
@@ -73,7 +73,7 @@ pub enum Lifetime {
 pub enum Mark {
     /// It carries our mark.
     Ours,
-    /// It does not.
+    /// It does not, or the kernel cannot tell.
     Foreign,
 }
 
@@ -84,7 +84,7 @@ pub enum Group {
     Joined,
     /// `autojoin`, but the kernel's own `local` route for it swallows what this host sends to the group.
     Shadowed,
-    /// An ordinary address.
+    /// A unicast address.
     No,
 }
 
@@ -111,7 +111,7 @@ pub struct Flood {
 /// Where a VXLAN device sends frames for a MAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remote {
-    /// The VTEP.
+    /// The outer destination.
     pub vtep: IpAddr,
     /// Who made the entry.
     pub origin: Origin,

@@ -86,7 +86,7 @@ pub struct NoSeal;
 /// One nftables table, rendered whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Which of ours.
+    /// Its family and name.
     pub name: TableName,
     /// The script: it makes, deletes and makes again the table in one transaction.
     pub text: String,

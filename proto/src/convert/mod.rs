@@ -19,15 +19,15 @@ pub enum Malformed {
     /// A number that stands for nothing; also zero, which no sender writes.
     #[error("field {field} has the unknown value {value}")]
     Unknown {
-        /// Which field.
+        /// The field as the protocol file names it.
         field: &'static str,
-        /// What it had.
+        /// The number that was received.
         value: i32,
     },
     /// Bytes or entries in a number that the field cannot have.
     #[error("field {field} has {length} bytes or entries")]
     Length {
-        /// Which field.
+        /// The field as the protocol file names it.
         field: &'static str,
         /// How many bytes or entries it had.
         length: usize,
@@ -35,7 +35,7 @@ pub enum Malformed {
     /// A value out of its range.
     #[error("field {field}: {why}")]
     Value {
-        /// Which field.
+        /// The field as the protocol file names it.
         field: &'static str,
         /// What is wrong with it.
         why: Invalid,

@@ -12,9 +12,9 @@ use crate::time::Duration;
 /// What the guests of one segment are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentService {
-    /// Which segment.
+    /// The segment whose guests are served.
     pub segment: SegmentId,
-    /// Its subnet.
+    /// Option 1, and what a requested address must lie in.
     pub subnet: Ipv4Net,
     /// The gateway address: on every host the server's identifier (option 54), and the source of replies.
     pub gateway: Ipv4Addr,
@@ -50,12 +50,12 @@ pub enum Effect {
     Ask {
         /// New with each question.
         token: u64,
-        /// What.
+        /// For the addresses' owner.
         request: Request,
     },
     /// Send a message from port 67 to port 68.
     Reply {
-        /// On which segment.
+        /// The segment whose gateway link it leaves by.
         segment: SegmentId,
         /// The frame's destination.
         destination_mac: Mac,

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::addresses::Silence;
+use crate::id::HostId;
 
 const BLUE: SegmentId = SegmentId(7);
 const GUEST: Mac = Mac([0x52, 0x54, 0, 0xaa, 0xbb, 0xcc]);

@@ -32,14 +32,14 @@ pub enum Obstacle {
     },
     /// A bridge of ours is no longer wanted, but guests are still on it.
     Occupied {
-        /// The bridge.
+        /// Left over from a deleted segment.
         bridge: IfName,
         /// The guest ports on it, and what else of somebody else's would go with it.
         ports: Vec<IfName>,
     },
     /// An interface that the configuration names is not there.
     Missing {
-        /// The interface.
+        /// As the configuration names it.
         link: IfName,
     },
 }

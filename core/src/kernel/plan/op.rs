@@ -11,192 +11,139 @@ use std::net::IpAddr;
 
 /// A single change, small enough that it is done or not done; each may be repeated without harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are the words of the line that the op prints")]
 pub enum Op {
     /// Make a bridge, down, with the MAC in the create request so that ports cannot change it.
     AddBridge {
-        /// Its name.
         link: IfName,
-        /// Its address.
         mac: Mac,
-        /// Its settings.
         bridge: Bridge,
     },
-    /// Make a VXLAN device, down.
+    /// Make a VXLAN device, down; VNI and port cannot be changed later.
     AddVxlan {
-        /// Its name.
         link: IfName,
-        /// Its address.
         mac: Mac,
-        /// Its settings; VNI and port cannot be changed later.
         vxlan: Vxlan,
     },
     /// Make a macvlan, down.
     AddMacvlan {
-        /// Its name.
         link: IfName,
-        /// Its address.
         mac: Mac,
-        /// Its settings.
         macvlan: Macvlan,
     },
     /// Remove a link of ours with all that hangs on it.
     DeleteLink {
-        /// Its name.
         link: IfName,
     },
-    /// Mark a link.
+    /// Set the alias that marks a link as ours.
     SetAlias {
-        /// Its name.
         link: IfName,
-        /// The whole alias.
         alias: String,
     },
     /// Change a link's Ethernet address.
     SetMac {
-        /// Its name.
         link: IfName,
-        /// The new address.
         mac: Mac,
     },
     /// Set a link's MTU. On a bridge always a message of its own: a value in the create request does not stick.
     SetMtu {
-        /// Its name.
         link: IfName,
-        /// In bytes.
         mtu: u32,
     },
     /// Keep the kernel from making an IPv6 link-local address; before the link is set up.
     DisableAddrGen {
-        /// Its name.
         link: IfName,
     },
     /// Make a link a port of a bridge.
     SetMaster {
-        /// The port.
         link: IfName,
-        /// The bridge.
         master: IfName,
     },
     /// Set a link up.
     SetUp {
-        /// Its name.
         link: IfName,
     },
     /// Set a link down.
     SetDown {
-        /// Its name.
         link: IfName,
     },
-    /// Change a bridge's settings.
+    /// Set all of a bridge's settings.
     SetBridge {
-        /// Its name.
         link: IfName,
-        /// All of its settings.
         bridge: Bridge,
     },
     /// Change what can be changed on a VXLAN device.
     SetVxlan {
-        /// Its name.
         link: IfName,
-        /// The VTEP address.
         local: IpAddr,
-        /// The outer "don't fragment" bit.
         df: Df,
-        /// Learning.
         learning: Switch,
     },
     /// Add one destination for unknown and multicast frames (`NLM_F_APPEND` under the all-zero MAC).
     AppendFlood {
-        /// The VXLAN device.
         link: IfName,
-        /// The destination.
         flood: Flood,
     },
     /// Remove exactly this destination; never sent without one, which would remove them all.
     RemoveFlood {
-        /// The VXLAN device.
         link: IfName,
-        /// The destination.
         flood: Flood,
     },
     /// Say where a guest's MAC is: in the VXLAN device's table and, as a port of the bridge, in the bridge's.
     ReplaceRemote {
-        /// The VXLAN device.
         link: IfName,
-        /// The guest's MAC.
         mac: Mac,
-        /// The VTEP of its host.
         vtep: IpAddr,
     },
     /// Forget where a guest's MAC is, in the VXLAN device's table.
     RemoveRemote {
-        /// The VXLAN device.
         link: IfName,
-        /// The MAC.
         mac: Mac,
-        /// The VTEP that the entry names.
         vtep: IpAddr,
     },
     /// Forget that a MAC is behind the VXLAN device, in the bridge's table.
     RemoveBehind {
-        /// The VXLAN device.
         link: IfName,
-        /// The MAC.
         mac: Mac,
     },
     /// Make the gateway's MAC a local address of the bridge, so that frames to it are not flooded.
     AddLocal {
-        /// The bridge.
         link: IfName,
-        /// The MAC.
         mac: Mac,
     },
-    /// The reverse.
+    /// Withdraw the gateway's MAC from the bridge, whose frames are flooded then.
     RemoveLocal {
-        /// The bridge.
         link: IfName,
-        /// The MAC.
         mac: Mac,
     },
     /// Add an address that stays, with our protocol number. The subnet's route gets metric 1024, so that the gateway's
     /// own, of metric 0, wins on the host that serves: guests then get their answers from the gateway's MAC.
     AddAddress {
-        /// The interface.
         link: IfName,
-        /// The address with its prefix length.
         address: IpNet,
-        /// Whether it is a multicast group to join.
         group: Group,
     },
     /// Remove the `local` route that came with a joined group: it would swallow what this host sends to the group.
     UnshadowGroup {
-        /// The interface.
         link: IfName,
-        /// The group.
         group: IpAddr,
     },
     /// Remove an address of ours.
     RemoveAddress {
-        /// The interface.
         link: IfName,
-        /// The address with its prefix length.
         address: IpNet,
     },
     /// Change a kernel setting. The edge keeps the value that it finds, to put it back on leave.
     SetSysctl {
-        /// Which one.
         sysctl: Sysctl,
-        /// The new value.
         value: u32,
     },
     /// Load a table, whole, in place of the one that is there, in one transaction; then seal it.
     ReplaceTable {
-        /// Its name, text and hash.
         table: Table,
     },
-    /// Remove a table.
+    /// Remove one of our tables that is no longer wanted.
     DeleteTable {
-        /// Its name.
         table: TableName,
     },
 }
