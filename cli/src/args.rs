@@ -21,12 +21,12 @@ const DEFAULT_SOCKET: &str = "/run/overlayd/control.sock";
     max_term_width = 100,
     after_help = "\
 Examples:
-  overlayctl init                       form a cluster; prints the line that the others run
+  overlayctl init                       create a cluster; prints the command for the other hosts
   overlayctl join 192.0.2.11            join the cluster of 192.0.2.11
-  overlayctl apply -f segments.yaml     write segments
+  overlayctl apply -f segments.yaml     create or change segments
   overlayctl status                     one screen: hosts, segments, gateways, what is wrong
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 3 the agent cannot be reached."
+Exit status: 0 success, 1 failure, 2 usage error, 3 agent not reachable."
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -63,7 +63,7 @@ pub(crate) struct Global {
     )]
     pub(crate) quiet: bool,
 
-    /// Tell on stderr what is asked and how long the answer took
+    /// Print requests and response times on stderr
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub(crate) verbose: bool,
 }
@@ -94,10 +94,10 @@ pub(crate) enum Colour {
 pub(crate) enum Command {
     /// Make this host the first of a new cluster
     ///
-    /// Prints the `overlayctl join` line for the other hosts. On a host that is formed already it makes nothing and
-    /// prints the line again.
+    /// Prints the `overlayctl join` command for the other hosts. On a host that already has a cluster, changes nothing
+    /// and prints the command again.
     Init,
-    /// Join the cluster that another host is in
+    /// Join the cluster of another host
     Join(Join),
     /// Leave the cluster and remove everything the agent made on this host
     Leave(Leave),
@@ -107,16 +107,16 @@ pub(crate) enum Command {
     /// Show and delete segments
     #[command(subcommand, arg_required_else_help = true)]
     Segment(Segment),
-    /// Write the segments of a file to the cluster
+    /// Create or change the segments in a file
     Apply(Apply),
     /// One screen: this host, peers, segments, gateways, MTU, what is wrong
     Status,
     /// Show and move gateways
     #[command(subcommand, arg_required_else_help = true)]
     Gateway(Gateway),
-    /// Hand over every gateway of this host and take none until `undrain`
+    /// Hand over all gateways of this host and accept none until `undrain`
     Drain,
-    /// Let this host be a gateway again
+    /// Make this host eligible as gateway again
     Undrain,
     /// Show and release leases
     #[command(subcommand, arg_required_else_help = true)]
@@ -127,9 +127,9 @@ pub(crate) enum Command {
     /// Show the guests' network interfaces
     #[command(subcommand, arg_required_else_help = true)]
     Endpoint(Endpoint),
-    /// Show what is due on this host: desired against observed
+    /// Show the changes pending on this host: desired against observed state
     ///
-    /// Prints one `ip`, `bridge` or `nft` line per op; normally none. Changes nothing.
+    /// Prints one `ip`, `bridge`, `nft` or `sysctl` command per change; normally none. Changes nothing.
     Plan,
     /// Print the completion script of a shell
     #[command(after_help = "Example:\n  overlayctl completions bash > /etc/bash_completion.d/overlayctl")]
@@ -140,7 +140,7 @@ pub(crate) enum Command {
     /// Print the manual page
     #[command(after_help = "Examples:\n  overlayctl man | man -l -\n  overlayctl man --dir /usr/share/man/man1")]
     Man {
-        /// Write one page per command into this folder instead
+        /// Write one page per command to this directory
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
@@ -149,30 +149,31 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  overlayctl join 192.0.2.11\n  overlayctl join [2001:db8::11]:7480")]
 pub(crate) struct Join {
-    /// Any member of the cluster; port 7480 unless given
+    /// Any member of the cluster; default port 7480
     #[arg(value_name = "ADDR[:PORT]")]
     pub(crate) address: String,
-    /// The token that `init` printed; a cluster without TLS wants none
+    /// The token that `init` printed; not needed without TLS
     #[arg(long)]
     pub(crate) token: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Leave {
-    /// Leave although guests are attached, or although the other hosts cannot be reached
+    /// Leave even if guests are attached or the other hosts are unreachable
     #[arg(long)]
     pub(crate) force: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Peer {
-    /// List the hosts as this one sees them, this one included
+    /// List the hosts as seen from this one, itself included
     List,
-    /// Invite the agent at an address, or add a VTEP that runs none
+    /// Invite the agent at an address, or add a VTEP without an agent
     Add(PeerAdd),
     /// Forget a host that is off for good, or a static peer
     ///
-    /// Your word that the host is off: its address ranges go to the others. Refused while anybody hears it.
+    /// Confirms that the host is off: its address ranges go to the other hosts. Refused while any host still reaches
+    /// it.
     Remove {
         /// Name of the host, or address of a static peer
         name: String,
@@ -185,10 +186,10 @@ Examples:
   overlayctl peer add 192.0.2.13
   overlayctl peer add 192.0.2.60 --static --segment blue")]
 pub(crate) struct PeerAdd {
-    /// Where the agent listens (port 7480 unless given); with --static the VTEP's bare address
+    /// Address of the agent (default port 7480); with --static, address of the VTEP
     #[arg(value_name = "ADDR[:PORT]")]
     pub(crate) address: String,
-    /// A switch or hand-made host that runs no agent
+    /// The address is a switch or a host without an agent
     #[arg(long = "static")]
     pub(crate) no_agent: bool,
     /// Only in this segment; without it, in every unicast segment
@@ -200,14 +201,15 @@ pub(crate) struct PeerAdd {
 pub(crate) enum Segment {
     /// List the cluster's segments
     List,
-    /// Print a segment's configuration and what became of it on the hosts
+    /// Print a segment's configuration and its status on the hosts
     Show {
         /// Name of the segment
         name: String,
     },
     /// Delete a segment from the cluster
     ///
-    /// No host's file brings it back. A host keeps the bridge until its last guest port is gone.
+    /// It stays deleted even if a host's file still lists it. A host keeps the bridge until the last guest port is
+    /// detached.
     Delete {
         /// Name of the segment
         name: String,
@@ -223,24 +225,24 @@ pub(crate) struct Apply {
     /// A file with `segments: [...]`; `-` reads standard input
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
-    /// Show the change and make none
+    /// Show the changes without making them
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Change VNI, bridge or subnet although guests are attached
+    /// Change VNI, bridge or subnet even if guests are attached
     #[arg(long)]
     pub(crate) force: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Gateway {
-    /// List who serves each segment, since when, in which term, and why
+    /// List the active gateway of each segment, since when, in which term, and why
     List,
     /// Hand a segment's gateway to another host
     #[command(after_help = "Examples:\n  overlayctl gateway move blue\n  overlayctl gateway move blue hv2")]
     Move {
-        /// Name of the segment; those it is joined with by `forward_to` move along
+        /// Name of the segment; segments that it forwards to or from move along
         segment: String,
-        /// Name of the receiver; without it, the next in order
+        /// Name of the new gateway host; default: the next in order
         host: Option<String>,
     },
 }
@@ -251,13 +253,13 @@ pub(crate) enum Lease {
     List {
         /// Only this segment
         segment: Option<String>,
-        /// Also addresses that no guest holds but that are not free either
+        /// Also addresses that no guest holds but that are not free
         #[arg(long)]
         all: bool,
     },
     /// End the lease of an address
     ///
-    /// The guest is not told: end a lease whose guest is gone.
+    /// The guest is not notified: use it for guests that are gone.
     Release {
         /// The address
         address: IpAddr,
@@ -269,16 +271,16 @@ pub(crate) enum Lease {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pool {
-    /// Show the ranges: owner, free, held, resting, set aside
+    /// Show the ranges: owner, free, held, quarantined, declined
     Show {
         /// Only this segment
         segment: Option<String>,
     },
-    /// Own the addresses although every host that could hand them out is gone
+    /// Take over the addresses when every host that owned them is lost
     ///
-    /// Your word that no other host of the cluster serves anywhere: run it on one host, once the lost hosts are removed
-    /// (`overlayctl peer remove`). What their guests hold is unknown, so a full lease time passes before an address goes
-    /// to a new guest. Refused while another host can still do it.
+    /// Confirms that no other host of the cluster is an active gateway: remove the lost hosts first (`overlayctl peer
+    /// remove`), then run it on one host. Their guests' leases are unknown, so new leases start after a full lease time.
+    /// Refused while another host can still hand out addresses.
     Recover,
 }
 

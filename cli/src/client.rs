@@ -69,7 +69,7 @@ impl Client {
         let asked = Instant::now();
         let answer = tokio::time::timeout(limit, call(self.calls.clone())).await;
         output.detail(&format!(
-            "asked {}, answered after {} ms",
+            "request to {}: {} ms",
             self.socket.display(),
             asked.elapsed().as_millis()
         ));
@@ -78,7 +78,7 @@ impl Client {
             Ok(Err(status)) => Err(self.refused(&status)),
             Err(_) => Err(went_away(
                 &self.socket,
-                &format!("no answer within {} s", limit.as_secs()),
+                &format!("no response within {} s", limit.as_secs()),
             )),
         }
     }
@@ -93,7 +93,7 @@ impl Client {
                 .then(|| "the running agent is older than overlayctl: systemctl restart overlayd".to_owned())
         });
         let message = match status.message() {
-            "" => format!("the agent refused without a reason ({})", status.code()),
+            "" => format!("the agent refused the request ({})", status.code()),
             message => message.to_owned(),
         };
         Failure::Refused { message, hint }
@@ -121,9 +121,9 @@ fn innermost<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn s
 
 fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
     let hint = if error.kind() == ErrorKind::PermissionDenied {
-        "the socket is for root and the group overlayd: use sudo, or `usermod -aG overlayd USER` and log in again"
+        "only root and members of group overlayd may use the socket: use sudo, or `usermod -aG overlayd USER` and log in again"
     } else {
-        "is overlayd running? `systemctl status overlayd`; if it has another socket: --socket PATH or OVERLAYD_SOCKET"
+        "check that overlayd runs: `systemctl status overlayd`; for another socket use --socket PATH or OVERLAYD_SOCKET"
     };
     Failure::Unreachable {
         message: format!("cannot reach the agent on this host at {}: {error}", socket.display()),
@@ -133,10 +133,9 @@ fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
 
 fn went_away(socket: &Path, why: &str) -> Failure {
     Failure::Unreachable {
-        message: format!("the agent at {} did not answer: {why}", socket.display()),
-        hint:
-            "it may have stopped or be stuck; what was asked may or may not have happened: `journalctl -u overlayd`, \
-               then `overlayctl status`"
-                .to_owned(),
+        message: format!("the agent at {} did not respond: {why}", socket.display()),
+        hint: "it may have stopped or be stuck, and the request may or may not have taken effect: `journalctl -u \
+               overlayd`, then `overlayctl status`"
+            .to_owned(),
     }
 }

@@ -119,8 +119,8 @@ impl Output {
     pub(crate) fn data<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
         let rendered = match self.format {
             Format::Table => text(value),
-            Format::Json => serde_json::to_string_pretty(value).context("cannot write the answer as JSON")? + "\n",
-            Format::Yaml => serde_yaml::to_string(value).context("cannot write the answer as YAML")?,
+            Format::Json => serde_json::to_string_pretty(value).context("cannot render JSON")? + "\n",
+            Format::Yaml => serde_yaml::to_string(value).context("cannot render YAML")?,
         };
         self.raw(rendered.as_bytes())
     }

@@ -33,13 +33,13 @@ pub(super) async fn drain(client: &Client, output: &Output) -> Result<(), Failur
     if !drained.kept.is_empty() {
         let kept = drained.kept.join(", ");
         output.warning(&format!(
-            "no other candidate is there for {kept}: this host goes on serving it"
+            "no other candidate for {kept}: this host remains the active gateway"
         ));
     }
     output.note(&now_served(&drained.gateways));
     output.outcome(
         &drained,
-        "drained: this host takes no gateway until `overlayctl undrain`",
+        "drained: this host accepts no gateway until `overlayctl undrain`",
     )
 }
 
@@ -54,5 +54,5 @@ pub(super) async fn undrain(client: &Client, output: &Output) -> Result<(), Fail
         gateways: Vec::new(),
         kept: Vec::new(),
     };
-    output.outcome(&drained, "this host may be a gateway again")
+    output.outcome(&drained, "this host is eligible as gateway again")
 }

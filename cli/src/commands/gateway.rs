@@ -91,7 +91,7 @@ async fn list(client: &Client, output: &Output) -> Result<(), Failure> {
         )
         .await?;
     let rows: Vec<GatewayRow> = answer.gateways.into_iter().map(GatewayRow::from).collect();
-    output.list(&rows, HEADER, "no segments, so no gateways", cells)
+    output.list(&rows, HEADER, "no gateways: no segments", cells)
 }
 
 async fn hand_over(segment: &str, host: Option<&str>, client: &Client, output: &Output) -> Result<(), Failure> {
@@ -114,7 +114,7 @@ async fn hand_over(segment: &str, host: Option<&str>, client: &Client, output: &
     let from = moved
         .from
         .as_ref()
-        .map(|from| format!(" (before: {from})"))
+        .map(|from| format!(" (was on {from})"))
         .unwrap_or_default();
     output.outcome(&moved, &format!("{}{from}", now_served(&moved.gateways)))
 }

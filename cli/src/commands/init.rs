@@ -40,7 +40,7 @@ pub(super) async fn run(client: &Client, output: &Output) -> Result<(), Failure>
     let formed = Formed::from(answer);
     output.note(&match formed.already_formed {
         true => format!(
-            "this host is in cluster {} already; the others join with:",
+            "this host is already in cluster {}; on each of the other hosts run:",
             formed.cluster_id
         ),
         false => format!("formed cluster {}; on each of the other hosts run:", formed.cluster_id),

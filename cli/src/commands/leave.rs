@@ -35,7 +35,7 @@ pub(super) async fn run(leave: &Leave, client: &Client, output: &Output) -> Resu
     let call = client.ask(output, LONG, |mut calls| async move { calls.leave(request).await });
     let left = Left::from(
         output
-            .progress("leaving: handing over what this host serves", call)
+            .progress("leaving: handing over this host's gateways", call)
             .await?,
     );
     for op in &left.removed {
@@ -47,7 +47,7 @@ pub(super) async fn run(leave: &Leave, client: &Client, output: &Output) -> Resu
     output.outcome(
         &left,
         match left.cluster_ended {
-            true => "left; this host was the last member, its cluster has ended",
+            true => "left the cluster; this host was its last member",
             false => "left the cluster",
         },
     )

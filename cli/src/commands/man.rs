@@ -21,8 +21,8 @@ pub(super) fn run(dir: Option<&Path>, output: &Output) -> Result<(), Failure> {
     };
     std::fs::create_dir_all(dir)
         .and_then(|()| clap_mangen::generate_to(Arguments::command(), dir))
-        .with_context(|| format!("cannot write the manual pages into {}", dir.display()))?;
-    output.note(&format!("wrote the manual pages into {}", dir.display()));
+        .with_context(|| format!("cannot write manual pages to {}", dir.display()))?;
+    output.note(&format!("manual pages written to {}", dir.display()));
     Ok(())
 }
 

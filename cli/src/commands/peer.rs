@@ -135,7 +135,7 @@ async fn add_static(add: &args::PeerAdd, client: &Client, output: &Output) -> Re
         segments: answer.segments,
     };
     let segments = match added.segments.as_slice() {
-        [] => "it is in no segment's flood list yet".to_owned(),
+        [] => "in no segment's flood list yet".to_owned(),
         segments => format!("in the flood list of {}", segments.join(", ")),
     };
     output.outcome(&added, &format!("added static peer {}: {segments}", add.address))
@@ -156,7 +156,7 @@ async fn remove(name: &str, client: &Client, output: &Output) -> Result<(), Fail
     if !removed.inheriting.is_empty() {
         let segments = removed.inheriting.join(", ");
         output.note(&format!(
-            "its ranges in {segments} go to the others: `overlayctl pool show`"
+            "its ranges in {segments} go to the other hosts: `overlayctl pool show`"
         ));
     }
     output.outcome(&removed, &format!("removed {name}"))

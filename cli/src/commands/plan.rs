@@ -31,7 +31,7 @@ pub(super) async fn run(client: &Client, output: &Output) -> Result<(), Failure>
         .await?;
     let ops: Vec<OpRow> = answer.ops.into_iter().map(OpRow::from).collect();
     if ops.is_empty() && output.is_table() {
-        output.note("nothing is due");
+        output.note("no changes pending");
     }
     // An op may be a whole nftables transaction, over several lines.
     output.data(&ops, |ops| {

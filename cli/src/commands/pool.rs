@@ -89,9 +89,7 @@ async fn recover(client: &Client, output: &Output) -> Result<(), Failure> {
     let call = client.ask(output, LONG, |mut calls| async move {
         calls.pool_recover(PoolRecoverRequest {}).await
     });
-    let answer = output
-        .progress("writing to disk that this host takes part", call)
-        .await?;
+    let answer = output.progress("recovering the address pools", call).await?;
     let rests = Duration::from_millis(answer.rests_ms);
     let recovered = Recovered {
         recovered: true,
@@ -100,7 +98,7 @@ async fn recover(client: &Client, output: &Output) -> Result<(), Failure> {
     output.outcome(
         &recovered,
         &format!(
-            "recovered: this host owns what nobody else does; addresses go to new guests after {} s at most (see \
+            "recovered: this host owns every address that had no owner; new leases start within {} s (see \
              `overlayctl pool show`)",
             rests.as_secs()
         ),

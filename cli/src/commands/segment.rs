@@ -101,7 +101,7 @@ async fn list(client: &Client, output: &Output) -> Result<(), Failure> {
     output.list(
         &rows,
         HEADER,
-        "no segments yet: `overlayctl apply -f FILE` writes some",
+        "no segments: create some with `overlayctl apply -f FILE`",
         cells,
     )
 }
@@ -116,7 +116,7 @@ async fn show(name: &str, client: &Client, output: &Output) -> Result<(), Failur
         )
         .await?;
     let Some(segment) = answer.segment else {
-        return Err(anyhow::anyhow!("the agent's answer about {name} has no segment in it").into());
+        return Err(anyhow::anyhow!("invalid reply from the agent: segment {name} is missing").into());
     };
     let shown = Shown {
         segment: SegmentRow::from(segment),
@@ -131,7 +131,7 @@ async fn show(name: &str, client: &Client, output: &Output) -> Result<(), Failur
 /// The segment itself out of a file with `segments: [...]`.
 fn configuration(yaml: &str) -> Result<serde_json::Value, Failure> {
     let file: serde_json::Value =
-        serde_yaml::from_str(yaml).map_err(|error| anyhow::anyhow!("the agent's answer is no YAML: {error}"))?;
+        serde_yaml::from_str(yaml).map_err(|error| anyhow::anyhow!("invalid reply from the agent: {error}"))?;
     Ok(file.pointer("/segments/0").cloned().unwrap_or(file))
 }
 

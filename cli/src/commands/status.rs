@@ -179,9 +179,9 @@ fn facts(screen: &Screen) -> Vec<(&'static str, String)> {
     };
     let number = |mtu: Option<u32>| mtu.map_or_else(|| "unknown".to_owned(), |mtu| mtu.to_string());
     let plan = match host.ops_due {
-        0 => "nothing is due".to_owned(),
-        1 => "1 op is due (overlayctl plan)".to_owned(),
-        ops => format!("{ops} ops are due (overlayctl plan)"),
+        0 => "no changes pending".to_owned(),
+        1 => "1 change pending (overlayctl plan)".to_owned(),
+        ops => format!("{ops} changes pending (overlayctl plan)"),
     };
     vec![
         ("Host", format!("{} ({}){drained}", host.name, host.id)),

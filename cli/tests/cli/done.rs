@@ -28,7 +28,7 @@ added static peer 192.0.2.60: in the flood list of blue
         (
             &["peer", "remove", "hv3"],
             "\
-its ranges in blue go to the others: `overlayctl pool show`
+its ranges in blue go to the other hosts: `overlayctl pool show`
 removed hv3
 ",
         ),
@@ -41,24 +41,24 @@ deleted segment blue
         ),
         (
             &["gateway", "move", "blue", "hv2"],
-            "blue: now on hv2, term 8 (before: hv1)\n",
+            "blue: now on hv2, term 8 (was on hv1)\n",
         ),
         (
             &["drain"],
             "\
-warning: no other candidate is there for green: this host goes on serving it
+warning: no other candidate for green: this host remains the active gateway
 blue: now on hv2, term 8
-drained: this host takes no gateway until `overlayctl undrain`
+drained: this host accepts no gateway until `overlayctl undrain`
 ",
         ),
-        (&["undrain"], "this host may be a gateway again\n"),
+        (&["undrain"], "this host is eligible as gateway again\n"),
         (
             &["lease", "release", "192.168.124.16"],
             "released 192.168.124.16 of 52:54:00:aa:bb:01\n",
         ),
         (
             &["pool", "recover"],
-            "recovered: this host owns what nobody else does; addresses go to new guests after 3718 s at most (see \
+            "recovered: this host owns every address that had no owner; new leases start within 3718 s (see \
              `overlayctl pool show`)\n",
         ),
     ];
@@ -79,7 +79,7 @@ fn init_prints_the_join_line_alone_on_stdout() {
     let again = check(&Agent::start(Mood::Formed), &["init"], line);
     assert_eq!(
         again.stderr,
-        "this host is in cluster 00000000000000c1 already; the others join with:\n"
+        "this host is already in cluster 00000000000000c1; on each of the other hosts run:\n"
     );
 }
 
@@ -87,7 +87,7 @@ fn init_prints_the_join_line_alone_on_stdout() {
 fn the_last_member_is_told_that_its_cluster_ended() {
     let ran = check(&Agent::start(Mood::Unformed), &["leave", "-v"], "");
     assert!(
-        ran.stderr.contains("the last member, its cluster has ended"),
+        ran.stderr.contains("this host was its last member"),
         "{}",
         ran.stderr
     );

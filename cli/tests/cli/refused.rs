@@ -85,7 +85,7 @@ fn no_agent_is_its_own_exit_status() {
             ran.stderr
         );
         assert!(
-            hint.starts_with("hint: is overlayd running?") && hint.contains("--socket"),
+            hint.starts_with("hint: check that overlayd runs") && hint.contains("--socket"),
             "{}",
             ran.stderr
         );
@@ -120,7 +120,7 @@ fn a_socket_that_is_not_for_us_names_the_group() {
     assert!(ran.stderr.contains("Permission denied"), "{}", ran.stderr);
     assert!(
         ran.stderr
-            .contains("hint: the socket is for root and the group overlayd"),
+            .contains("hint: only root and members of group overlayd may use the socket"),
         "{}",
         ran.stderr
     );
@@ -144,7 +144,7 @@ fn an_agent_that_goes_away_is_not_reachable() {
     );
     assert_eq!((ran.status, ran.stdout.as_str()), (Some(3), ""), "{}", ran.stderr);
     assert!(
-        ran.stderr.contains("did not answer") && ran.stderr.contains("hint: "),
+        ran.stderr.contains("did not respond") && ran.stderr.contains("hint: "),
         "{}",
         ran.stderr
     );

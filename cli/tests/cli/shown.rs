@@ -205,7 +205,7 @@ Underlay 192.0.2.11 on eth0
 MTU      underlay 1500, overlay 1450
 Cluster  00000000000000c1 (insecure: no TLS between hosts)
 Agent    overlayd 0.1.0, started 2026-01-01T00:00:00Z
-Plan     2 ops are due (overlayctl plan)
+Plan     2 changes pending (overlayctl plan)
 
 Peers
 NAME    ADDRESS     STATE    MTU   ID
@@ -244,7 +244,7 @@ Underlay no address on eth0
 MTU      underlay unknown, overlay unknown
 Cluster  none: waiting for a formed host at 192.0.2.12:7480
 Agent    overlayd 0.1.0, started 2026-01-01T00:00:00Z
-Plan     nothing is due
+Plan     no changes pending
 
 Problems
 none

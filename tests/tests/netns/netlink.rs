@@ -142,7 +142,7 @@ async fn look(netlink: &Netlink, desired: &Desired) -> Observed {
     netlink.observe(desired.sysctls.keys()).await.unwrap()
 }
 
-/// Applies what is due and checks that nothing is due afterwards and that the kernel did what its model says.
+/// Applies what is due and checks that nothing is pending afterwards and that the kernel did what its model says.
 async fn settle(netlink: &Netlink, desired: &Desired) -> Vec<Op> {
     let before = look(netlink, desired).await;
     let plan = diff(desired, &before);
@@ -172,7 +172,7 @@ async fn settle(netlink: &Netlink, desired: &Desired) -> Vec<Op> {
 /// The kernel's host and the model's, but for what the kernel adds by itself: its own MACs in forwarding tables,
 /// link-local addresses, and how it writes a table down.
 fn assert_alike(kernel: &Observed, model: &Observed) {
-    let ours = |host: &Host| {
+    let ours = |host: &Observed| {
         let mut host = host.clone();
         for fdb in host.fdb.values_mut() {
             fdb.bridge.retain(|_, origin| *origin == Origin::External);
