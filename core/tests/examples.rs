@@ -6,7 +6,7 @@ use std::path::Path;
 
 use overlayd_core::config;
 
-/// Examples that show what is not built yet, with the keys that are refused for it.
+/// Examples that show what is not supported yet, with the keys that are refused for it.
 const UNBUILT: [(&str, &[&str]); 3] = [
     ("bridged.yaml", &["segments[0].mode", "segments[0].bridged"]),
     ("dual-stack.yaml", &["segments[0].ipv6"]),

@@ -22,7 +22,7 @@ impl fmt::Display for Clash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "segment {:?}: {}: {} {:?} too",
+            "segment {:?}: {}: {} {:?}",
             self.second.as_str(),
             self.what.key(),
             self.what,
@@ -80,13 +80,17 @@ impl Shared {
 impl fmt::Display for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Shared::Name(_) => f.write_str("the name is that of segment"),
-            Shared::Vni(vni) => write!(f, "VNI {vni} is that of segment"),
-            Shared::Bridge(bridge) => write!(f, "bridge {:?} is that of segment", bridge.as_str()),
+            Shared::Name(_) => f.write_str("the name is already used by segment"),
+            Shared::Vni(vni) => write!(f, "VNI {vni} is already used by segment"),
+            Shared::Bridge(bridge) => write!(f, "bridge {:?} is already used by segment", bridge.as_str()),
             Shared::Ipv4(subnet) => write!(f, "{subnet} overlaps the subnet of segment"),
             Shared::Ipv6(subnet) => write!(f, "{subnet} overlaps the subnet of segment"),
-            Shared::Port(_, forward) => write!(f, "{} {} is forwarded by segment", forward.protocol, forward.listen),
-            Shared::Uplink(address) => write!(f, "{address} is the uplink address of segment"),
+            Shared::Port(_, forward) => write!(
+                f,
+                "{} {} is already forwarded by segment",
+                forward.protocol, forward.listen
+            ),
+            Shared::Uplink(address) => write!(f, "{address} is already the uplink address of segment"),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::host::{HostConfig, Libvirt, Metrics};
 use super::segment::{HostAddress, Mode, PortSecurity, Segment};
 use super::wire::{self, Kind, Node};
 
-/// A key whose meaning is not built yet.
+/// A key whose meaning is not supported yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unbuilt {
     /// The path of the key, from the segment or the file that was asked about.
@@ -20,7 +20,7 @@ pub struct Unbuilt {
     pub hint: &'static str,
 }
 
-/// What a segment asks for and is not built yet.
+/// What a segment asks for and is not supported yet.
 pub fn unbuilt(segment: &Segment) -> Vec<Unbuilt> {
     let mut found = Vec::new();
     let mut add = |asked: bool, key: &str, what, hint| {
@@ -64,7 +64,7 @@ pub fn unbuilt(segment: &Segment) -> Vec<Unbuilt> {
     found
 }
 
-/// What a host's configuration asks for and is not built yet, its segments included.
+/// What a host's configuration asks for and is not supported yet, its segments included.
 pub fn unbuilt_in_host(config: &HostConfig) -> Vec<Unbuilt> {
     let mut found = Vec::new();
     if config.host.libvirt == Libvirt::Auto {
@@ -97,7 +97,7 @@ fn unbuilt_in_segments(segments: &[Segment]) -> Vec<Unbuilt> {
     segments.iter().enumerate().flat_map(of).collect()
 }
 
-/// A host's configuration, for use: like [`super::host`], and what is not built yet is refused.
+/// A host's configuration, for use: like [`super::host`], and what is not supported yet is refused.
 ///
 /// # Errors
 /// Everything that is wrong with the text; if nothing is, everything that it asks for and is not built.
@@ -107,7 +107,7 @@ pub fn built_host(text: &str, file: &str) -> Result<HostConfig, Errors> {
     Ok(config)
 }
 
-/// Segments for use: like [`super::segments`], and what is not built yet is refused.
+/// Segments for use: like [`super::segments`], and what is not supported yet is refused.
 ///
 /// # Errors
 /// Everything that is wrong with the text; if nothing is, everything that it asks for and is not built.
@@ -127,7 +127,7 @@ fn refuse(text: &str, file: &str, unbuilt: &[Unbuilt]) -> Result<(), Errors> {
         let root = At::root(&node);
         for Unbuilt { key, what, hint } in unbuilt {
             root.find(key)
-                .wrong(&mut report, format!("{what} is not built yet"), *hint);
+                .wrong(&mut report, format!("{what} is not supported yet"), *hint);
         }
     }
     report.finish(Some(()))

@@ -126,7 +126,7 @@ impl<'t> At<'t> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("write one of {}", listed.join(", ")),
             };
-            self.wrong(report, format!("{text:?} is none of {}", listed.join(", ")), hint);
+            self.wrong(report, format!("{text:?} is not one of {}", listed.join(", ")), hint);
         }
         found
     }
@@ -171,12 +171,12 @@ impl<'t> At<'t> {
             if !section.keys.contains(&key.text.as_str()) {
                 let hint = match nearest(&key.text, section.keys) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("the keys here are {}", section.keys.join(", ")),
+                    None => format!("valid keys are {}", section.keys.join(", ")),
                 };
                 report.add(
                     key.place,
                     &join(&self.path, &key.text),
-                    format!("the key {:?} is not known", key.text),
+                    format!("unknown key {:?}", key.text),
                     hint,
                 );
             }
@@ -204,7 +204,7 @@ impl<'t> At<'t> {
         let mut seen = BTreeMap::new();
         for (key, _) in entries {
             if let Some(first) = seen.get(key.text.as_str()) {
-                let message = format!("the key {:?} stands here twice, first in line {first}", key.text);
+                let message = format!("duplicate key {:?}, first in line {first}", key.text);
                 report.add(key.place, &join(&self.path, &key.text), message, "keep one of the two");
             } else {
                 seen.insert(key.text.as_str(), key.place.0);
@@ -223,7 +223,7 @@ impl<'t> At<'t> {
             Kind::Empty => "give a value or remove the key".to_owned(),
             Kind::Plain(_) | Kind::Quoted(_) | Kind::List(_) | Kind::Map(_) => format!("give {expected}"),
         };
-        self.wrong(report, format!("{found} stands where there should be {expected}"), hint);
+        self.wrong(report, format!("expected {expected}, found {found}"), hint);
     }
 
     /// The value at a path such as `ipv4.gateway` or `ports[2].listen`, or the nearest above it.
@@ -266,7 +266,7 @@ impl<'t> Fields<'t> {
     pub(super) fn required(&self, report: &mut Report, key: &str, hint: &str) -> Option<At<'t>> {
         let found = self.maybe(key);
         if found.is_none() {
-            report.add(self.at.place, &join(&self.at.path, key), "the key is missing", hint);
+            report.add(self.at.place, &join(&self.at.path, key), "missing key", hint);
         }
         found
     }

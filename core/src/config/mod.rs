@@ -6,7 +6,7 @@
 //!                         └────────► Report ◄──┘ ──► Errors: all at once, each with place, key and hint
 //! ```
 //! Reading never stops at the first fault, takes nothing over if there is any, and panics on no bytes at all. What can
-//! be said but is not built yet is read and checked, too, and refused afterwards by [`built_host`] and
+//! be said but is not supported yet is read and checked, too, and refused afterwards by [`built_host`] and
 //! [`built_segments`].
 
 mod across;
@@ -100,13 +100,13 @@ pub fn segments(text: &str, file: &str) -> Result<Vec<Segment>, Errors> {
         let hint = "put the segments into a list, `segments: [ { name: blue, vni: 10 } ]`";
         match &node.kind {
             Kind::Map(entries) if entries.iter().all(|(key, _)| key.text != "segments") => {
-                report.add(node.place, "segments", "the key is missing", hint);
+                report.add(node.place, "segments", "missing key", hint);
             }
             Kind::Empty | Kind::List(_) | Kind::Plain(_) | Kind::Quoted(_) => {
                 report.add(
                     node.place,
                     "segments",
-                    "the file is no mapping with the key `segments`",
+                    "expected a mapping with the key `segments`",
                     hint,
                 );
                 return Vec::new();

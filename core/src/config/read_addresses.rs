@@ -94,7 +94,7 @@ impl<'t> Subnets<'t> {
         if !subnet.contains(&address) {
             at.wrong(
                 report,
-                format!("{address} lies outside the subnet {subnet}"),
+                format!("{address} is outside the subnet {subnet}"),
                 "give an address of the subnet",
             );
         } else if self.is_gateway(address) {
@@ -104,7 +104,7 @@ impl<'t> Subnets<'t> {
                 "give another address of the subnet",
             );
         } else if address == subnet.network() || address == subnet.broadcast() && address.is_ipv4() {
-            let message = format!("{address} is the network's own or the broadcast address of {subnet}");
+            let message = format!("{address} is the network or broadcast address of {subnet}");
             at.wrong(report, message, "give a host address of the subnet");
         }
     }
@@ -115,7 +115,7 @@ fn subnet4(fields: &Fields<'_>, report: &mut Report) -> Option<Ipv4Net> {
     let subnet = at.parse::<Ipv4Net>(report, "an IPv4 subnet", "write ADDRESS/LENGTH, as in 192.168.124.0/24")?;
     let network = subnet.network();
     if subnet.addr() != network {
-        let message = format!("{subnet} has bits set behind its prefix");
+        let message = format!("{subnet} has host bits set");
         at.wrong(report, message, format!("write {}", subnet.trunc()));
         return Some(subnet.trunc());
     }
@@ -131,7 +131,7 @@ fn subnet4(fields: &Fields<'_>, report: &mut Report) -> Option<Ipv4Net> {
     if network.is_loopback() || network.is_multicast() || network.octets()[0] == 0 || network.octets()[0] >= 240 {
         at.wrong(
             report,
-            format!("guests cannot have addresses of {subnet}"),
+            format!("guests cannot use addresses of {subnet}"),
             "give a private subnet, as in 192.168.124.0/24",
         );
         return None;
@@ -144,13 +144,13 @@ fn gateway4(at: &At<'_>, report: &mut Report, subnet: Ipv4Net) -> Option<Ipv4Add
     if !subnet.contains(&gateway) {
         at.wrong(
             report,
-            format!("the gateway {gateway} lies outside the subnet {subnet}"),
+            format!("the gateway {gateway} is outside the subnet {subnet}"),
             "give an address of the subnet",
         );
         return None;
     }
     if gateway == subnet.network() || gateway == subnet.broadcast() {
-        let message = format!("the gateway {gateway} is the network's own or the broadcast address of {subnet}");
+        let message = format!("the gateway {gateway} is the network or broadcast address of {subnet}");
         at.wrong(report, message, "give a host address of the subnet");
         return None;
     }
@@ -162,7 +162,7 @@ fn subnet6(fields: &Fields<'_>, report: &mut Report) -> Option<Ipv6Net> {
     let subnet = at.parse::<Ipv6Net>(report, "an IPv6 subnet", "write ADDRESS/LENGTH, as in fd10:0:2::/64")?;
     let network = subnet.network();
     if subnet.addr() != network {
-        let message = format!("{subnet} has bits set behind its prefix");
+        let message = format!("{subnet} has host bits set");
         at.wrong(report, message, format!("write {}", subnet.trunc()));
         return Some(subnet.trunc());
     }
@@ -178,7 +178,7 @@ fn subnet6(fields: &Fields<'_>, report: &mut Report) -> Option<Ipv6Net> {
     if network.is_loopback() || network.is_multicast() || network.is_unicast_link_local() || network.is_unspecified() {
         at.wrong(
             report,
-            format!("guests cannot have addresses of {subnet}"),
+            format!("guests cannot use addresses of {subnet}"),
             "give a prefix of fd00::/8 or a global one",
         );
         return None;
@@ -191,7 +191,7 @@ fn gateway6(at: &At<'_>, report: &mut Report, subnet: Ipv6Net) -> Option<Ipv6Add
     if !subnet.contains(&gateway) {
         at.wrong(
             report,
-            format!("the gateway {gateway} lies outside the subnet {subnet}"),
+            format!("the gateway {gateway} is outside the subnet {subnet}"),
             "give an address of the subnet",
         );
         return None;

@@ -91,12 +91,12 @@ fn check_range4(at: &At<'_>, report: &mut Report, subnets: &Subnets<'_>, range: 
     let Some((subnet, gateway)) = subnets.v4 else { return };
     let Range4 { first, last } = range;
     if !subnet.contains(&first) || !subnet.contains(&last) {
-        let message = format!("the range {first}-{last} lies outside the subnet {subnet}");
+        let message = format!("the range {first}-{last} is outside the subnet {subnet}");
         at.wrong(report, message, "give addresses of the subnet");
         return;
     }
     for (edge, what) in [
-        (subnet.network(), "the network's own address"),
+        (subnet.network(), "the network address"),
         (subnet.broadcast(), "the broadcast address"),
     ] {
         if range.contains(edge) {
@@ -121,7 +121,7 @@ fn check_hosts(at: &At<'_>, report: &mut Report, hosts: &HostAddress, is_taken: 
     let HostAddress::Named(addresses) = hosts else { return };
     for (host, address) in addresses {
         if is_taken(*address) {
-            let message = format!("it contains {address}, which `host_address` gives to {host:?}");
+            let message = format!("contains {address}, the `host_address` of {host:?}");
             at.wrong(report, message, "move the one or the other");
         }
     }
@@ -177,14 +177,14 @@ fn reservations(at: &At<'_>, report: &mut Report, subnets: &Subnets<'_>, hosts: 
             if mac.is_multicast() || mac == Mac::ZERO {
                 at.wrong(
                     report,
-                    format!("{mac} is no MAC of a single guest"),
+                    format!("{mac} is not a unicast MAC address"),
                     "give the MAC of the guest's NIC",
                 );
             }
             if let Some(first) = macs.insert(mac, at.path.clone()) {
                 at.wrong(
                     report,
-                    format!("{mac} has a reservation already, {first}"),
+                    format!("{mac} already has a reservation, {first}"),
                     "keep one of the two",
                 );
             }
@@ -199,7 +199,7 @@ fn reservations(at: &At<'_>, report: &mut Report, subnets: &Subnets<'_>, hosts: 
                 if let Some(first) = addresses.insert(address, at.path.clone()) {
                     at.wrong(
                         report,
-                        format!("{address} is reserved already, {first}"),
+                        format!("{address} is already reserved, {first}"),
                         "give each guest its own",
                     );
                 }
@@ -224,7 +224,7 @@ fn dhcp_v6(at: &At<'_>, report: &mut Report, subnets: &Subnets<'_>, hosts: &Host
     let (subnet, gateway) = subnets.v6?;
     let (first, last) = (range.first, range.last);
     if !subnet.contains(&first) || !subnet.contains(&last) {
-        let message = format!("the range {first}-{last} lies outside the subnet {subnet}");
+        let message = format!("the range {first}-{last} is outside the subnet {subnet}");
         at.wrong(report, message, "give addresses of the subnet");
     } else if range.contains(subnet.network()) {
         let message = format!("the range {first}-{last} contains the prefix's own address");

@@ -26,7 +26,7 @@ pub(super) fn dns(at: &At<'_>, report: &mut Report, subnets: &Subnets<'_>) -> Dn
                 at.wrong(
                     report,
                     format!("{address} is the segment's own gateway"),
-                    "give another resolver, or leave it out",
+                    "name another resolver or remove it",
                 );
             }
             dns.upstream.push(address);

@@ -56,7 +56,7 @@ pub(super) fn host_config(at: &At<'_>, report: &mut Report) -> HostConfig {
     {
         let length = socket.as_os_str().len();
         if length > SOCKET_PATH {
-            let message = format!("the path has {length} bytes, the kernel takes {SOCKET_PATH} for a socket");
+            let message = format!("the path has {length} bytes, more than the {SOCKET_PATH} of a socket");
             at.wrong(report, message, "choose a shorter path");
         }
         config.control_socket = socket;
@@ -141,7 +141,7 @@ fn peer(at: &At<'_>, report: &mut Report) -> Option<std::net::SocketAddr> {
     if address.ip().is_unspecified() || address.ip().is_multicast() {
         at.wrong(
             report,
-            format!("{address} is no address of a single host"),
+            format!("{address} is not a unicast address"),
             "give another host's cluster address",
         );
         return None;

@@ -24,10 +24,7 @@ const LEAST_MTU: [u16; 2] = [576, 1280];
 pub(super) fn bridge(at: &At<'_>, report: &mut Report) -> Option<IfName> {
     let bridge = interface(at, report)?;
     if ["vx-", "gw-"].iter().any(|prefix| bridge.as_str().starts_with(prefix)) {
-        let message = format!(
-            "{:?} is a name that the agent gives to other interfaces",
-            bridge.as_str()
-        );
+        let message = format!("{:?} is reserved for interfaces of the agent", bridge.as_str());
         at.wrong(report, message, "choose a name that begins with neither vx- nor gw-");
     }
     Some(bridge)
@@ -50,11 +47,7 @@ pub(super) fn transport(at: &At<'_>, report: &mut Report) -> Option<Transport> {
         }
     };
     if !fit {
-        at.wrong(
-            report,
-            format!("{group} is no multicast group that a segment can use"),
-            hint,
-        );
+        at.wrong(report, format!("{group} is not a usable multicast group"), hint);
         return None;
     }
     Some(Transport::Multicast { group, interface })
@@ -71,7 +64,7 @@ pub(super) fn mode(fields: &Fields<'_>, report: &mut Report, stp: Stp) -> Option
     {
         at.wrong(
             report,
-            format!("the segment's mode is {word}, and only a bridged one takes a NIC in"),
+            format!("the key needs `mode: bridged`, and the mode is {word}"),
             "write `mode: bridged` or remove the key",
         );
     }
@@ -100,7 +93,7 @@ fn bridged(at: &At<'_>, report: &mut Report, stp: Stp) -> Option<Bridged> {
     {
         at.wrong(
             report,
-            "every host takes the NIC in, and nothing breaks the loops",
+            "without spanning tree this makes a loop",
             "write `stp: true`, too",
         );
     }

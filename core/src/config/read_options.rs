@@ -17,19 +17,19 @@ const OWN: [(u8, &str); 20] = [
     (15, "the domain is `dns.domain`"),
     (26, "the MTU is `mtu`"),
     (28, "the broadcast address follows from `ipv4.subnet`"),
-    (50, "clients ask with it"),
+    (50, "only clients send it"),
     (51, "the lease time is `lease_time`"),
-    (52, "the server sets it as it needs"),
-    (53, "it tells the kind of message"),
+    (52, "the server sets it"),
+    (53, "it is the message type"),
     (54, "it is the gateway's address"),
-    (55, "clients ask with it"),
-    (56, "the server explains itself with it"),
-    (57, "clients ask with it"),
+    (55, "only clients send it"),
+    (56, "the server sets it in a NAK"),
+    (57, "only clients send it"),
     (58, "it follows from `lease_time`"),
     (59, "it follows from `lease_time`"),
-    (61, "clients name themselves with it"),
-    (82, "relays add it"),
-    (118, "relays ask with it"),
+    (61, "only clients send it"),
+    (82, "only relays send it"),
+    (118, "only relays send it"),
 ];
 
 /// Options whose value is a list of IPv4 addresses (RFC 2132), so that a text there is a slip.
@@ -50,7 +50,7 @@ pub(super) fn options(at: &At<'_>, report: &mut Report) -> BTreeMap<u8, DhcpOpti
         let Some(code) = code else {
             at.wrong(
                 report,
-                format!("{number:?} is no option number"),
+                format!("{number:?} is not a DHCP option number"),
                 "give a number from 1 to 254",
             );
             continue;
@@ -58,7 +58,7 @@ pub(super) fn options(at: &At<'_>, report: &mut Report) -> BTreeMap<u8, DhcpOpti
         if let Some((_, instead)) = OWN.iter().find(|(own, _)| *own == code) {
             at.wrong(
                 report,
-                format!("option {code} is not for the configuration to set"),
+                format!("option {code} cannot be configured"),
                 format!("remove it: {instead}"),
             );
             continue;

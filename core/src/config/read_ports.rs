@@ -48,7 +48,10 @@ pub(super) fn ports(
         let listen = at.find("listen");
         check_free(&listen, report, &forward, vxlan);
         if let Some(other) = forwards.iter().find(|other| other.overlaps(&forward)) {
-            let message = format!("{} {} leads to {} already", forward.protocol, other.listen, other.to);
+            let message = format!(
+                "{} {} is already forwarded to {}",
+                forward.protocol, other.listen, other.to
+            );
             listen.wrong(report, message, "give each forward its own ports");
         }
         forwards.push(forward);
@@ -79,11 +82,7 @@ fn forward(at: &At<'_>, report: &mut Report, subnets: &Subnets<'_>) -> Option<Po
         if let Some(PortRange { first, last }) = listen
             && to.port().checked_add(last - first).is_none()
         {
-            let message = format!(
-                "{} ports from {} on go beyond 65535",
-                u32::from(last - first) + 1,
-                to.port()
-            );
+            let message = format!("{} ports from {} exceed 65535", u32::from(last - first) + 1, to.port());
             at.wrong(report, message, "begin at a lower port, or forward fewer");
         }
         Some(to)
@@ -100,12 +99,12 @@ fn check_free(at: &At<'_>, report: &mut Report, forward: &PortForward, vxlan: u1
     if let Some(port) = MIGRATION.into_iter().find(|port| listen.contains(*port)) {
         at.wrong(
             report,
-            format!("port {port} is libvirt's, for live migration"),
+            format!("port {port} is reserved for live migration by libvirt"),
             "forward another port than 49152 and 49153",
         );
     }
     let ours = match forward.protocol {
-        Protocol::Tcp => [(CLUSTER_PORT, "the hosts' own traffic"); 2],
+        Protocol::Tcp => [(CLUSTER_PORT, "cluster traffic"); 2],
         Protocol::Udp => [(VXLAN_PORT, "VXLAN"), (vxlan, "VXLAN")],
     };
     if let Some((port, what)) = ours.into_iter().find(|(port, _)| listen.contains(*port)) {

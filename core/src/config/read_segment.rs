@@ -61,7 +61,7 @@ pub(super) fn segments(at: &At<'_>, report: &mut Report) -> Vec<Segment> {
             | Shared::Ipv6(_)
             | Shared::Uplink(_) => items[second].find(what.key()),
         };
-        at.wrong(report, format!("{what} {name:?} too"), what.hint());
+        at.wrong(report, format!("{what} {name:?}"), what.hint());
     }
     read.into_iter().filter_map(|(segment, _)| segment).collect()
 }
@@ -143,11 +143,7 @@ fn hosts(at: &At<'_>, report: &mut Report) -> Option<HostSelector> {
     }
     let labels = labels(at, report);
     if labels.is_empty() {
-        at.wrong(
-            report,
-            "no label is asked for",
-            "write `all`, or labels such as { rack: a }",
-        );
+        at.wrong(report, "no labels given", "write `all`, or labels such as { rack: a }");
         return None;
     }
     Some(HostSelector::Labels(labels))
@@ -176,7 +172,7 @@ fn host_address(at: &At<'_>, report: &mut Report, subnets: &Subnets<'_>) -> Opti
         if let Some(other) = taken.insert(address, host) {
             at.wrong(
                 report,
-                format!("{address} is the address of {other:?} already"),
+                format!("{address} is already assigned to {other:?}"),
                 "give each host its own",
             );
         }
@@ -211,13 +207,13 @@ fn forward_to(
         if own == Some(&name) {
             at.wrong(
                 report,
-                format!("{:?} is this segment itself", name.as_str()),
-                "remove it: guests of one segment reach each other",
+                format!("{:?} is the segment itself", name.as_str()),
+                "remove it: guests of a segment always reach each other",
             );
         } else if names.contains(&name) {
             at.wrong(
                 report,
-                format!("{:?} stands here twice", name.as_str()),
+                format!("{:?} is listed twice", name.as_str()),
                 "keep one of the two",
             );
         }
@@ -232,28 +228,20 @@ fn uplink(at: &At<'_>, report: &mut Report, subnets: &Subnets<'_>, mode: &Mode) 
     let address = net.addr();
     let hosts = net.prefix_len() + 1 < net.max_prefix_len();
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-        at.wrong(
-            report,
-            format!("{address} is no address that a single host can have"),
-            hint,
-        );
+        at.wrong(report, format!("{address} is not a unicast address"), hint);
     } else if hosts && (address == net.network() || address == net.broadcast() && address.is_ipv4()) {
-        at.wrong(
-            report,
-            format!("{address} is the network's own or its broadcast address"),
-            hint,
-        );
+        at.wrong(report, format!("{address} is the network or broadcast address"), hint);
     } else if subnets.contains(address) {
         at.wrong(
             report,
-            format!("{address} lies in the segment's own subnet"),
+            format!("{address} is in the segment's own subnet"),
             "give an address of the uplink's network",
         );
     }
     if *mode == Mode::Isolated {
         at.wrong(
             report,
-            "an isolated segment has no way in or out",
+            "an isolated segment has no uplink",
             "choose another mode or remove the key",
         );
     }

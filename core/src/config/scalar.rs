@@ -154,7 +154,7 @@ pub(super) fn unicast(at: &At<'_>, report: &mut Report) -> Option<IpAddr> {
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast {
         at.wrong(
             report,
-            format!("{address} is no address that a single host can have"),
+            format!("{address} is not a unicast address"),
             "give a unicast address",
         );
         return None;
@@ -226,13 +226,13 @@ pub(super) fn labels(at: &At<'_>, report: &mut Report) -> BTreeMap<String, Strin
     let mut labels = BTreeMap::new();
     for (key, at) in at.entries(report, "a mapping of labels, { rack: a }") {
         if !is_label(key) {
-            at.wrong(report, format!("{key:?} is not a label's name"), HINT);
+            at.wrong(report, format!("{key:?} is not a label name"), HINT);
         }
-        let Some(value) = at.text(report, "a label's value") else {
+        let Some(value) = at.text(report, "a label value") else {
             continue;
         };
         if !is_label(value) {
-            at.wrong(report, format!("{value:?} is not a label's value"), HINT);
+            at.wrong(report, format!("{value:?} is not a label value"), HINT);
         }
         labels.insert(key.to_owned(), value.to_owned());
     }

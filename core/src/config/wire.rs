@@ -61,7 +61,7 @@ pub(super) fn tree(text: &str, report: &mut Report) -> Option<Node> {
             Err(error) => Err(Fault {
                 place: (error.marker().line().max(1), error.marker().col() + 1),
                 message: format!("invalid YAML: {}", error.info()),
-                hint: "look at indentation, quotes and brackets here and in the line before",
+                hint: "check indentation, quotes and brackets in this line and the one before",
             }),
         };
         if let Err(Fault { place, message, hint }) = read {
@@ -133,13 +133,10 @@ impl Builder {
 
     fn enter(&mut self, it: Open, place: Place) -> Result<(), Fault> {
         let (message, hint) = if let Some(Open::Map(_, _, None)) = self.open.last() {
-            (
-                "a list or mapping stands where a key should".to_owned(),
-                "write `key: value`",
-            )
+            ("a list or mapping cannot be a key".to_owned(), "write `key: value`")
         } else if self.open.len() >= DEEPEST {
             let message = format!("nested deeper than {DEEPEST} levels");
-            (message, "no key lies this deep")
+            (message, "no key is this deep")
         } else {
             self.open.push(it);
             return Ok(());

@@ -169,38 +169,38 @@ fn what_is_not_built_is_read_and_then_refused_by_name_with_its_place() {
     };
     check(
         "ipv4: { subnet: 10.0.0.0/24 }\nhost_address: auto",
-        "5:19 segments[0].host_address: `host_address: auto` is not built yet",
+        "5:19 segments[0].host_address: `host_address: auto` is not supported yet",
     );
     check(
         "ipv6: { subnet: 'fd00:1::/64' }",
-        "4:5 segments[0].ipv6: `ipv6` in a segment is not built yet",
+        "4:5 segments[0].ipv6: `ipv6` in a segment is not supported yet",
     );
     check(
         "mode: bridged\nbridged: { interface: eth1 }",
-        "4:11 segments[0].mode: `mode: bridged` is not built yet\n5:5 segments[0].bridged: `bridged` is not built yet",
+        "4:11 segments[0].mode: `mode: bridged` is not supported yet\n5:5 segments[0].bridged: `bridged` is not supported yet",
     );
     check(
         "dns: { hosts: { db: 10.0.0.1 } }",
-        "4:12 segments[0].dns.hosts: `dns.hosts` is not built yet",
+        "4:12 segments[0].dns.hosts: `dns.hosts` is not supported yet",
     );
     check(
         "forward_to: [ green ]",
-        "4:5 segments[0].forward_to: `forward_to` is not built yet",
+        "4:5 segments[0].forward_to: `forward_to` is not supported yet",
     );
     check(
         "uplink_address: 203.0.113.7/24",
-        "4:21 segments[0].uplink_address: `uplink_address` is not built yet",
+        "4:21 segments[0].uplink_address: `uplink_address` is not supported yet",
     );
     check(
         "port_security: on",
-        "4:20 segments[0].port_security: `port_security: on` is not built yet",
+        "4:20 segments[0].port_security: `port_security: on` is not supported yet",
     );
     let errors = built_host("host: { libvirt: auto }\nmetrics: 127.0.0.1:1", "o.yaml").unwrap_err();
     assert_eq!(
         super::told(&errors),
         [
-            "1:18 host.libvirt: `libvirt: auto` is not built yet",
-            "2:10 metrics: an address for `metrics` is not built yet"
+            "1:18 host.libvirt: `libvirt: auto` is not supported yet",
+            "2:10 metrics: an address for `metrics` is not supported yet"
         ]
     );
     assert!(built_host("metrics: off\nhost: { libvirt: off }", "o.yaml").is_ok());
@@ -221,7 +221,7 @@ fn segments_are_checked_together_without_their_texts() {
     assert_eq!(
         clashes,
         [
-            r#"segment "green": vni: VNI 10 is that of segment "blue" too"#,
+            r#"segment "green": vni: VNI 10 is already used by segment "blue" too"#,
             r#"segment "green": bridge: bridge "br-blue" is that of segment "blue" too"#,
             r#"segment "green": ipv4.subnet: 10.0.7.0/24 overlaps the subnet of segment "blue" too"#,
         ]

@@ -14,64 +14,29 @@ use std::net::IpAddr;
 #[allow(missing_docs, reason = "the fields are the words of the line that the op prints")]
 pub enum Op {
     /// Make a bridge, down, with the MAC in the create request so that ports cannot change it.
-    AddBridge {
-        link: IfName,
-        mac: Mac,
-        bridge: Bridge,
-    },
+    AddBridge { link: IfName, mac: Mac, bridge: Bridge },
     /// Make a VXLAN device, down; VNI and port cannot be changed later.
-    AddVxlan {
-        link: IfName,
-        mac: Mac,
-        vxlan: Vxlan,
-    },
+    AddVxlan { link: IfName, mac: Mac, vxlan: Vxlan },
     /// Make a macvlan, down.
-    AddMacvlan {
-        link: IfName,
-        mac: Mac,
-        macvlan: Macvlan,
-    },
+    AddMacvlan { link: IfName, mac: Mac, macvlan: Macvlan },
     /// Remove a link of ours with all that hangs on it.
-    DeleteLink {
-        link: IfName,
-    },
+    DeleteLink { link: IfName },
     /// Set the alias that marks a link as ours.
-    SetAlias {
-        link: IfName,
-        alias: String,
-    },
+    SetAlias { link: IfName, alias: String },
     /// Change a link's Ethernet address.
-    SetMac {
-        link: IfName,
-        mac: Mac,
-    },
+    SetMac { link: IfName, mac: Mac },
     /// Set a link's MTU. On a bridge always a message of its own: a value in the create request does not stick.
-    SetMtu {
-        link: IfName,
-        mtu: u32,
-    },
+    SetMtu { link: IfName, mtu: u32 },
     /// Keep the kernel from making an IPv6 link-local address; before the link is set up.
-    DisableAddrGen {
-        link: IfName,
-    },
+    DisableAddrGen { link: IfName },
     /// Make a link a port of a bridge.
-    SetMaster {
-        link: IfName,
-        master: IfName,
-    },
+    SetMaster { link: IfName, master: IfName },
     /// Set a link up.
-    SetUp {
-        link: IfName,
-    },
+    SetUp { link: IfName },
     /// Set a link down.
-    SetDown {
-        link: IfName,
-    },
+    SetDown { link: IfName },
     /// Set all of a bridge's settings.
-    SetBridge {
-        link: IfName,
-        bridge: Bridge,
-    },
+    SetBridge { link: IfName, bridge: Bridge },
     /// Change what can be changed on a VXLAN device.
     SetVxlan {
         link: IfName,
@@ -80,72 +45,32 @@ pub enum Op {
         learning: Switch,
     },
     /// Add one destination for unknown and multicast frames (`NLM_F_APPEND` under the all-zero MAC).
-    AppendFlood {
-        link: IfName,
-        flood: Flood,
-    },
+    AppendFlood { link: IfName, flood: Flood },
     /// Remove exactly this destination; never sent without one, which would remove them all.
-    RemoveFlood {
-        link: IfName,
-        flood: Flood,
-    },
+    RemoveFlood { link: IfName, flood: Flood },
     /// Say where a guest's MAC is: in the VXLAN device's table and, as a port of the bridge, in the bridge's.
-    ReplaceRemote {
-        link: IfName,
-        mac: Mac,
-        vtep: IpAddr,
-    },
+    ReplaceRemote { link: IfName, mac: Mac, vtep: IpAddr },
     /// Forget where a guest's MAC is, in the VXLAN device's table.
-    RemoveRemote {
-        link: IfName,
-        mac: Mac,
-        vtep: IpAddr,
-    },
+    RemoveRemote { link: IfName, mac: Mac, vtep: IpAddr },
     /// Forget that a MAC is behind the VXLAN device, in the bridge's table.
-    RemoveBehind {
-        link: IfName,
-        mac: Mac,
-    },
+    RemoveBehind { link: IfName, mac: Mac },
     /// Make the gateway's MAC a local address of the bridge, so that frames to it are not flooded.
-    AddLocal {
-        link: IfName,
-        mac: Mac,
-    },
+    AddLocal { link: IfName, mac: Mac },
     /// Withdraw the gateway's MAC from the bridge, whose frames are flooded then.
-    RemoveLocal {
-        link: IfName,
-        mac: Mac,
-    },
+    RemoveLocal { link: IfName, mac: Mac },
     /// Add an address that stays, with our protocol number. The subnet's route gets metric 1024, so that the gateway's
     /// own, of metric 0, wins on the host that serves: guests then get their answers from the gateway's MAC.
-    AddAddress {
-        link: IfName,
-        address: IpNet,
-        group: Group,
-    },
+    AddAddress { link: IfName, address: IpNet, group: Group },
     /// Remove the `local` route that came with a joined group: it would swallow what this host sends to the group.
-    UnshadowGroup {
-        link: IfName,
-        group: IpAddr,
-    },
+    UnshadowGroup { link: IfName, group: IpAddr },
     /// Remove an address of ours.
-    RemoveAddress {
-        link: IfName,
-        address: IpNet,
-    },
+    RemoveAddress { link: IfName, address: IpNet },
     /// Change a kernel setting. The edge keeps the value that it finds, to put it back on leave.
-    SetSysctl {
-        sysctl: Sysctl,
-        value: u32,
-    },
+    SetSysctl { sysctl: Sysctl, value: u32 },
     /// Load a table, whole, in place of the one that is there, in one transaction; then seal it.
-    ReplaceTable {
-        table: Table,
-    },
+    ReplaceTable { table: Table },
     /// Remove one of our tables that is no longer wanted.
-    DeleteTable {
-        table: TableName,
-    },
+    DeleteTable { table: TableName },
 }
 
 impl fmt::Display for Switch {
