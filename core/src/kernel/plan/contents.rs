@@ -49,21 +49,24 @@ impl fmt::Display for Obstacle {
         match self {
             Self::Foreign { link } => write!(
                 f,
-                "{link} is not overlayd's (its alias does not say so) and is left alone; rename it or delete it, or give the segment another name or bridge"
+                "{link} is not managed by overlayd and was left unchanged: rename or delete it, or choose another name or bridge for the segment"
             ),
             Self::SameVni { link, other, vni } => write!(
                 f,
-                "{link} cannot be made: {other}, which is not overlayd's, has VNI {vni} on the same port; delete it or choose another VNI"
+                "cannot create {link}: {other}, which is not managed by overlayd, uses VNI {vni} on the same port: delete it or choose another VNI"
             ),
             Self::Occupied { bridge, ports } => {
                 let ports: Vec<&str> = ports.iter().map(IfName::as_str).collect();
                 write!(
                     f,
-                    "{bridge} is kept until its last guest port is gone: {}",
+                    "{bridge} is kept until its last guest port is detached: {}",
                     ports.join(", ")
                 )
             }
-            Self::Missing { link } => write!(f, "interface {link} does not exist; what needs it waits until it does"),
+            Self::Missing { link } => write!(
+                f,
+                "interface {link} not found: what needs it is configured once it appears"
+            ),
         }
     }
 }
