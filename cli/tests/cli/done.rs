@@ -86,11 +86,7 @@ fn init_prints_the_join_line_alone_on_stdout() {
 #[test]
 fn the_last_member_is_told_that_its_cluster_ended() {
     let ran = check(&Agent::start(Mood::Unformed), &["leave", "-v"], "");
-    assert!(
-        ran.stderr.contains("this host was its last member"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("this host was its last member"), "{}", ran.stderr);
     assert!(ran.stderr.contains("ip link del vx-blue"), "{}", ran.stderr);
 }
 

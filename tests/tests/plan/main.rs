@@ -439,7 +439,11 @@ fn a_foreign_bridge_of_our_name_is_named_and_left_alone() {
     host.links.insert(name("br-blue"), Link { kind, ..nic() });
     let plan = diff(&derive(&inputs([blue()])), &host);
     assert_eq!(plan.obstacles, [Obstacle::Foreign { link: name("br-blue") }]);
-    assert!(plan.obstacles[0].to_string().contains("br-blue is not managed by overlayd"));
+    assert!(
+        plan.obstacles[0]
+            .to_string()
+            .contains("br-blue is not managed by overlayd")
+    );
     let ops: Vec<String> = plan.ops.iter().map(Op::to_string).collect();
     assert!(
         !ops.iter().any(|op| op.contains("vx-blue") || op.contains("br-blue")),
