@@ -1,4 +1,4 @@
-//! The gRPC surfaces of overlayd: `control` for operators, `peer` between hosts; and what stands on disk.
+//! The gRPC surfaces of overlayd: `control` for operators, `peer` between hosts; and the journal on disk.
 //!
 //! The code below `gen` is generated from the `.proto` files and committed; `tests/generated.rs` keeps the two equal.
 //! [`convert`] is the only way from there to the values that core decides on, and refuses what is none.
@@ -38,11 +38,5 @@ pub mod lease;
 #[rustfmt::skip]
 #[path = "gen/overlayd.v1.journal.rs"]
 pub mod journal;
-
-/// What gossip knew last.
-#[allow(missing_docs, unreachable_pub, clippy::all)]
-#[rustfmt::skip]
-#[path = "gen/overlayd.v1.state.rs"]
-pub mod state;
 
 pub mod convert;

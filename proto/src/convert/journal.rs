@@ -1,14 +1,13 @@
-//! What stands on disk: the journal of leases, and the snapshot of gossip.
+//! What stands on disk: the journal of leases.
 
 use std::time::Duration;
 
 use overlayd_core::addresses as core;
-use overlayd_core::cluster::gossip;
 use overlayd_core::id::{HostId, SegmentId};
 
 use super::lease::{epoch_in, epoch_out, millis, range_in, range_out, record_in, record_out, rest_in, rest_out};
 use super::{Malformed, host_numbers, hosts, required, unknown};
-use crate::{journal as wire, state};
+use crate::journal as wire;
 use wire::journal_record::Kind;
 
 impl From<core::JournalRecord> for wire::JournalRecord {
@@ -117,20 +116,4 @@ fn state_in(state: wire::AddressState) -> Result<core::AddressState, Malformed> 
         may: hosts(state.may),
         rest: rest_in(state.rest)?,
     })
-}
-
-impl From<Vec<gossip::Record>> for state::Snapshot {
-    fn from(records: Vec<gossip::Record>) -> Self {
-        Self {
-            records: records.into_iter().map(Into::into).collect(),
-        }
-    }
-}
-
-impl TryFrom<state::Snapshot> for Vec<gossip::Record> {
-    type Error = Malformed;
-
-    fn try_from(snapshot: state::Snapshot) -> Result<Self, Malformed> {
-        snapshot.records.into_iter().map(TryInto::try_into).collect()
-    }
 }
