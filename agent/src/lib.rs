@@ -1,5 +1,7 @@
 //! The edge of overlayd: sockets, netlink, files and clocks around the pure `overlayd_core`.
 
+#![deny(unsafe_code)]
+
 pub mod args;
 pub mod clock;
 pub mod effects;
@@ -13,6 +15,7 @@ pub mod sockets;
 pub mod start;
 pub mod state_dir;
 pub mod sysctl;
+mod system;
 pub mod workers;
 
 use std::path::Path;

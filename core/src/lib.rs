@@ -8,6 +8,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod addresses;
+pub mod checksum;
 pub mod cluster;
 pub mod config;
 pub mod election;

@@ -19,6 +19,7 @@ use tokio::io::unix::AsyncFd;
 use super::connection::{decode_events, force_queues};
 use super::error::Error;
 use super::fdb::Entry;
+use crate::system::watch_netlink;
 
 /// `RTNLGRP_LINK`, `_NEIGH`, `_IPV4_IFADDR`, `_IPV4_ROUTE`, `_IPV6_IFADDR`, `_IPV6_ROUTE` (`linux/rtnetlink.h`).
 const GROUPS: [u32; 6] = [1, 3, 5, 7, 9, 11];
@@ -185,7 +186,5 @@ fn open_socket() -> io::Result<AsyncFd<Socket>> {
         socket.add_membership(group)?;
     }
     socket.set_non_blocking(true)?;
-    // SAFETY: `Socket` owns its descriptor from `new` to its drop and gives out that one only.
-    let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
-    Ok(registered?)
+    watch_netlink(socket, Interest::READABLE)
 }

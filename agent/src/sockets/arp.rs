@@ -56,7 +56,7 @@ async fn burst(interface: IfName, mac: Mac, address: Ipv4Addr) {
     let socket = match PacketSocket::sending(&interface, Carries::Arp) {
         Ok(socket) => socket,
         Err(error) => {
-            warn!(%interface, %address, %error, "cannot announce the gateway address: guests find it only when they ask");
+            warn!(%interface, %address, %error, "cannot announce the gateway address; guests learn it when they next ask");
             return;
         }
     };

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use super::bpf::{self, ACCEPT, REJECT};
 use super::packet::{Carries, PacketSocket};
 use super::task::Task;
 
@@ -77,7 +78,7 @@ impl Port {
     /// Sends a reply, or drops it if too many wait.
     pub fn send(&self, reply: Reply) {
         if self.replies.try_send(reply).is_err() {
-            debug!(segment = %self.segment, "DHCP reply dropped: too many wait");
+            debug!(segment = %self.segment, "DHCP reply dropped: queue full");
         }
     }
 }
@@ -101,7 +102,7 @@ async fn serve(
         };
         let Err(error) = ended else { return };
         if error.to_string() != said {
-            warn!(%segment, %interface, %error, "no DHCP socket on the gateway interface; trying again until there is");
+            warn!(%segment, %interface, %error, "cannot open a DHCP socket on the gateway interface; retrying");
             said = error.to_string();
         }
         // What waited for the old socket is too old when there is a new one.
@@ -137,7 +138,7 @@ async fn relay(
                 source,
                 message: datagram.payload.to_vec(),
             }),
-            None => debug!(%segment, %source, length, "no DHCP message in this packet"),
+            None => debug!(%segment, %source, length, "not a DHCP message"),
         }
     }
 }
@@ -170,7 +171,7 @@ fn open(interface: &IfName) -> io::Result<(PacketSocket, Option<Socket>)> {
     let holder = match hold_port(interface) {
         Ok(holder) => Some(holder),
         Err(error) => {
-            warn!(%interface, %error, "UDP port {SERVER_PORT} is taken: another DHCP server may answer these guests, too");
+            warn!(%interface, %error, "UDP port {SERVER_PORT} is taken: another DHCP server may also answer these guests");
             None
         }
     };
@@ -180,7 +181,7 @@ fn open(interface: &IfName) -> io::Result<(PacketSocket, Option<Socket>)> {
 /// Port 67 on this interface, so that the kernel knows it as open; its filter throws all away.
 fn hold_port(interface: &IfName) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec(), Some(Protocol::UDP))?;
-    socket.attach_filter(&[RETURN_NOTHING])?;
+    socket.attach_filter(&[REJECT])?;
     socket.bind_device(Some(interface.as_str().as_bytes()))?;
     socket.bind(&SockAddr::from(std::net::SocketAddrV4::new(
         Ipv4Addr::UNSPECIFIED,
@@ -189,25 +190,15 @@ fn hold_port(interface: &IfName) -> io::Result<Socket> {
     Ok(socket)
 }
 
-// Classic BPF over an IPv4 packet (the packet socket strips the Ethernet header); opcodes of linux/bpf_common.h.
-const LOAD_BYTE: u16 = 0x30;
-const LOAD_HALF: u16 = 0x28;
-const LOAD_HALF_AFTER_HEADER: u16 = 0x48;
-const INDEX_HEADER_LENGTH: u16 = 0xb1;
-const JUMP_EQUAL: u16 = 0x15;
-const JUMP_ANY_BIT: u16 = 0x45;
-const RETURN: u16 = 0x06;
-
-const RETURN_NOTHING: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
-/// UDP, not a later fragment, to port 67.
+/// UDP, not a later fragment, to port 67. The packet socket strips the Ethernet header.
 const UDP_TO_SERVER: [SockFilter; 9] = [
-    SockFilter::new(LOAD_BYTE, 0, 0, 9),
-    SockFilter::new(JUMP_EQUAL, 0, 5, libc::IPPROTO_UDP as u32),
-    SockFilter::new(LOAD_HALF, 0, 0, 6),
-    SockFilter::new(JUMP_ANY_BIT, 3, 0, 0x1fff),
-    SockFilter::new(INDEX_HEADER_LENGTH, 0, 0, 0),
-    SockFilter::new(LOAD_HALF_AFTER_HEADER, 0, 0, 2),
-    SockFilter::new(JUMP_EQUAL, 1, 0, SERVER_PORT as u32),
-    RETURN_NOTHING,
-    SockFilter::new(RETURN, 0, 0, u32::MAX),
+    bpf::load_byte(9),
+    bpf::jump_equal(libc::IPPROTO_UDP as u32, 0, 5),
+    bpf::load_half(6),
+    bpf::jump_any_bit(0x1fff, 3, 0),
+    bpf::index_header_length(0),
+    bpf::load_half_after_header(2),
+    bpf::jump_equal(SERVER_PORT as u32, 1, 0),
+    REJECT,
+    ACCEPT,
 ];

@@ -4,11 +4,11 @@
 //! number and random token of a probe that is still open, so neither other programs' pings nor guessed replies do.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use overlayd_core::checksum::checksum;
 use overlayd_core::id::HostId;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
@@ -16,7 +16,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
+use super::bpf::{self, ACCEPT, REJECT};
 use super::task::Task;
+use crate::system::watch_socket;
 
 /// How long a kernel has to answer.
 pub const PATIENCE: Duration = Duration::from_millis(50);
@@ -67,8 +69,7 @@ impl Prober {
     /// # Errors
     /// No permission for raw sockets (`CAP_NET_RAW`), or a source address that this host does not have.
     pub fn open(sources: Sources, outcomes: mpsc::Sender<Outcome>) -> io::Result<Self> {
-        let secret = RandomState::new();
-        let identifier = (secret.hash_one("identifier") & 0xffff) as u16;
+        let identifier = (getrandom::u32()? & 0xffff) as u16;
         let v4 = Echo::open(Family::V4, sources.v4.map(IpAddr::V4), identifier)?;
         let v6 = match Echo::open(Family::V6, sources.v6.map(IpAddr::V6), identifier) {
             Ok(echo) => Some(echo),
@@ -77,7 +78,6 @@ impl Prober {
         };
         let (probes, wanted) = mpsc::channel(QUEUE);
         let open = Open {
-            secret,
             identifier,
             number: 0,
             probes: BTreeMap::new(),
@@ -94,14 +94,13 @@ impl Prober {
     /// Where a thousand probes wait unsent, this one is dropped without outcome.
     pub fn probe(&self, host: HostId, ask: u64, address: IpAddr) {
         if self.probes.try_send((host, ask, address)).is_err() {
-            warn!(%host, %address, "echo probe dropped: too many wait");
+            warn!(%host, %address, "echo probe dropped: queue full");
         }
     }
 }
 
 /// Probes that wait for their reply. All have the same patience, so the oldest ends first.
 struct Open {
-    secret: RandomState,
     identifier: u16,
     number: u64,
     probes: BTreeMap<u16, Probe>,
@@ -167,7 +166,8 @@ impl Open {
     fn send(&mut self, host: HostId, ask: u64, address: IpAddr, v4: &Echo, v6: Option<&Echo>) {
         self.number += 1;
         let sequence = (self.number & 0xffff) as u16;
-        let token = self.secret.hash_one(self.number);
+        // `open` has drawn from it before: it does not fail any more.
+        let token = getrandom::u64().unwrap_or(self.number);
         let echo = match address {
             IpAddr::V4(_) => Some(v4),
             IpAddr::V6(_) => v6,
@@ -175,7 +175,7 @@ impl Open {
         match echo.map(|echo| echo.send(address, self.identifier, sequence, token)) {
             Some(Ok(())) => {}
             Some(Err(error)) => debug!(%host, %address, %error, "echo probe not sent"),
-            None => debug!(%host, %address, "echo probe not sent: this kernel has no IPv6"),
+            None => debug!(%host, %address, "echo probe not sent: IPv6 is not available"),
         }
         self.probes.insert(
             sequence,
@@ -265,7 +265,7 @@ impl Echo {
         }
         Ok(Self {
             family,
-            socket: super::watch(socket)?,
+            socket: watch_socket(socket, super::NEWS)?,
         })
     }
 
@@ -297,7 +297,7 @@ impl Echo {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 // "Unreachable" and the like from earlier probes: the next one may be a reply.
-                Err(error) => debug!(%error, "echo socket"),
+                Err(error) => debug!(%error, "echo socket error"),
             }
         }
     }
@@ -314,13 +314,8 @@ fn request(family: Family, identifier: u16, sequence: u16, token: u64) -> [u8; E
     echo[6..8].copy_from_slice(&sequence.to_be_bytes());
     echo[8..].copy_from_slice(&token.to_be_bytes());
     if family == Family::V4 {
-        let mut sum: u32 = echo
-            .chunks(2)
-            .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
-            .sum();
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum = (sum & 0xffff) + (sum >> 16);
-        echo[2..4].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+        let checksum = checksum(&echo);
+        echo[2..4].copy_from_slice(&checksum.to_be_bytes());
     }
     echo
 }
@@ -343,33 +338,27 @@ fn reply(family: Family, packet: &[u8]) -> Option<EchoReply> {
 const ECHO_REPLY_V4: u32 = 0;
 const ECHO_REPLY_V6: u32 = 129;
 
-// Classic BPF, opcodes of linux/bpf_common.h: each raw socket of the machine gets a copy of all ICMP.
-const INDEX_HEADER_LENGTH: u16 = 0xb1;
-const INDEX_IMMEDIATE: u16 = 0x01;
-const LOAD_BYTE_AFTER_INDEX: u16 = 0x50;
-const LOAD_HALF_AFTER_INDEX: u16 = 0x48;
-const JUMP_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
-
+/// Each raw socket of the machine gets a copy of all ICMP.
 fn filter(family: Family, identifier: u16) -> [SockFilter; 7] {
     let (header, kind) = match family {
-        Family::V4 => (SockFilter::new(INDEX_HEADER_LENGTH, 0, 0, 0), ECHO_REPLY_V4),
-        Family::V6 => (SockFilter::new(INDEX_IMMEDIATE, 0, 0, 0), ECHO_REPLY_V6),
+        Family::V4 => (bpf::index_header_length(0), ECHO_REPLY_V4),
+        Family::V6 => (bpf::index(0), ECHO_REPLY_V6),
     };
     [
         header,
-        SockFilter::new(LOAD_BYTE_AFTER_INDEX, 0, 0, 0),
-        SockFilter::new(JUMP_EQUAL, 0, 3, kind),
-        SockFilter::new(LOAD_HALF_AFTER_INDEX, 0, 0, 4),
-        SockFilter::new(JUMP_EQUAL, 0, 1, u32::from(identifier)),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-        SockFilter::new(RETURN, 0, 0, 0),
+        bpf::load_byte_after_header(0),
+        bpf::jump_equal(kind, 0, 3),
+        bpf::load_half_after_header(4),
+        bpf::jump_equal(identifier.into(), 0, 1),
+        ACCEPT,
+        REJECT,
     ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use overlayd_core::checksum::{fold, sum};
 
     #[test]
     fn only_whole_echo_replies_are_read() {
@@ -395,10 +384,6 @@ mod tests {
     #[test]
     fn a_request_carries_a_checksum_that_sums_up() {
         let echo = request(Family::V4, 0xffff, 0xfffe, u64::MAX);
-        let sum: u32 = echo
-            .chunks(2)
-            .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
-            .sum();
-        assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
+        assert_eq!(fold(sum(&echo)), 0xffff);
     }
 }

@@ -10,13 +10,10 @@
 //!
 //! Dropping the handle ends the task and closes its sockets.
 
-use std::io;
-
-use socket2::Socket;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 pub mod arp;
+mod bpf;
 pub mod dhcp;
 pub mod icmp;
 pub mod next_hop;
@@ -25,11 +22,3 @@ mod task;
 
 /// What wakes a reader: data, or an error such as "the interface is down", which alone would not count as readable.
 const NEWS: Interest = Interest::READABLE.add(Interest::ERROR);
-
-/// Registers a non-blocking socket with the runtime, for reading.
-fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
-    // SAFETY: `Socket` owns its descriptor, answers `as_raw_fd` with the same one always and closes it when dropped,
-    // which is when the `AsyncFd` that it moves into goes.
-    let watched = unsafe { AsyncFd::register_with_interest(socket, NEWS) };
-    Ok(watched?)
-}

@@ -9,6 +9,7 @@ use overlayd_core::id::Mac;
 use socket2::SockFilter;
 
 use super::arp;
+use super::bpf::{self, ACCEPT, REJECT};
 use super::packet::{Carries, PacketSocket};
 use crate::netlink::Asker;
 
@@ -60,18 +61,14 @@ impl Line {
     }
 }
 
-// Classic BPF, opcodes of linux/bpf_common.h.
-const LOAD_WORD: u16 = 0x20;
-const JUMP_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
-/// Where a packet's sender says its address.
+/// Where an ARP packet's sender says its address.
 const SENDER: u32 = 14;
 
 fn said_by(hop: &NextHop) -> [SockFilter; 4] {
     [
-        SockFilter::new(LOAD_WORD, 0, 0, SENDER),
-        SockFilter::new(JUMP_EQUAL, 0, 1, hop.address.to_bits()),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-        SockFilter::new(RETURN, 0, 0, 0),
+        bpf::load_word(SENDER),
+        bpf::jump_equal(hop.address.to_bits(), 0, 1),
+        ACCEPT,
+        REJECT,
     ]
 }

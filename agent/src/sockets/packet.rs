@@ -4,13 +4,14 @@
 //! that is the gateway's virtual MAC.
 
 use std::io;
-use std::mem;
 use std::os::fd::{AsFd, AsRawFd};
 
-use nix::sys::socket::{LinkAddr, MsgFlags, SockaddrLike, bind, recvfrom, sendto, setsockopt, sockopt};
+use nix::sys::socket::{LinkAddr, MsgFlags, bind, recvfrom, sendto, setsockopt, sockopt};
 use overlayd_core::id::{IfName, Mac};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
+
+use crate::system::{link_address, watch_socket};
 
 /// What waits to be read while the agent is busy: some thousand DHCP messages.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -69,7 +70,7 @@ impl PacketSocket {
             Some(Protocol::from(0)),
         )?;
         Ok(Self {
-            socket: super::watch(socket)?,
+            socket: watch_socket(socket, super::NEWS)?,
             index,
             carries,
         })
@@ -107,22 +108,7 @@ impl PacketSocket {
     }
 
     fn address(&self, mac: Mac) -> io::Result<LinkAddr> {
-        let mut hardware = [0; 8];
-        hardware[..6].copy_from_slice(&mac.0);
-        let address = libc::sockaddr_ll {
-            sll_family: libc::AF_PACKET as u16,
-            sll_protocol: self.carries.protocol(),
-            sll_ifindex: i32::try_from(self.index).map_err(io::Error::other)?,
-            sll_hatype: 0,
-            sll_pkttype: 0,
-            sll_halen: 6,
-            sll_addr: hardware,
-        };
-        let length = mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-        // SAFETY: the pointer is to a whole `sockaddr_ll` on this stack frame, whose family says so and whose size is
-        // given; `from_raw` copies it.
-        let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(length)) };
-        address.ok_or_else(|| io::Error::other("the C library's sockaddr_ll is not the one that nix knows"))
+        link_address(self.carries.protocol(), self.index, mac)
     }
 }
 

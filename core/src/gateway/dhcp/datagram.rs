@@ -6,6 +6,8 @@
 
 use std::net::Ipv4Addr;
 
+use crate::checksum::{checksum, fold, sum};
+
 /// The UDP port of DHCP servers (RFC 2131 section 4.1).
 pub const SERVER_PORT: u16 = 67;
 /// The UDP port of DHCP clients (RFC 2131 section 4.1).
@@ -41,7 +43,7 @@ pub fn wrap(source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Option<V
     packet.extend([0, 0, 0, 0, TTL, UDP, 0, 0]);
     packet.extend(source.octets());
     packet.extend(destination.octets());
-    let checksum = !fold(sum(&packet));
+    let checksum = checksum(&packet);
     packet[10..12].copy_from_slice(&checksum.to_be_bytes());
 
     packet.extend(SERVER_PORT.to_be_bytes());
@@ -99,21 +101,6 @@ fn be16(bytes: &[u8], at: usize) -> Option<u16> {
 
 fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, udp_length: u16) -> u32 {
     sum(&source.octets()) + sum(&destination.octets()) + u32::from(UDP) + u32::from(udp_length)
-}
-
-/// The sum of RFC 1071 before folding; no IPv4 packet is long enough to overflow it.
-fn sum(bytes: &[u8]) -> u32 {
-    bytes
-        .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))
-        .sum()
-}
-
-fn fold(mut sum: u32) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
 }
 
 #[cfg(test)]

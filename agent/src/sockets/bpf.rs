@@ -1,0 +1,49 @@
+//! Classic BPF: the instructions that our socket filters are made of; opcodes of `linux/bpf_common.h`.
+//!
+//! `at` counts bytes from where the socket hands out a packet; "after the header" from the end of the IPv4 header that
+//! [`index_header_length`] measured. A jump counts the instructions to skip.
+
+use socket2::SockFilter;
+
+/// Lets the packet through, whole.
+pub(super) const ACCEPT: SockFilter = SockFilter::new(0x06, 0, 0, u32::MAX);
+/// Throws it away.
+pub(super) const REJECT: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+
+pub(super) const fn load_byte(at: u32) -> SockFilter {
+    SockFilter::new(0x30, 0, 0, at)
+}
+
+pub(super) const fn load_half(at: u32) -> SockFilter {
+    SockFilter::new(0x28, 0, 0, at)
+}
+
+pub(super) const fn load_word(at: u32) -> SockFilter {
+    SockFilter::new(0x20, 0, 0, at)
+}
+
+pub(super) const fn load_byte_after_header(at: u32) -> SockFilter {
+    SockFilter::new(0x50, 0, 0, at)
+}
+
+pub(super) const fn load_half_after_header(at: u32) -> SockFilter {
+    SockFilter::new(0x48, 0, 0, at)
+}
+
+/// Measures the IPv4 header that begins at `at`.
+pub(super) const fn index_header_length(at: u32) -> SockFilter {
+    SockFilter::new(0xb1, 0, 0, at)
+}
+
+/// The packet has no IPv4 header: what comes after it begins at `at`.
+pub(super) const fn index(at: u32) -> SockFilter {
+    SockFilter::new(0x01, 0, 0, at)
+}
+
+pub(super) const fn jump_equal(value: u32, then: u8, otherwise: u8) -> SockFilter {
+    SockFilter::new(0x15, then, otherwise, value)
+}
+
+pub(super) const fn jump_any_bit(mask: u32, then: u8, otherwise: u8) -> SockFilter {
+    SockFilter::new(0x45, then, otherwise, mask)
+}
