@@ -11,6 +11,7 @@ pub mod journal;
 mod log;
 pub mod netlink;
 pub mod nft;
+pub mod retry;
 pub mod sockets;
 pub mod start;
 pub mod state_dir;

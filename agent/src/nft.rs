@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::netlink::Retry;
+use crate::retry::Retry;
 
 /// The longest a transaction may take: ten thousand rules take 0.3 s on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,19 +23,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The `nft` program is not installed.
-    #[error("the program nft is missing; install the package nftables")]
+    #[error("nft not found; install the package nftables")]
     Missing,
     /// The `nft` program could not be run or spoken to.
     #[error("cannot run nft: {0}")]
     Run(io::Error),
     /// It gave no answer in time and was killed; the kernel took the script whole or not at all.
-    #[error("nft gave no answer within {} s and was killed; looking again", PATIENCE.as_secs())]
+    #[error("nft did not finish within {} s and was killed; retrying", PATIENCE.as_secs())]
     Silent,
     /// Somebody removed the table between its loading and its sealing.
-    #[error("table {0} was removed by somebody while it was being loaded; looking again")]
+    #[error("table {0} was removed while it was being loaded; retrying")]
     Vanished(TableName),
     /// The kernel does not let us.
-    #[error("nft is not permitted to change the rules; run overlayd as root or with the capability CAP_NET_ADMIN")]
+    #[error("nft is not permitted to change the rules; run overlayd as root or with CAP_NET_ADMIN")]
     NotPermitted,
     /// The script was refused.
     #[error("nft refused line {line} of the script, {text:?}: {reason}")]
@@ -282,7 +282,7 @@ fn refusal(script: &str, output: &Output) -> Error {
         .to_owned();
     let reason = first.split_once("Error: ").map_or(first, |(_, reason)| reason).trim();
     let reason = if reason.is_empty() {
-        format!("it ended with {}", output.status)
+        format!("nft failed with {}", output.status)
     } else {
         reason.to_owned()
     };
@@ -290,8 +290,8 @@ fn refusal(script: &str, output: &Output) -> Error {
     let lacks = text.starts_with("add table ") && reason.ends_with("Operation not supported");
     let reason = if lacks {
         format!(
-            "{reason}; this kernel has no such nftables: it needs CONFIG_NF_TABLES_INET and CONFIG_NF_TABLES_NETDEV, and \
-             `modprobe nf_tables` must not fail"
+            "{reason}; this kernel does not support these nftables families: it needs CONFIG_NF_TABLES_INET and \
+             CONFIG_NF_TABLES_NETDEV, and `modprobe nf_tables` must succeed"
         )
     } else {
         reason
@@ -320,7 +320,7 @@ mod tests {
             "/dev/stdin:1:1-24: Error: Could not process rule: Operation not supported\nadd table inet overlayd\n^^^\n";
         let error = refusal(script, &output(said)).to_string();
         assert!(
-            error.contains("Operation not supported; this kernel has no such nftables"),
+            error.contains("Operation not supported; this kernel does not support these nftables families"),
             "{error}"
         );
         assert!(error.contains("CONFIG_NF_TABLES_INET"), "{error}");
@@ -342,7 +342,7 @@ mod tests {
     fn a_refusal_without_a_line_still_says_something() {
         assert_eq!(
             refusal("", &output("")).to_string(),
-            "nft refused line 0 of the script, \"\": it ended with exit status: 1"
+            "nft refused line 0 of the script, \"\": nft failed with exit status: 1"
         );
         assert!(matches!(
             refusal(

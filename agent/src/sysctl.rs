@@ -10,7 +10,7 @@ use overlayd_core::kernel::sysctl::Sysctl;
 use tracing::warn;
 
 use crate::journal;
-use crate::netlink::Retry;
+use crate::retry::Retry;
 
 /// A switch that could not be read or written; it stands as before.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +34,10 @@ impl Error {
 
     fn hint(&self) -> &'static str {
         match self.cause.kind() {
-            io::ErrorKind::NotFound => "; the interface is gone or the kernel lacks the switch; the agent looks again",
-            io::ErrorKind::PermissionDenied => "; run overlayd as root or with the capability CAP_NET_ADMIN",
+            io::ErrorKind::NotFound => {
+                "; the interface is gone or the kernel does not have this sysctl; the agent retries"
+            }
+            io::ErrorKind::PermissionDenied => "; run overlayd as root or with CAP_NET_ADMIN",
             io::ErrorKind::ReadOnlyFilesystem => "; mount /proc/sys writable for overlayd",
             _ => "",
         }
@@ -126,7 +128,7 @@ impl Replaced {
                 .map(|(name, value)| format!("{name} {value}\n"))
                 .collect();
             if let Err(problem) = journal::replace(&self.path, text.as_bytes()) {
-                warn!(%problem, path = %self.path.display(), "the former values of sysctls cannot be written down");
+                warn!(%problem, path = %self.path.display(), "cannot save the original sysctl values");
             }
         }
     }
@@ -138,16 +140,16 @@ impl Replaced {
             match read(&name) {
                 Ok(Some(now)) if now != value.to_string() => match write(&name, &value.to_string()) {
                     Ok(()) => lines.push(format!("sysctl -w {name}={value}")),
-                    Err(problem) => warn!(%problem, "a sysctl could not be put back"),
+                    Err(problem) => warn!(%problem, "cannot restore a sysctl"),
                 },
                 Ok(_) => {}
-                Err(problem) => warn!(%problem, "a sysctl could not be read"),
+                Err(problem) => warn!(%problem, "cannot read a sysctl"),
             }
         }
         if let Err(problem) = std::fs::remove_file(&self.path)
             && problem.kind() != std::io::ErrorKind::NotFound
         {
-            warn!(%problem, path = %self.path.display(), "cannot be removed");
+            warn!(%problem, path = %self.path.display(), "cannot remove the file");
         }
         lines
     }

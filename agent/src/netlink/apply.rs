@@ -12,7 +12,8 @@ use overlayd_core::kernel::table::TableName;
 use super::address::link_by_name;
 use super::connection::Connection;
 use super::encode::{self, Indexes};
-use super::error::{Error, Kind, Refusal, Retry};
+use super::error::{Error, Kind, Refusal};
+use crate::retry::Retry;
 use crate::{nft, sysctl};
 
 /// What became of a list of ops.

@@ -1,4 +1,4 @@
-//! What goes wrong at the kernel's door, in words for an operator, and what to do about it.
+//! Errors of the kernel interface, worded for an operator, and what to do about them.
 
 use std::fmt;
 use std::io;
@@ -6,16 +6,7 @@ use std::io;
 use nix::errno::Errno;
 use overlayd_core::id::IfName;
 
-/// Whether an op that failed is worth another try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// Something moved while we worked: look again, and if the op is still due, try again.
-    Again,
-    /// This op will not succeed as things stand; the others are not touched by that.
-    Skip,
-    /// No op will succeed until an operator mends the host.
-    Fatal,
-}
+use crate::retry::Retry;
 
 /// A kind of link that a kernel may have been built without, or whose module is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,16 +73,18 @@ impl Refusal {
     pub fn hint(&self) -> Option<&'static str> {
         match self.errno {
             Errno::EPERM | Errno::EACCES => {
-                Some("run overlayd as root or with the capability CAP_NET_ADMIN (the unit gives it)")
+                Some("run overlayd as root or with CAP_NET_ADMIN (the systemd unit grants it)")
             }
-            Errno::EOPNOTSUPP => Some("the kernel lacks this: load or install the module (vxlan, bridge, macvlan)"),
+            Errno::EOPNOTSUPP => {
+                Some("not supported by this kernel: load or install the module (vxlan, bridge, macvlan)")
+            }
             Errno::EADDRINUSE => {
-                Some("another VXLAN device uses the port with other flags: `ip -d link show type vxlan`")
+                Some("another VXLAN device uses this port with different flags: see `ip -d link show type vxlan`")
             }
             Errno::ENOBUFS => {
-                Some("for a multicast group, raise net.ipv4.igmp_max_memberships; else the host is out of memory")
+                Some("for a multicast group, raise net.ipv4.igmp_max_memberships; otherwise the host is out of memory")
             }
-            Errno::ENODEV | Errno::ENXIO => Some("the interface went away meanwhile; the agent looks again"),
+            Errno::ENODEV | Errno::ENXIO => Some("the interface has disappeared; the agent retries"),
             _ => None,
         }
     }
@@ -110,40 +103,40 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Why the kernel could not be asked or told something. Whatever the error, the next call starts on a sound socket.
+/// Why kernel state could not be read or changed. Whatever the error, the next call starts on a sound socket.
 ///
-/// Each is told whole by its own text: none has a source, which `{:#}` would tell a second time.
+/// Each text is complete: none has a source, which `{:#}` would print a second time.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No netlink socket: nothing works.
     #[error("cannot open a netlink socket: {0}")]
     Open(io::Error),
     /// Answers were lost; what was asked for may or may not have been done, so look at the kernel again.
-    #[error("the kernel's answer was lost ({0}); looking again")]
+    #[error("lost the kernel's reply ({0}); retrying")]
     Lost(io::Error),
     /// The kernel refused; nothing was changed by this request.
     #[error("{0}")]
     Refused(Refusal),
     /// A list changed each time it was read; nothing was changed.
-    #[error("the kernel's list changed during each of {tries} readings; looking again later")]
+    #[error("kernel state kept changing while it was read ({tries} attempts); retrying")]
     DumpInterrupted {
         /// How often it was read.
         tries: u32,
     },
-    /// The kernel knows no links of this kind, and could not load the module; nothing was changed.
+    /// The kernel does not know this kind of link, and could not load the module; nothing was changed.
     #[error(
-        "this kernel has no {module}: `modprobe {module}` loads the module, or says why it cannot (missing, or forbidden \
-         in /etc/modprobe.d); without a module, the kernel needs {option}; the agent goes on by itself once it is there",
+        "this kernel does not support {module}: run `modprobe {module}` to load the module or see why it fails (missing, or \
+         blocked in /etc/modprobe.d); a kernel without modules needs {option}; the agent continues by itself once it is available",
         module = .0.module(),
         option = .0.option()
     )]
     NoSuchKind(Kind),
     /// An interface that is needed is not there; nothing was changed.
-    #[error("there is no interface {0}; the agent looks again when it appears")]
+    #[error("interface {0} not found; the agent retries when it appears")]
     NoInterface(IfName),
     /// A link of this name appeared while we worked; nothing was changed.
     #[error(
-        "a link named {0} is there that was not before; the agent looks again, and leaves it alone if it is foreign"
+        "interface {0} has just been created by something else; the agent retries, and leaves it alone if it is not its own"
     )]
     NameTaken(IfName),
     /// A switch under `/proc/sys` could not be read or written; nothing was changed.
@@ -206,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_vxlan_is_named_with_its_own_words_and_the_mend() {
+    fn a_kernel_without_vxlan_is_named_with_its_own_words_and_the_fix() {
         let text = Some("Unknown device type".to_owned());
         let refusal = Refusal {
             errno: Errno::EOPNOTSUPP,

@@ -31,7 +31,7 @@ use tokio::sync::Mutex;
 use self::connection::Connection;
 pub use address::{Found, GatewayAddress, Renewal};
 pub use apply::{Applied, Failure};
-pub use error::{Error, Kind, Refusal, Retry};
+pub use error::{Error, Kind, Refusal};
 pub use facts::{Asker, DefaultRoute};
 pub use watch::{Guest, News, Sighting, Watch};
 
@@ -66,7 +66,7 @@ impl Netlink {
     /// All that a plan looks at; of the sysctls those that are named.
     ///
     /// # Errors
-    /// The kernel could not be asked; the next call starts anew.
+    /// Kernel state could not be read; the next call starts on a new socket.
     pub async fn observe(&self, sysctls: impl IntoIterator<Item = &Sysctl>) -> Result<Observed, Error> {
         let mut host = observe::host(&mut *self.connection.lock().await)?;
         for sysctl in sysctls {
@@ -93,7 +93,7 @@ impl Netlink {
     /// The default routes, the one that counts first.
     ///
     /// # Errors
-    /// The kernel could not be asked; the next call starts anew.
+    /// Kernel state could not be read; the next call starts on a new socket.
     pub async fn default_routes(&self) -> Result<Vec<DefaultRoute>, Error> {
         facts::default_routes(&mut *self.connection.lock().await)
     }
@@ -101,7 +101,7 @@ impl Netlink {
     /// As whom to ask a next hop by ARP; `None`: it cannot be asked like that.
     ///
     /// # Errors
-    /// The kernel could not be asked; the next call starts anew.
+    /// Kernel state could not be read; the next call starts on a new socket.
     pub async fn asker(&self, hop: &NextHop) -> Result<Option<Asker>, Error> {
         facts::asker(&mut *self.connection.lock().await, hop)
     }
@@ -109,7 +109,7 @@ impl Netlink {
     /// The first global address of an interface, IPv4 before IPv6.
     ///
     /// # Errors
-    /// The kernel could not be asked; the next call starts anew.
+    /// Kernel state could not be read; the next call starts on a new socket.
     pub async fn first_global_address(&self, link: &IfName) -> Result<Option<IpAddr>, Error> {
         facts::first_global_address(&mut *self.connection.lock().await, link)
     }
@@ -117,7 +117,7 @@ impl Netlink {
     /// What the route to an address carries, or nothing where there is no route.
     ///
     /// # Errors
-    /// The kernel could not be asked; the next call starts anew.
+    /// Kernel state could not be read; the next call starts on a new socket.
     pub async fn route_mtu(&self, to: IpAddr) -> Result<Option<UnderlayMtu>, Error> {
         facts::route_mtu(&mut *self.connection.lock().await, to)
     }
@@ -125,7 +125,7 @@ impl Netlink {
     /// The MTU of an interface, or nothing where it is not there.
     ///
     /// # Errors
-    /// The kernel could not be asked; the next call starts anew.
+    /// Kernel state could not be read; the next call starts on a new socket.
     pub async fn link_mtu(&self, link: &IfName) -> Result<Option<UnderlayMtu>, Error> {
         facts::link_mtu(&mut *self.connection.lock().await, link)
     }
@@ -133,7 +133,7 @@ impl Netlink {
     /// The carrier of an interface; one that is not there has none.
     ///
     /// # Errors
-    /// The kernel could not be asked; the next call starts anew.
+    /// Kernel state could not be read; the next call starts on a new socket.
     pub async fn carrier(&self, link: &IfName) -> Result<Carrier, Error> {
         facts::carrier(&mut *self.connection.lock().await, link)
     }

@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
-use overlayd::netlink::{DefaultRoute, Error, GatewayAddress, Netlink, Renewal, Retry, Sighting, Watch};
+use overlayd::netlink::{DefaultRoute, Error, GatewayAddress, Netlink, Renewal, Sighting, Watch};
+use overlayd::retry::Retry;
 use overlayd_core::config::{
     Dns, HostAddress, HostSelector, Ipv4, Mode, MtuBound, PortSecurity, Segment, Stp, Transport,
 };
@@ -384,7 +385,7 @@ fn an_interface_that_vanishes_in_the_middle_is_a_reason_to_look_again() {
         assert_eq!(applied.done, 4, "{applied:?}");
         assert_eq!(
             applied.failures[0].to_string(),
-            "`ip link set far0 up` failed: there is no interface far0; the agent looks again when it appears"
+            "`ip link set far0 up` failed: interface far0 not found; the agent retries when it appears"
         );
         assert_eq!(applied.retry(), Some(Retry::Again));
     });
