@@ -4,9 +4,11 @@
 //! is up takes the frames for the shared MAC. Its alias `overlayd:<segment>:<term>` says under which term it was taken,
 //! and the addresses carry the lifetime after which the kernel removes them by itself.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
 };
@@ -15,8 +17,9 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 use overlayd_core::id::{IfName, Mac, SegmentName, Term};
 use overlayd_core::kernel::mark::Alias;
+use rtnetlink::{AddressMessageBuilder, LinkUnspec};
 
-use super::connection::{CREATE, Connection, REPLACE};
+use super::connection::Connection;
 use super::error::Error;
 use super::fdb;
 
@@ -98,7 +101,7 @@ impl GatewayAddress {
             0,
         );
         self.connection
-            .push(&new_address(device.index, address, lifetime), CREATE | REPLACE);
+            .push(&taken(device.index, address, lifetime), NLM_F_CREATE | NLM_F_REPLACE);
         let (local, flags) = fdb::add_local(device.bridge, device.mac);
         self.connection.push(&local, flags);
         self.connection.push(&set_up(device.index), 0);
@@ -131,7 +134,7 @@ impl GatewayAddress {
             return Ok(Renewal::Gone);
         }
         self.connection
-            .request(&new_address(device.index, address, lifetime), CREATE | REPLACE)?;
+            .request(&taken(device.index, address, lifetime), NLM_F_CREATE | NLM_F_REPLACE)?;
         Ok(Renewal::Renewed)
     }
 
@@ -173,7 +176,7 @@ impl GatewayAddress {
     /// The gateway addresses that are there, by interface name and alias: what an earlier run left.
     ///
     /// # Errors
-    /// The kernel cannot be asked.
+    /// Kernel state cannot be read.
     pub fn found(&mut self) -> Result<Vec<Found>, Error> {
         let mut found = Vec::new();
         for message in self
@@ -248,10 +251,7 @@ impl GatewayAddress {
 
 /// One link by its name, or nothing where there is none.
 pub(super) fn link_by_name(connection: &mut Connection, name: &IfName) -> Result<Option<LinkMessage>, Error> {
-    let mut question = LinkMessage::default();
-    question
-        .attributes
-        .push(LinkAttribute::IfName(name.as_str().to_owned()));
+    let question = LinkUnspec::new_with_name(name.as_str()).build();
     match connection.ask(&RouteNetlinkMessage::GetLink(question)) {
         Ok(Some(RouteNetlinkMessage::NewLink(link))) => Ok(Some(link)),
         Ok(_) => Ok(None),
@@ -290,30 +290,41 @@ fn left(cache: &CacheInfo) -> Duration {
     whole.saturating_sub(begun)
 }
 
-/// The request for an address with a lifetime, rounded up to the kernel's seconds.
-pub(super) fn new_address(index: u32, address: IpNet, lifetime: Option<Duration>) -> RouteNetlinkMessage {
+/// An address with a lifetime, rounded up to the kernel's seconds.
+pub(super) fn new_address(index: u32, address: IpNet, lifetime: Option<Duration>) -> AddressMessage {
     let mut message = address_message(index, address);
     let mut cache = CacheInfo::default();
     let seconds = lifetime.map_or(FOR_EVER, |lifetime| {
         u32::try_from(lifetime.as_millis().div_ceil(1000)).unwrap_or(FOR_EVER)
     });
     (cache.ifa_valid, cache.ifa_preferred) = (seconds, seconds);
+    // The builder knows no lifetimes.
     message.attributes.push(AddressAttribute::CacheInfo(cache));
-    RouteNetlinkMessage::NewAddress(message)
+    message
 }
 
 pub(super) fn address_message(index: u32, address: IpNet) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.family = family(address);
-    message.header.prefix_len = address.prefix_len();
+    let bits = address.prefix_len();
+    let mut message = match address.addr() {
+        IpAddr::V4(address) => AddressMessageBuilder::<Ipv4Addr>::new().address(address, bits).build(),
+        IpAddr::V6(address) => AddressMessageBuilder::<Ipv6Addr>::new().address(address, bits).build(),
+    };
     message.header.index = index;
+    // As `ip address add` without `brd`.
+    let brd = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Broadcast(_));
+    message.attributes.retain(|attribute| !brd(attribute));
+    if address.addr().is_multicast() {
+        // The builder puts no group on an interface; the kernel takes it, and joins it.
+        message.attributes = vec![
+            AddressAttribute::Local(address.addr()),
+            AddressAttribute::Address(address.addr()),
+        ];
+    }
     if address.addr().is_ipv6() {
         // The address was another host's a moment ago: nobody is to be asked for it first.
         message.header.flags = AddressHeaderFlags::Nodad;
         message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
     }
-    message.attributes.push(AddressAttribute::Local(address.addr()));
-    message.attributes.push(AddressAttribute::Address(address.addr()));
     message
 }
 
@@ -324,19 +335,16 @@ fn family(address: IpNet) -> AddressFamily {
     }
 }
 
+fn taken(index: u32, address: IpNet, lifetime: Option<Duration>) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::NewAddress(new_address(index, address, lifetime))
+}
+
 fn rename(index: u32, alias: Alias) -> RouteNetlinkMessage {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    message.attributes.push(LinkAttribute::IfAlias(alias.to_string()));
-    RouteNetlinkMessage::SetLink(message)
+    RouteNetlinkMessage::SetLink(LinkUnspec::new_with_index(index).alias(alias.to_string()).build())
 }
 
 fn set_up(index: u32) -> RouteNetlinkMessage {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    message.header.flags = LinkFlags::Up;
-    message.header.change_mask = LinkFlags::Up;
-    RouteNetlinkMessage::SetLink(message)
+    RouteNetlinkMessage::SetLink(LinkUnspec::new_with_index(index).up().build())
 }
 
 /// Our mark on a link, if it has one.

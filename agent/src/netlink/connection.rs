@@ -11,7 +11,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    NetlinkDeserializable, NetlinkHeader, NetlinkSerializable,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -39,20 +42,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const DUMP_TRIES: u32 = 10;
 
 const HEADER: usize = 16;
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_ACK: u16 = 0x4;
-const NLM_F_DUMP_INTR: u16 = 0x10;
-const NLM_F_DUMP: u16 = 0x300;
-/// On a new object: take the place of one that is there.
-pub(super) const REPLACE: u16 = 0x100;
-/// On a new object: refuse if it is there.
-pub(super) const EXCLUSIVE: u16 = 0x200;
-/// On a new object: make it if it is not there.
-pub(super) const CREATE: u16 = 0x400;
-/// On a new object: add to the end of a list.
-pub(super) const APPEND: u16 = 0x800;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 const FIRST_MESSAGE: u16 = 16;
 
 /// A socket with requests being gathered for its next datagram.
@@ -226,7 +215,7 @@ impl Connection {
             };
             if length > self.incoming.len() {
                 return Err(io::Error::other(format!(
-                    "an answer of {length} bytes does not fit {READ}"
+                    "a reply of {length} bytes exceeds the buffer of {READ}"
                 )));
             }
             let mut rest = &self.incoming[..];
@@ -261,7 +250,7 @@ pub(super) fn force_queues(socket: &Socket, bytes: usize) {
         setsockopt(&fd, sockopt::SndBufForce, &bytes),
     ] {
         if let Err(error) = forced {
-            tracing::debug!(%error, bytes, "netlink queue stays at its default size");
+            tracing::debug!(%error, bytes, "netlink queue left at its default size");
         }
     }
 }
@@ -287,7 +276,7 @@ fn decode_message(kind: u16, payload: &[u8]) -> Option<RouteNetlinkMessage> {
     let mut header = NetlinkHeader::default();
     header.message_type = kind;
     RouteNetlinkMessage::deserialize(&header, payload)
-        .inspect_err(|error| tracing::debug!(kind, %error, "netlink message left unread"))
+        .inspect_err(|error| tracing::debug!(kind, %error, "skipping unreadable netlink message"))
         .ok()
 }
 
@@ -305,19 +294,17 @@ pub(super) fn decode_events(mut bytes: &[u8]) -> Vec<RouteNetlinkMessage> {
 
 /// What an `NLMSG_ERROR` or `NLMSG_DONE` says, if it is a refusal, with the kernel's own words where it gave some.
 fn refusal(answer: &Answer<'_>) -> Option<Refusal> {
-    const CAPPED: u16 = 0x100;
-    const HAS_ATTRIBUTES: u16 = 0x200;
     const NLMSGERR_ATTR_MSG: u16 = 1;
     let code = u32_at(answer.payload, 0)? as i32;
     if code >= 0 {
         return None;
     }
     let mut text = None;
-    if answer.flags & HAS_ATTRIBUTES != 0 {
+    if answer.flags & NLM_F_ACK_TLVS != 0 {
         // The code, then (in an error) the request's header, then the request itself unless it was capped.
         let start = match answer.kind {
             NLMSG_DONE => 4,
-            _ if answer.flags & CAPPED != 0 => 4 + HEADER,
+            _ if answer.flags & NLM_F_CAPPED != 0 => 4 + HEADER,
             _ => 4 + (u32_at(answer.payload, 4)? as usize).next_multiple_of(4),
         };
         let mut rest = answer.payload.get(start..).unwrap_or_default();

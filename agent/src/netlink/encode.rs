@@ -3,25 +3,28 @@
 //! Changes go as `RTM_NEWLINK` without `NLM_F_CREATE`: `RTM_SETLINK` leaves the settings of a kind alone. New links
 //! stay down until the plan sets them up, and get their MTU in a request of its own: one in the create request does
 //! not stick to a bridge.
+//!
+//! The messages are rtnetlink's builders', sent on our own socket; what a builder has no word for is appended as an
+//! attribute of `netlink-packet-route`.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressProtocol};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoData, InfoKind, InfoMacVlan, InfoVxlan,
-    LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode, VxlanDf,
+    AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoKind, LinkAttribute, MacVlanMode, VxlanDf,
 };
-use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteScope, RouteType};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_route::route::{RouteMessage, RouteProtocol, RouteScope, RouteType};
 use overlayd_core::id::{IfName, Mac};
 use overlayd_core::kernel::device::{Bridge, Df, MacvlanMode, Switch, Vxlan};
 use overlayd_core::kernel::mark::PROTOCOL;
 use overlayd_core::kernel::observed::Group;
 use overlayd_core::kernel::plan::Op;
+use rtnetlink::{LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVxlan, RouteMessageBuilder};
 
 use super::address::{address_message, new_address};
-use super::connection::{CREATE, EXCLUSIVE, REPLACE};
 use super::fdb::{self, Request};
 
 /// `RT_TABLE_LOCAL` (`linux/rtnetlink.h`).
@@ -65,65 +68,43 @@ pub(super) fn links(op: &Op) -> [Option<&IfName>; 2] {
 /// The op's request, or nothing for one that is not rtnetlink's or whose interfaces are not in `indexes`.
 pub(super) fn request(op: &Op, indexes: &Indexes) -> Option<Request> {
     let index = |link: &IfName| indexes.get(link).copied();
-    let change = |link: &IfName, attribute: LinkAttribute| {
-        let mut message = LinkMessage::default();
-        message.header.index = index(link)?;
-        message.attributes.push(attribute);
-        Some((RouteNetlinkMessage::NewLink(message), 0))
-    };
-    let switch = |link: &IfName, flags: LinkFlags| {
-        let mut message = LinkMessage::default();
-        message.header.index = index(link)?;
-        message.header.flags = flags;
-        message.header.change_mask = LinkFlags::Up;
-        Some((RouteNetlinkMessage::NewLink(message), 0))
-    };
-    match op {
-        Op::AddBridge { link, mac, bridge } => Some(create(
-            link,
-            *mac,
-            InfoKind::Bridge,
-            InfoData::Bridge(bridge_settings(*bridge)),
-            None,
-        )),
+    let existing = |link: &IfName| index(link).map(LinkUnspec::new_with_index);
+    let request = match op {
+        Op::AddBridge { link, mac, bridge } => {
+            let builder = LinkMessageBuilder::<LinkBridge>::new(link.as_str());
+            create(bridge_settings(builder, *bridge), *mac)
+        }
         Op::AddVxlan { link, mac, vxlan } => {
             let lower = match &vxlan.lower {
                 Some(lower) => Some(index(lower)?),
                 None => None,
             };
-            let settings = InfoData::Vxlan(vxlan_settings(vxlan, lower));
-            Some(create(link, *mac, InfoKind::Vxlan, settings, None))
+            let builder = LinkMessageBuilder::<LinkVxlan>::new(link.as_str());
+            create(vxlan_settings(builder, vxlan, lower), *mac)
         }
         Op::AddMacvlan { link, mac, macvlan } => {
             let mode = match macvlan.mode {
                 MacvlanMode::Bridge | MacvlanMode::Other => MacVlanMode::Bridge,
             };
-            let settings = InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)]);
-            Some(create(
-                link,
-                *mac,
-                InfoKind::MacVlan,
-                settings,
-                Some(index(&macvlan.lower)?),
-            ))
+            create(LinkMacVlan::new(link.as_str(), index(&macvlan.lower)?, mode), *mac)
         }
-        Op::DeleteLink { link } => {
-            let mut message = LinkMessage::default();
-            message.header.index = index(link)?;
-            Some((RouteNetlinkMessage::DelLink(message), 0))
-        }
-        Op::SetAlias { link, alias } => change(link, LinkAttribute::IfAlias(alias.clone())),
-        Op::SetMac { link, mac } => change(link, LinkAttribute::Address(mac.0.to_vec())),
-        Op::SetMtu { link, mtu } => change(link, LinkAttribute::Mtu(*mtu)),
+        Op::DeleteLink { link } => (RouteNetlinkMessage::DelLink(existing(link)?.build()), 0),
+        Op::SetAlias { link, alias } => change(existing(link)?.alias(alias.as_str())),
+        Op::SetMac { link, mac } => change(existing(link)?.address(mac.0.to_vec())),
+        Op::SetMtu { link, mtu } => change(existing(link)?.mtu(*mtu)),
         Op::DisableAddrGen { link } => {
+            // No builder speaks of a family's settings.
             let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-            change(link, LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])]))
+            let families = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])]);
+            change(existing(link)?.append_extra_attribute(families))
         }
-        Op::SetMaster { link, master } => change(link, LinkAttribute::Controller(index(master)?)),
-        Op::SetUp { link } => switch(link, LinkFlags::Up),
-        Op::SetDown { link } => switch(link, LinkFlags::empty()),
+        Op::SetMaster { link, master } => change(existing(link)?.controller(index(master)?)),
+        Op::SetUp { link } => change(existing(link)?.up()),
+        Op::SetDown { link } => change(existing(link)?.down()),
         Op::SetBridge { link, bridge } => {
-            change(link, info(InfoKind::Bridge, InfoData::Bridge(bridge_settings(*bridge))))
+            // By its index alone: with a name it would be a renaming.
+            let builder = LinkMessageBuilder::<LinkBridge>::new_with_info_kind(InfoKind::Bridge);
+            change(bridge_settings(builder.index(index(link)?), *bridge))
         }
         Op::SetVxlan {
             link,
@@ -131,129 +112,116 @@ pub(super) fn request(op: &Op, indexes: &Indexes) -> Option<Request> {
             df,
             learning,
         } => {
-            let settings = vec![
-                local_address(*local),
-                InfoVxlan::Df(df_value(*df)),
-                learning_value(*learning),
-            ];
-            change(link, info(InfoKind::Vxlan, InfoData::Vxlan(settings)))
+            let builder = LinkMessageBuilder::<LinkVxlan>::new_with_info_kind(InfoKind::Vxlan).index(index(link)?);
+            let builder = builder.df(df_value(*df)).learning(*learning == Switch::On);
+            change(local_address(builder, *local))
         }
-        Op::AppendFlood { link, flood } => Some(fdb::add_flood(
-            index(link)?,
-            flood.to,
-            flood.via.as_ref().and_then(index),
-        )),
-        Op::RemoveFlood { link, flood } => Some(fdb::remove_flood(
-            index(link)?,
-            flood.to,
-            flood.via.as_ref().and_then(index),
-        )),
-        Op::ReplaceRemote { link, mac, vtep } => Some(fdb::set_remote(index(link)?, *mac, *vtep)),
-        Op::RemoveRemote { link, mac, vtep } => Some(fdb::remove_remote(index(link)?, *mac, *vtep)),
-        Op::RemoveBehind { link, mac } => Some(fdb::remove_behind(index(link)?, *mac)),
-        Op::AddLocal { link, mac } => Some(fdb::add_local(index(link)?, *mac)),
-        Op::RemoveLocal { link, mac } => Some(fdb::remove_local(index(link)?, *mac)),
+        Op::AppendFlood { link, flood } => fdb::add_flood(index(link)?, flood.to, flood.via.as_ref().and_then(index)),
+        Op::RemoveFlood { link, flood } => {
+            fdb::remove_flood(index(link)?, flood.to, flood.via.as_ref().and_then(index))
+        }
+        Op::ReplaceRemote { link, mac, vtep } => fdb::set_remote(index(link)?, *mac, *vtep),
+        Op::RemoveRemote { link, mac, vtep } => fdb::remove_remote(index(link)?, *mac, *vtep),
+        Op::RemoveBehind { link, mac } => fdb::remove_behind(index(link)?, *mac),
+        Op::AddLocal { link, mac } => fdb::add_local(index(link)?, *mac),
+        Op::RemoveLocal { link, mac } => fdb::remove_local(index(link)?, *mac),
         Op::AddAddress { link, address, group } => {
-            let RouteNetlinkMessage::NewAddress(mut message) = new_address(index(link)?, *address, None) else {
-                return None;
-            };
-            message
-                .attributes
-                .push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
-            match group {
-                Group::Joined | Group::Shadowed => {
-                    message
-                        .attributes
-                        .retain(|attribute| !matches!(attribute, AddressAttribute::Flags(_)));
-                    message
-                        .attributes
-                        .push(AddressAttribute::Flags(AddressFlags::Mcautojoin | AddressFlags::Nodad));
-                }
-                Group::No => message.attributes.push(AddressAttribute::RoutePriority(STAYING_METRIC)),
-            }
-            Some((RouteNetlinkMessage::NewAddress(message), CREATE | REPLACE))
+            let message = planned(new_address(index(link)?, *address, None), *group);
+            (RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
         }
-        Op::UnshadowGroup { link, group } => {
-            Some((RouteNetlinkMessage::DelRoute(local_route(index(link)?, *group)), 0))
+        Op::UnshadowGroup { link, group } => (RouteNetlinkMessage::DelRoute(local_route(index(link)?, *group)), 0),
+        Op::RemoveAddress { link, address } => {
+            let message = address_message(index(link)?, *address);
+            (RouteNetlinkMessage::DelAddress(message), 0)
         }
-        Op::RemoveAddress { link, address } => Some((
-            RouteNetlinkMessage::DelAddress(address_message(index(link)?, *address)),
-            0,
-        )),
-        Op::SetSysctl { .. } | Op::ReplaceTable { .. } | Op::DeleteTable { .. } => None,
+        Op::SetSysctl { .. } | Op::ReplaceTable { .. } | Op::DeleteTable { .. } => return None,
+    };
+    Some(request)
+}
+
+fn create<T>(link: LinkMessageBuilder<T>, mac: Mac) -> Request {
+    let message = link.address(mac.0.to_vec()).build();
+    (RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+fn change<T>(link: LinkMessageBuilder<T>) -> Request {
+    (RouteNetlinkMessage::NewLink(link.build()), 0)
+}
+
+/// An address that a plan sets, with the mark that tells it from foreign ones; the builder has no word for any of this.
+fn planned(mut message: AddressMessage, group: Group) -> AddressMessage {
+    let attributes = &mut message.attributes;
+    attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
+    match group {
+        Group::Joined | Group::Shadowed => {
+            attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Flags(_)));
+            let flags = AddressFlags::Mcautojoin | AddressFlags::Nodad;
+            attributes.push(AddressAttribute::Flags(flags));
+        }
+        Group::No => attributes.push(AddressAttribute::RoutePriority(STAYING_METRIC)),
     }
+    message
 }
 
 /// The route that makes an address the host's own.
 fn local_route(index: u32, address: IpAddr) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    let (family, bits) = match address {
-        IpAddr::V4(_) => (AddressFamily::Inet, 32),
-        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
-    };
-    message.header.address_family = family;
-    message.header.destination_prefix_length = bits;
-    message.header.table = LOCAL_TABLE;
-    message.header.kind = RouteType::Local;
-    message.header.scope = RouteScope::NoWhere;
-    message.attributes.push(RouteAttribute::Destination(address.into()));
-    message.attributes.push(RouteAttribute::Oif(index));
-    message
+    match address {
+        IpAddr::V4(to) => own(RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, 32), index),
+        IpAddr::V6(to) => own(
+            RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to, 128),
+            index,
+        ),
+    }
 }
 
-fn create(link: &IfName, mac: Mac, kind: InfoKind, settings: InfoData, lower: Option<u32>) -> Request {
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(link.as_str().to_owned()));
-    message.attributes.push(LinkAttribute::Address(mac.0.to_vec()));
-    message.attributes.extend(lower.map(LinkAttribute::Link));
-    message.attributes.push(info(kind, settings));
-    (RouteNetlinkMessage::NewLink(message), CREATE | EXCLUSIVE)
+fn own<T>(route: RouteMessageBuilder<T>, index: u32) -> RouteMessage {
+    let route = route.table_id(LOCAL_TABLE.into()).kind(RouteType::Local);
+    // Whoever made it: the builder's "static" would not be found.
+    let route = route.scope(RouteScope::NoWhere).protocol(RouteProtocol::Unspec);
+    route.output_interface(index).build()
 }
 
-fn info(kind: InfoKind, settings: InfoData) -> LinkAttribute {
-    LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(settings)])
-}
-
-fn bridge_settings(bridge: Bridge) -> Vec<InfoBridge> {
+fn bridge_settings(builder: LinkMessageBuilder<LinkBridge>, bridge: Bridge) -> LinkMessageBuilder<LinkBridge> {
     let stp = match bridge.stp {
         Switch::On => BridgeStpState::KernelStp,
         Switch::Off => BridgeStpState::Disabled,
     };
-    vec![
-        InfoBridge::ForwardDelay(bridge.forward_delay),
-        InfoBridge::StpState(stp),
-        InfoBridge::MulticastSnooping(bridge.multicast_snooping == Switch::On),
-    ]
+    let builder = builder.forward_delay(bridge.forward_delay).stp_state(stp);
+    builder.mcast_snooping(bridge.multicast_snooping == Switch::On)
 }
 
-fn vxlan_settings(vxlan: &Vxlan, lower: Option<u32>) -> Vec<InfoVxlan> {
-    let mut settings = vec![
-        InfoVxlan::Port(vxlan.port),
-        InfoVxlan::Df(df_value(vxlan.df)),
-        learning_value(vxlan.learning),
-    ];
-    match vxlan.vni {
-        Some(vni) => settings.push(InfoVxlan::Id(vni.number())),
-        None => settings.push(InfoVxlan::CollectMetadata(true)),
+fn vxlan_settings(
+    builder: LinkMessageBuilder<LinkVxlan>,
+    vxlan: &Vxlan,
+    lower: Option<u32>,
+) -> LinkMessageBuilder<LinkVxlan> {
+    let mut builder = builder
+        .port(vxlan.port)
+        .df(df_value(vxlan.df))
+        .learning(vxlan.learning == Switch::On);
+    builder = match vxlan.vni {
+        Some(vni) => builder.id(vni.number()),
+        None => builder.collect_metadata(true),
+    };
+    if let Some(local) = vxlan.local {
+        builder = local_address(builder, local);
     }
-    settings.extend(vxlan.local.map(local_address));
-    settings.extend(vxlan.group.map(|group| match group {
-        IpAddr::V4(group) => InfoVxlan::Group(group),
-        IpAddr::V6(group) => InfoVxlan::Group6(group),
-    }));
-    settings.extend(lower.map(InfoVxlan::Link));
-    settings
+    builder = match vxlan.group {
+        Some(IpAddr::V4(group)) => builder.group(group),
+        Some(IpAddr::V6(group)) => builder.group6(group),
+        None => builder,
+    };
+    match lower {
+        Some(lower) => builder.dev(lower),
+        None => builder,
+    }
 }
 
-fn local_address(local: IpAddr) -> InfoVxlan {
+fn local_address(builder: LinkMessageBuilder<LinkVxlan>, local: IpAddr) -> LinkMessageBuilder<LinkVxlan> {
     match local {
-        IpAddr::V4(local) => InfoVxlan::Local(local),
-        IpAddr::V6(local) => InfoVxlan::Local6(local),
+        IpAddr::V4(local) => builder.local(local),
+        IpAddr::V6(local) => builder.local6(local),
     }
-}
-
-fn learning_value(learning: Switch) -> InfoVxlan {
-    InfoVxlan::Learning(learning == Switch::On)
 }
 
 fn df_value(df: Df) -> VxlanDf {

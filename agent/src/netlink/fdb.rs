@@ -3,16 +3,17 @@
 //! The state and flag bits differ by layer (`vxlan_core.c`, `br_fdb.c`): on the VXLAN side (`NTF_SELF`) an entry is
 //! `REACHABLE` or `PERMANENT`, on the bridge side (`NTF_MASTER`) `PERMANENT` means *the bridge's own address*. Only
 //! `REACHABLE` with `EXT_LEARNED` is right on both, so that is what a learnt MAC gets, in one message.
+//!
+//! rtnetlink builds these only as requests of its asynchronous handle, and cannot append: the messages are made here.
 
 use std::net::IpAddr;
 
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use overlayd_core::id::Mac;
-
-use super::connection::{APPEND, CREATE, REPLACE};
 
 /// A request and the flags that it goes with.
 pub(super) type Request = (RouteNetlinkMessage, u16);
@@ -21,7 +22,7 @@ pub(super) type Request = (RouteNetlinkMessage, u16);
 pub(super) fn add_flood(vxlan: u32, to: IpAddr, via: Option<u32>) -> Request {
     (
         RouteNetlinkMessage::NewNeighbour(flood(vxlan, to, via)),
-        CREATE | APPEND,
+        NLM_F_CREATE | NLM_F_APPEND,
     )
 }
 
@@ -39,7 +40,7 @@ pub(super) fn set_remote(vxlan: u32, mac: Mac, at: IpAddr) -> Request {
         BOTH_LAYERS | NeighbourFlags::ExtLearned,
         Some(at),
     );
-    (RouteNetlinkMessage::NewNeighbour(message), CREATE | REPLACE)
+    (RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
 
 /// Forgets where a MAC is, in the VXLAN's table.
@@ -57,7 +58,7 @@ pub(super) fn remove_behind(port: u32, mac: Mac) -> Request {
 /// A MAC that the bridge itself answers to, although it is on a device above it.
 pub(super) fn add_local(bridge: u32, mac: Mac) -> Request {
     let message = bridge_entry(bridge, mac, NeighbourState::Permanent, NeighbourFlags::Own, None);
-    (RouteNetlinkMessage::NewNeighbour(message), CREATE | REPLACE)
+    (RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
 
 /// Takes such a MAC away again.
@@ -72,7 +73,7 @@ pub(super) fn set_neighbour(device: u32, address: IpAddr, mac: Mac) -> Request {
     message
         .attributes
         .push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
-    (RouteNetlinkMessage::NewNeighbour(message), CREATE | REPLACE)
+    (RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
 
 /// The question for all forwarding entries of all devices: of a bridge port, both layers'.
