@@ -8,9 +8,12 @@
 //! a queue of their own into the event loop, so that bulk never delays them.
 
 pub mod control;
+mod dialler;
+mod join;
+mod links;
 pub mod peer;
 mod socket;
-pub mod transport;
+mod transport;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -23,8 +26,10 @@ use overlayd_core::id::{ClusterId, HostId};
 use overlayd_proto::convert::Bulk;
 use tokio::sync::{mpsc, oneshot};
 
+pub use join::{JoinError, invite, join};
+pub use links::Sent;
 pub use socket::{BindError, MAXSEG};
-pub use transport::{JoinError, Transport, invite, join};
+pub use transport::Transport;
 
 /// Something that came in from another host, or happened to a connection.
 #[derive(Debug)]

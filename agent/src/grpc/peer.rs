@@ -50,7 +50,7 @@ impl Server {
         let first = match socket::listen(address) {
             Ok(listener) => Some(listener),
             Err(socket::BindError::NotThere { .. }) => {
-                tracing::warn!(%address, "the address to listen on is on no interface yet: waiting for it");
+                tracing::warn!(%address, "the listen address is not on any interface yet; waiting for it");
                 None
             }
             Err(error) => return Err(error),
@@ -71,7 +71,7 @@ impl Server {
                 .serve_with_incoming(service, TcpListenerStream::new(listener))
                 .await;
             if let Err(error) = served {
-                tracing::error!(%address, %error, "the server for other hosts has ended");
+                tracing::error!(%address, %error, "the server for other hosts has stopped");
             }
         });
         Ok(Self {
@@ -124,7 +124,7 @@ impl Service {
             metadata
                 .get(key)
                 .and_then(|value| value.to_str().ok())
-                .ok_or_else(|| Status::invalid_argument(format!("the call's metadata has no `{key}`")))
+                .ok_or_else(|| Status::invalid_argument(format!("`{key}` is missing from the call's metadata")))
         };
         let wrong = |error: overlayd_core::id::Invalid| Status::invalid_argument(error.to_string());
         let caller = Caller {
@@ -283,7 +283,7 @@ impl Peer for Service {
         self.serve(request, |caller, message| {
             if message.sender != caller.host.0 {
                 return Err(Status::invalid_argument(
-                    "the message names another sender than the call",
+                    "the sender in the message differs from the caller",
                 ));
             }
             Ok(Event::Election {

@@ -19,8 +19,8 @@ const BACKLOG: i32 = 128;
 pub enum BindError {
     /// Another program has it. Nothing is gained by trying again at once.
     #[error(
-        "{address} is in use by another program: give cluster.listen another port, or stop that program \
-         (`ss -ltnp sport = :{port}` names it)",
+        "{address} is in use by another program: set cluster.listen to another port, or stop that program \
+         (find it with `ss -ltnp sport = :{port}`)",
         port = address.port()
     )]
     Taken {
@@ -28,7 +28,7 @@ pub enum BindError {
         address: SocketAddr,
     },
     /// The address is on no interface (yet).
-    #[error("{address} is on no interface of this host yet")]
+    #[error("{address} is not on any interface of this host yet")]
     NotThere {
         /// Which.
         address: SocketAddr,

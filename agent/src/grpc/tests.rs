@@ -12,7 +12,6 @@ use overlayd_proto::convert::Bulk;
 use tokio::sync::mpsc;
 
 use super::peer::Server;
-use super::transport::Sent;
 use super::*;
 
 const CLUSTER: ClusterId = ClusterId(0xc1);
