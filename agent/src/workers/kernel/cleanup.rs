@@ -8,7 +8,11 @@ use overlayd_core::id::IfName;
 use overlayd_core::kernel::desired::Desired;
 use overlayd_core::kernel::plan::{self, Op, Plan};
 
-use super::{Guests, ROUNDS, Removed, Report, Worker, ports};
+use super::look::ROUNDS;
+use super::order::{Guests, Removed};
+use super::ports::ports;
+use super::report::Report;
+use super::worker::Worker;
 
 impl<R> Worker<R> {
     pub(super) async fn remove_all(&mut self, guests: Guests) -> Removed {
@@ -17,7 +21,7 @@ impl<R> Worker<R> {
             let mut seen = match self.netlink.observe([]).await {
                 Ok(seen) => seen,
                 Err(problem) => {
-                    removed.kept.push(format!("the kernel cannot be asked: {problem}"));
+                    removed.kept.push(format!("cannot read kernel state: {problem}"));
                     return removed;
                 }
             };
@@ -50,7 +54,7 @@ impl<R> Worker<R> {
 /// What would be due on this host were it formed alone with the segments of its file; nothing is changed.
 ///
 /// # Errors
-/// The kernel cannot be asked, or the underlay is missing.
+/// Kernel state cannot be read, or the underlay is missing.
 pub async fn rehearse(config: &HostConfig) -> Result<Plan> {
     let mut worker = idle(config)?;
     let Some(facts) = worker.facts().await? else {
@@ -78,7 +82,7 @@ pub async fn clean(config: &HostConfig, guests: Guests) -> Result<Removed> {
         .collect();
     if guests == Guests::Keep && !occupied.is_empty() {
         bail!(
-            "guests are attached to this host's bridges ({}); detach them, or use --force: they lose their network",
+            "guests are attached to this host's bridges ({}); detach them, or use --force to cut them off",
             occupied.join("; ")
         );
     }

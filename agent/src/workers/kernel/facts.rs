@@ -11,7 +11,7 @@ use overlayd_core::kernel::sysctl::Sysctl;
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::Facts;
 
-use super::Worker;
+use super::worker::Worker;
 use crate::sysctl;
 
 impl<R> Worker<R> {
@@ -22,18 +22,18 @@ impl<R> Worker<R> {
         let uplink = host.gateway.uplink.clone().or_else(|| route.clone());
         let own = routes.iter().find(|route| Some(&route.link) == uplink.as_ref());
         if own.is_some() {
-            self.way_out.led_by.clone_from(&uplink);
+            self.uplink.led_by.clone_from(&uplink);
         }
         // Where no default route ever led by the uplink, policy routing may see to that.
-        let there = own.is_some() || !routes.is_empty() && self.way_out.led_by != uplink;
+        let there = own.is_some() || !routes.is_empty() && self.uplink.led_by != uplink;
         let hop = own
             .and_then(|route| Some((route.link.clone(), route.via?)))
             .map(|(link, address)| NextHop { link, address });
-        self.way_out.asker = match &hop {
+        self.uplink.asker = match &hop {
             Some(hop) => self.netlink.asker(hop).await?,
             None => None,
         };
-        self.way_out.watch.set(hop.filter(|_| self.way_out.asker.is_some()));
+        self.uplink.watch.set(hop.filter(|_| self.uplink.asker.is_some()));
         let way = if there { Route::There } else { Route::Missing };
         let uplink_health = self.uplink_health(uplink.as_ref(), way).await?;
         let Some(underlay) = host.underlay.clone().or_else(|| route.clone()) else {
@@ -73,7 +73,7 @@ impl<R> Worker<R> {
             Some(uplink) => self.netlink.carrier(uplink).await?,
             None => Carrier::Down,
         };
-        Ok(uplink::health(uplink, route, carrier, &self.way_out.watch))
+        Ok(uplink::health(uplink, route, carrier, &self.uplink.watch))
     }
 
     /// The least of the routes to all peers, and of the underlay itself where there are none.

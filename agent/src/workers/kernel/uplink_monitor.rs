@@ -10,7 +10,7 @@ use crate::sockets::next_hop::Line;
 
 /// The next hop that is asked, and how.
 #[derive(Default)]
-pub(super) struct WayOut {
+pub(super) struct UplinkMonitor {
     pub(super) watch: uplink::Watch,
     pub(super) asker: Option<Asker>,
     /// The uplink by which a default route was last seen to lead.
@@ -25,7 +25,7 @@ pub(super) enum Word {
     Same,
 }
 
-impl WayOut {
+impl UplinkMonitor {
     /// When the next hop is to be asked, or has been silent for long enough.
     pub(super) async fn due(&self) {
         match self.watch.poll_timeout() {
@@ -62,7 +62,7 @@ impl WayOut {
         if let Some(question) = self.watch.handle_timeout(clock::now()) {
             if self.line.as_ref().is_none_or(|line| *line.of() != question.of) {
                 self.line = Line::open(question.of.clone())
-                    .inspect_err(|problem| debug!(%problem, "the next hop cannot be asked"))
+                    .inspect_err(|problem| debug!(%problem, "cannot probe the next hop"))
                     .ok();
             }
             let asked = match (&self.line, self.asker) {

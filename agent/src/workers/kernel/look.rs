@@ -1,0 +1,175 @@
+//! One look at the kernel and what follows from it: facts, a plan, its ops, and what is reported.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use overlayd_core::kernel::desired;
+use overlayd_core::kernel::observed::Observed;
+use overlayd_core::kernel::plan::{self, Plan};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use super::order::Order;
+use super::ports::{guests, ports, with_ports};
+use super::report::{Look, Report, Stage};
+use super::worker::{LOOK_EVERY, Worker};
+use crate::netlink::{Applied, Failure};
+use crate::retry::Retry;
+
+/// After so long of trying a plan counts as tried, even if what failed may still succeed. A holder waits for its successor
+/// to be prepared for 3 s.
+const TRIED: Duration = Duration::from_secs(2);
+/// A failed op that may succeed later is tried again after so long.
+const RETRY: Duration = Duration::from_millis(500);
+/// A plan that leaves another plan behind is followed at most so often without a pause.
+pub(super) const ROUNDS: u32 = 4;
+
+impl<R: Fn(Report)> Worker<R> {
+    /// One look, with all that follows from it; how long until the next.
+    pub(super) async fn look(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Duration {
+        if let Err(problem) = self.tell_facts().await {
+            (self.report)(Report::KernelUnreadable(format!("{problem:#}")));
+            return RETRY;
+        }
+        let mut failures = Vec::new();
+        let mut stage = Stage::Tried;
+        let mut again = LOOK_EVERY;
+        let mut newer = false;
+        for _ in 0..ROUNDS {
+            let (plan, seen) = match self.plan().await {
+                Ok(found) => found,
+                Err(problem) => {
+                    (self.report)(Report::KernelUnreadable(format!("{problem:#}")));
+                    return RETRY;
+                }
+            };
+            // Something newer has come meanwhile: what would be done now is out of date, and so is what failed.
+            newer = false;
+            while let Ok(order) = inbox.try_recv() {
+                self.take(order).await;
+                newer = true;
+            }
+            if newer {
+                (failures, stage, again) = (Vec::new(), Stage::Tried, LOOK_EVERY);
+                continue;
+            }
+            if plan.ops.is_empty() {
+                self.lacking = false;
+            }
+            if plan.ops.is_empty() || !failures.is_empty() {
+                let stage = self.stage(stage);
+                self.tell(&plan, seen, failures, stage);
+                return again;
+            }
+            for op in &plan.ops {
+                debug!(%op, "pending");
+            }
+            let applied = self.netlink.apply(&plan.ops).await;
+            failures.extend(self.book(&applied));
+            match applied.retry() {
+                Some(Retry::Again) => again = RETRY,
+                Some(Retry::Skip | Retry::Fatal) | None => {}
+            }
+            if applied.failures.iter().any(|failure| failure.retry() == Retry::Again) {
+                stage = Stage::Trying;
+            }
+        }
+        if newer { Duration::ZERO } else { RETRY }
+    }
+
+    /// What an apply has shown, logged and kept; the failures as text.
+    fn book(&mut self, applied: &Applied) -> Vec<String> {
+        self.replaced.remember(&applied.replaced);
+        self.lacking = applied.failures.iter().any(Failure::is_lack);
+        if applied.done > 0 {
+            info!(ops = applied.done, "plan applied");
+        }
+        let failures: Vec<String> = applied.failures.iter().map(ToString::to_string).collect();
+        for text in &failures {
+            // It is tried again and again; said once is enough.
+            let told = self.told.as_ref().is_some_and(|told| told.failures.contains(text));
+            if self.logged.insert(text.clone()) && !told {
+                error!("{text}");
+            }
+        }
+        failures
+    }
+
+    fn stage(&mut self, stage: Stage) -> Stage {
+        match stage {
+            Stage::Tried => {
+                self.trying_since = None;
+                Stage::Tried
+            }
+            Stage::Trying => {
+                let since = *self.trying_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= TRIED {
+                    Stage::Tried
+                } else {
+                    Stage::Trying
+                }
+            }
+        }
+    }
+
+    pub(super) async fn plan(&self) -> Result<(Plan, Observed)> {
+        let Some(inputs) = &self.desired else {
+            return Ok((Plan::default(), self.netlink.observe([]).await?));
+        };
+        // Guest ports are in what is desired only because rules name them: they are as they were just seen.
+        let sysctls = desired::derive(inputs).sysctls;
+        let seen = self.netlink.observe(sysctls.keys()).await?;
+        let desired = desired::derive(&with_ports(inputs, &seen));
+        let missing: Vec<_> = desired
+            .sysctls
+            .keys()
+            .filter(|sysctl| !sysctls.contains_key(sysctl))
+            .collect();
+        let seen = if missing.is_empty() {
+            seen
+        } else {
+            self.netlink.observe(desired.sysctls.keys()).await?
+        };
+        Ok((plan::diff(&desired, &seen), seen))
+    }
+
+    fn tell(&mut self, plan: &Plan, seen: Observed, failures: Vec<String>, stage: Stage) {
+        if stage == Stage::Tried {
+            let groups = std::mem::take(&mut self.preparing);
+            if !groups.is_empty() && !self.lacking {
+                (self.report)(Report::Prepared(groups));
+            }
+        }
+        self.logged.clear();
+        let ports = ports(&seen);
+        let look = Look {
+            compared: self.desired.is_some(),
+            due: plan.ops.len(),
+            obstacles: plan.obstacles.clone(),
+            failures,
+            stage,
+            guests: guests(seen, &ports),
+            ports,
+        };
+        if self.told.as_ref() != Some(&look) {
+            for obstacle in &look.obstacles {
+                if self.told.as_ref().is_none_or(|told| !told.obstacles.contains(obstacle)) {
+                    warn!("{obstacle}");
+                }
+            }
+            self.told = Some(look.clone());
+            (self.report)(Report::Looked(look));
+        }
+    }
+
+    pub(super) async fn tell_facts(&mut self) -> Result<()> {
+        let facts = self.facts().await?;
+        if !self.told_facts || self.facts != facts {
+            self.told_facts = true;
+            self.facts.clone_from(&facts);
+            (self.report)(Report::Facts(facts));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! The guest ports of our bridges, and the guests on them.
+
+use std::collections::BTreeMap;
+
+use overlayd_core::id::{IfName, Mac};
+use overlayd_core::kernel::inputs::Inputs;
+use overlayd_core::kernel::device::LinkKind;
+use overlayd_core::kernel::observed::Observed;
+
+/// The same inputs with the guest ports that were seen.
+pub(super) fn with_ports(inputs: &Inputs, seen: &Observed) -> Inputs {
+    let mut inputs = inputs.clone();
+    let ports = ports(seen);
+    for it in inputs.segments.values_mut() {
+        it.guest_ports = ports.get(&it.segment.bridge).into_iter().flatten().cloned().collect();
+    }
+    inputs
+}
+
+/// The ports of our bridges that are not ours.
+pub(super) fn ports(seen: &Observed) -> BTreeMap<IfName, Vec<IfName>> {
+    let ours = seen
+        .links
+        .iter()
+        .filter(|(_, link)| matches!(link.kind, LinkKind::Bridge(_)) && link.mark().is_some());
+    ours.map(|(bridge, _)| {
+        let guests = seen.ports(bridge).filter(|(_, link)| link.mark().is_none());
+        (bridge.clone(), guests.map(|(name, _)| name.clone()).collect())
+    })
+    .collect()
+}
+
+/// Those guests that are on ports of our bridges which are not ours.
+pub(super) fn guests(seen: Observed, ports: &BTreeMap<IfName, Vec<IfName>>) -> BTreeMap<IfName, BTreeMap<Mac, IfName>> {
+    let mut guests = seen.guests;
+    guests.retain(|bridge, macs| {
+        let ports = ports.get(bridge).map(Vec::as_slice).unwrap_or_default();
+        macs.retain(|_, port| ports.contains(port));
+        !macs.is_empty()
+    });
+    guests
+}
