@@ -8,11 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use overlayd_core::addresses::{JournalRecord, Recovered};
-use overlayd_core::cluster::gossip::Record;
 use overlayd_core::id::{HostId, IfName, SegmentId};
 use overlayd_core::node::{Call, Done, Effect, Facts, JoinRequest, Membership, Node, PeerMessage, Refusal};
 use overlayd_proto::convert::Bulk;
-use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
@@ -24,7 +22,8 @@ use crate::log;
 use crate::sockets::arp::Announcer;
 use crate::sockets::dhcp::{Port, Received, Reply};
 use crate::sockets::icmp::{Outcome, Prober, Sources};
-use crate::state_dir::{self, StateDir};
+use crate::state_dir;
+use crate::workers::state_files::{Begin, Cluster, StateFiles};
 use crate::workers::{address, disk, kernel};
 
 /// How long a host that is asked to take this one in may think about it.
@@ -47,7 +46,7 @@ pub struct Agent {
 /// Everything outside of the node.
 pub struct Edge {
     pub(crate) config_path: PathBuf,
-    pub(crate) state: StateDir,
+    pub(crate) files: StateFiles,
     pub(crate) identity: state_dir::Identity,
     pub(crate) standing: Identity,
     pub(crate) inbox: Inbox,
@@ -71,7 +70,7 @@ pub struct Edge {
     pub(crate) last_call: u64,
     pub(crate) look: kernel::Look,
     pub(crate) blind: Option<String>,
-    /// What could not be written of what the cluster knows.
+    /// What cannot be written to the state directory for now.
     pub(crate) unsaved: Option<String>,
     pub(crate) removed_lines: Vec<String>,
     pub(crate) leave_by_force: kernel::Guests,
@@ -154,13 +153,10 @@ impl Edge {
                 address,
             } => self.announcer.announce(segment, link, mac, address),
             Effect::StopAnnouncing(segment) => self.announcer.cancel(segment),
-            Effect::NewJournal => self.new_journal(),
+            Effect::NewJournal => self.begin_journal(Begin::Anew),
             Effect::SaveIdentity(membership) => self.save_identity(membership),
-            Effect::SaveCluster(records) => self.save_cluster(records),
-            Effect::SaveAnswered(hosts) => {
-                let saved = self.state.save_answered(&hosts);
-                self.saved(saved);
-            }
+            Effect::SaveCluster(records) => self.files.save_records(records),
+            Effect::SaveAnswered(hosts) => self.files.save_answered(hosts),
             Effect::Answer { call, result } => self.answer(call, result),
             Effect::AnswerJoin { call, result } => {
                 if let Some(reply) = self.joins.remove(&call) {
@@ -250,7 +246,12 @@ impl Edge {
 
     fn answer(&mut self, call: Call, result: Result<Done, Refusal>) {
         if let Some(reply) = self.invites.remove(&call) {
-            let _ = reply.send(result.map(|_| ()).map_err(|refusal| refuse(&refusal)));
+            let flushed = self.files.flushed();
+            // Owns nothing but the answer; cancelled when the agent ends.
+            self.tasks.spawn(async move {
+                let _ = flushed.await;
+                let _ = reply.send(result.map(|_| ()).map_err(|refusal| refuse(&refusal)));
+            });
         } else if let Some(reply) = self.calls.remove(&call) {
             // The operator has gone away; what was done is done.
             let _ = reply.send(result);
@@ -289,71 +290,25 @@ impl Edge {
         if let Membership::Left { next } = membership {
             self.identity.host = next;
         }
-        let mut saved = if before == membership {
-            self.state.save_identity(&self.identity)
+        let cluster = if before == membership {
+            Cluster::Same
         } else {
             self.journal = None;
-            self.state.change_cluster(&self.identity)
+            Cluster::Another
         };
+        self.files.save_identity(self.identity, cluster);
         self.standing.update(|standing| standing.host = self.identity.host);
-        if let Membership::Formed(_) = membership
-            && before != membership
-            && saved.is_ok()
-        {
-            saved = self.open_journal();
-        }
-        if let Err(problem) = saved {
-            error!("{problem:#}; a restart would not know the cluster");
-            self.lost_journal(&problem);
+        match membership {
+            Membership::Formed(_) if cluster == Cluster::Another => self.begin_journal(Begin::AsFound),
+            Membership::Formed(_) | Membership::Unformed | Membership::Left { .. } => {}
         }
     }
 
-    /// Nothing that has to be on disk may be said from now on.
-    fn lost_journal(&self, problem: &anyhow::Error) {
-        let lost = Event::Disk(self.journal_life, disk::Report::Lost(format!("{problem:#}")));
-        // The loop that reads it is this one.
-        let _ = self.events.send(lost);
-    }
-
-    fn new_journal(&mut self) {
+    /// Another journal in the place of the one before, which takes no more.
+    pub(crate) fn begin_journal(&mut self, begin: Begin) {
         self.journal = None;
-        let begun = self.state.new_journal().and_then(|journal| self.start_journal(journal));
-        if let Err(problem) = begun {
-            self.lost_journal(&problem);
-        }
-    }
-
-    /// Opens the journal and starts its thread; what it held is the caller's to have read before.
-    pub(crate) fn open_journal(&mut self) -> Result<()> {
-        let (journal, _) = self.state.journal()?;
-        self.start_journal(journal)
-    }
-
-    pub(crate) fn start_journal(&mut self, journal: crate::journal::Journal) -> Result<()> {
         self.journal_life += 1;
-        let (events, life) = (self.events.clone(), self.journal_life);
-        self.journal = Some(disk::start(journal, move |report| {
-            let _ = events.send(Event::Disk(life, report));
-        })?);
-        Ok(())
-    }
-
-    fn save_cluster(&mut self, records: Vec<Record>) {
-        let records: Vec<Vec<u8>> = records
-            .into_iter()
-            .map(|record| overlayd_proto::gossip::Record::from(record).encode_to_vec())
-            .collect();
-        let saved = self.state.save_cluster(&records);
-        self.saved(saved);
-    }
-
-    /// What became of a file that the others tell again after a restart.
-    fn saved(&mut self, saved: Result<()>) {
-        let unsaved = saved.err().map(|problem| format!("{problem:#}"));
-        if let Some(problem) = unsaved.as_ref().filter(|_| self.unsaved != unsaved) {
-            warn!("{problem}; after a restart the other hosts tell it again");
-        }
-        self.unsaved = unsaved;
+        self.journal = Some(self.files.begin_journal(self.journal_life, begin));
     }
 
     /// Listens for the other hosts, and probes, from where this host is on its underlay now.

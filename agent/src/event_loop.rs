@@ -42,6 +42,8 @@ pub enum Event {
     Far(kernel::RemoteMacs),
     /// The journal of this life of it has come further.
     Disk(u64, disk::Report),
+    /// What cannot be written to the state directory for now; `None`: everything is on disk.
+    Unsaved(Option<String>),
     /// What came of a call to join.
     Welcome(SocketAddr, Result<JoinReply, JoinError>),
     /// What came of an invitation.
@@ -179,6 +181,7 @@ impl Agent {
             Event::Address(group, event) => self.node.handle_address(group, event, now),
             Event::Disk(life, report) if life == self.edge.journal_life => self.disk(report, now),
             Event::Disk(..) => {}
+            Event::Unsaved(problem) => self.edge.unsaved = problem,
             Event::Welcome(from, Ok(reply)) => match welcome(reply) {
                 Some(welcome) => self.node.handle_welcome(from, Ok(welcome), now),
                 None => self
@@ -340,6 +343,13 @@ impl Agent {
             }
             Err(problem) => error!("the configuration stays as it was:\n{problem:#}"),
         }
+    }
+
+    /// Resolves once all that calls have changed so far is on disk, or was refused: `status` tells then.
+    pub fn flushed(&mut self, now: Instant) -> oneshot::Receiver<()> {
+        self.node.flush(now);
+        self.perform_all();
+        self.edge.files.flushed()
     }
 
     /// Begins a call that the node answers later.

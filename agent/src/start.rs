@@ -27,6 +27,7 @@ use crate::journal;
 use crate::netlink::{self, GatewayAddress};
 use crate::sockets::arp::Announcer;
 use crate::state_dir::StateDir;
+use crate::workers::state_files::{Begin, Report, StateFiles};
 use crate::workers::{address, disk, kernel};
 
 /// The configuration is well written and cannot be used by this version.
@@ -46,13 +47,13 @@ const DHCP_QUEUE: usize = 4096;
 pub fn run(config: HostConfig, config_path: PathBuf) -> Result<()> {
     if config.cluster.trust == Trust::MutualTls {
         return Err(Unusable(
-            "`cluster.insecure` is false, and this version cannot do TLS between hosts yet; it refuses to run without \
-             being told so\nhint: in a laboratory, or on an underlay that nobody else can reach, set `cluster.insecure: true`"
+            "`cluster.insecure` is false, and this version does not support TLS between hosts yet\nhint: in a laboratory, or on \
+             an underlay that nobody else can reach, set `cluster.insecure: true`"
                 .to_owned(),
         )
         .into());
     }
-    warn!("cluster.insecure: hosts speak to each other without TLS; whoever reaches the underlay can take part");
+    warn!("cluster.insecure: no TLS between hosts; anyone who can reach the underlay can join the cluster");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -100,9 +101,16 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
         let _ = tell.send(Event::Address(group, event));
     })?;
     let answered = state.answered();
+    let tell = events.clone();
+    let files = StateFiles::start(state, move |report| {
+        let _ = tell.send(match report {
+            Report::Unsaved(problem) => Event::Unsaved(problem),
+            Report::Journal(life, report) => Event::Disk(life, report),
+        });
+    })?;
     let mut edge = Edge {
         config_path,
-        state,
+        files,
         identity,
         transport: Transport::new(standing.clone(), inbox.clone()),
         standing,
@@ -133,7 +141,7 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
         is_ready: false,
         watchdog: watchdog(),
     };
-    edge.start_journal(journal)?;
+    edge.begin_journal(Begin::With(journal));
     let start = Start {
         host: identity.host,
         instance: identity.instance,
@@ -148,7 +156,7 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
         answered,
     };
     let node = Node::new(start, clock::now());
-    info!(host = %identity.host, instance = identity.instance, "overlayd {} starts", env!("CARGO_PKG_VERSION"));
+    info!(host = %identity.host, instance = identity.instance, "overlayd {} starting", env!("CARGO_PKG_VERSION"));
     if node.waiting().is_some() {
         // There is nothing to be applied first.
         edge.ready();
@@ -174,16 +182,16 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
     ended
 }
 
-/// Serves operators until dropped.
+/// Accepts operators' calls until dropped.
 async fn control_socket(
     path: &Path,
     events: mpsc::UnboundedSender<Event>,
 ) -> Result<impl Future<Output = Result<()>> + use<>> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     if UnixStream::connect(path).await.is_ok() {
-        bail!("another overlayd listens on {}; stop it first", path.display());
+        bail!("another overlayd is listening on {}; stop it first", path.display());
     }
     match std::fs::remove_file(path) {
         Err(problem) if problem.kind() != std::io::ErrorKind::NotFound => {
@@ -191,7 +199,7 @@ async fn control_socket(
         }
         Ok(()) | Err(_) => {}
     }
-    let listener = UnixListener::bind(path).with_context(|| format!("cannot make the socket {}", path.display()))?;
+    let listener = UnixListener::bind(path).with_context(|| format!("cannot create the socket {}", path.display()))?;
     let group = nix::unistd::Group::from_name("overlayd").ok().flatten();
     let mode = if group.is_some() { 0o660 } else { 0o600 };
     if let Some(group) = group {
@@ -215,13 +223,13 @@ fn open_journal(state: &StateDir) -> Result<(journal::Journal, Recovered, Disk)>
             if cut > 0 {
                 warn!(
                     bytes = cut,
-                    "the end of the journal was torn by a crash and is cut: nothing of it was promised"
+                    "dropped an incomplete record at the end of the journal, left by a crash; nothing that was confirmed is lost"
                 );
             }
             let mut recovered = Recovered::default();
             for bytes in &records {
                 let Some((sequence, record)) = disk::decode(bytes) else {
-                    error!("the journal holds a record that this version cannot read: it counts as lost");
+                    error!("the journal has a record that this version cannot read; treating the journal as lost");
                     return Ok((journal, Recovered::default(), Disk::Lost));
                 };
                 recovered.sequence = sequence;
@@ -233,8 +241,8 @@ fn open_journal(state: &StateDir) -> Result<(journal::Journal, Recovered, Disk)>
             error!(
                 at,
                 kept = %kept.display(),
-                "the journal of addresses and leases is damaged: leases that only this host had are lost; this host owns \
-                 and keeps none any more: `overlayctl status` says what to do"
+                "the journal of addresses and leases is damaged: leases that only this host had are lost, and it no longer \
+                 owns or keeps any; see `overlayctl status` for the fix"
             );
             (journal, Recovered::default(), Disk::Lost)
         }
@@ -249,7 +257,7 @@ fn cluster(state: &StateDir) -> Result<Vec<Record>> {
             .and_then(|record| record.try_into().ok())
         {
             Some(record) => records.push(record),
-            None => warn!("a record of the cluster cannot be read; the other hosts tell it again"),
+            None => warn!("cannot read a record of the saved cluster state; the other hosts send it again"),
         }
     }
     Ok(records)
@@ -273,18 +281,14 @@ fn watchdog() -> Option<(Duration, Instant)> {
     Some((every / 3, Instant::now()))
 }
 
-/// Numbers that nobody can guess, from the kernel.
 fn random() -> Result<u64> {
-    let mut bytes = [0; 8];
-    let mut source = std::fs::File::open("/dev/urandom").context("cannot open /dev/urandom")?;
-    std::io::Read::read_exact(&mut source, &mut bytes).context("cannot read /dev/urandom")?;
-    Ok(u64::from_ne_bytes(bytes))
+    getrandom::u64().context("cannot get random numbers from the kernel")
 }
 
 /// Prints what would be done to this host were it formed with the file's segments; changes nothing.
 ///
 /// # Errors
-/// The kernel cannot be asked, or the underlay is missing.
+/// Kernel state cannot be read, or the underlay is missing.
 pub fn check(config: HostConfig) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -295,8 +299,8 @@ pub fn check(config: HostConfig) -> Result<()> {
     if let Some(Membership::Formed(_)) = known {
         // What a restart would do here is nothing of the kind, and removing its segments reads like an alarm.
         warn!(
-            "this host is in a cluster, whose segments count: the plan is what the file alone would make of this host, and a \
-             restart does not follow it; `overlayctl plan` tells what is due here"
+            "this host is in a cluster, and the cluster's segments apply: the plan below is for the file alone, and a restart \
+             does not follow it; see `overlayctl plan` for pending changes"
         );
     }
     for op in &plan.ops {

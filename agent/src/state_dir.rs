@@ -62,7 +62,7 @@ impl StateDir {
     pub fn open(path: &Path) -> Result<Self> {
         let hint = "set `state_dir` to a directory on a writable disk";
         fs::create_dir_all(path)
-            .with_context(|| format!("cannot make the state directory {}; {hint}", path.display()))?;
+            .with_context(|| format!("cannot create the state directory {}; {hint}", path.display()))?;
         let lock = path.join("lock");
         let mut file = File::create(&lock).with_context(|| format!("cannot write {}; {hint}", lock.display()))?;
         let begun = Instant::now();
@@ -71,7 +71,7 @@ impl StateDir {
                 Ok(lock) => break lock,
                 Err((same, nix::errno::Errno::EWOULDBLOCK)) if begun.elapsed() < LINGERS => file = same,
                 Err((_, nix::errno::Errno::EWOULDBLOCK)) => bail!(
-                    "another overlayd runs with the state directory {}; stop it first",
+                    "another overlayd is using the state directory {}; stop it first",
                     path.display()
                 ),
                 Err((_, error)) => return Err(error).with_context(|| format!("cannot lock {}", lock.display())),
@@ -101,8 +101,8 @@ impl StateDir {
                     let kept = self.set_aside(&file)?;
                     tracing::error!(
                         kept = %kept.display(),
-                        "the identity of this host cannot be read: it starts as a new host. If its cluster lives on, run \
-                         `overlayctl peer remove NAME` for the old one there and join again"
+                        "cannot read this host's identity: starting as a new host. If its cluster still exists, run \
+                         `overlayctl peer remove NAME` on a member and join again"
                     );
                     Identity {
                         host: new,
@@ -161,14 +161,14 @@ impl StateDir {
                 if cut > 0 {
                     tracing::warn!(
                         cut,
-                        "{} was cut short; the other hosts tell what is missing",
+                        "{} was truncated; the other hosts send what is missing",
                         path.display()
                     );
                 }
                 records
             }
             Found::Damaged { at, kept } => {
-                tracing::error!(at, kept = %kept.display(), "what the cluster knew is damaged on this disk; the hosts of `join:` are asked");
+                tracing::error!(at, kept = %kept.display(), "the saved cluster state is damaged; asking the hosts listed in `join:`");
                 Vec::new()
             }
         })
@@ -205,7 +205,7 @@ impl StateDir {
     /// The journal cannot be made.
     pub fn new_journal(&self) -> Result<Journal> {
         let path = self.path.join("journal");
-        Journal::anew(&path).with_context(|| format!("cannot make {}", path.display()))
+        Journal::anew(&path).with_context(|| format!("cannot create {}", path.display()))
     }
 
     /// Opens the journal of addresses and leases.

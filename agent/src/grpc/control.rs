@@ -65,14 +65,32 @@ impl Service {
         self.ask(move |agent, now| question(&mut agent.node, now)).await
     }
 
-    /// A call that the node answers later.
+    /// Waits until what a call has changed is on disk.
+    async fn on_disk(&self) -> Result<(), Status> {
+        let flushed = self.ask(|agent, now| agent.flushed(now)).await?;
+        flushed.await.map_err(|_| Status::unavailable("the agent is stopping"))
+    }
+
+    /// A question that changes something: answered once that is on disk.
+    async fn change<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Node, Instant) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Status> {
+        let changed = self.node(question).await?.map_err(refused)?;
+        self.on_disk().await?;
+        Ok(changed)
+    }
+
+    /// A call that the node answers later, and that is answered once what it changed is on disk.
     async fn call(
         &self,
         begin: impl FnOnce(&mut Agent, Instant) -> oneshot::Receiver<Result<Done, Refusal>> + Send + 'static,
     ) -> Result<Done, Status> {
         let answer = self.ask(begin).await?;
         let answer = answer.await.map_err(|_| Status::unavailable("the agent is stopping"))?;
-        answer.map_err(refused)
+        let done = answer.map_err(refused)?;
+        self.on_disk().await?;
+        Ok(done)
     }
 
     async fn gateways(&self, only: Option<SegmentName>) -> Result<Vec<wire::Gateway>, Status> {
@@ -87,10 +105,9 @@ impl Service {
 #[tonic::async_trait]
 impl Control for Service {
     async fn init(&self, _: Request<wire::InitRequest>) -> Answer<wire::InitResponse> {
-        let (formed, listen) = self
-            .node(|node, now| (node.init(now), node.facts().map(|facts| facts.listen)))
+        let ((cluster, forming), listen) = self
+            .change(|node, now| Ok((node.init(now)?, node.facts().map(|facts| facts.listen))))
             .await?;
-        let (cluster, forming) = formed.map_err(refused)?;
         Ok(Response::new(wire::InitResponse {
             cluster_id: cluster.to_string(),
             already_formed: forming == Forming::Before,
@@ -198,10 +215,10 @@ impl Control for Service {
         })?;
         let only = request.segment.as_deref().map(segment_name).transpose()?;
         let (segments, peers) = self
-            .node(move |node, now| (node.add_static_peer(vtep, only.as_ref(), now), node.peer_lines()))
+            .change(move |node, now| Ok((node.add_static_peer(vtep, only.as_ref(), now)?, node.peer_lines())))
             .await?;
         Ok(Response::new(wire::PeerAddStaticResponse {
-            segments: segments.map_err(refused)?.iter().map(ToString::to_string).collect(),
+            segments: segments.iter().map(ToString::to_string).collect(),
             peer: peers
                 .into_iter()
                 .find(|line| line.id.is_none() && line.address == Some(vtep))
@@ -254,10 +271,7 @@ impl Control for Service {
         request: Request<wire::SegmentDeleteRequest>,
     ) -> Answer<wire::SegmentDeleteResponse> {
         let name = segment_name(&request.into_inner().name)?;
-        let ports = self
-            .node(move |node, now| node.delete_segment(&name, now))
-            .await?
-            .map_err(refused)?;
+        let ports = self.change(move |node, now| node.delete_segment(&name, now)).await?;
         Ok(Response::new(wire::SegmentDeleteResponse {
             guest_ports: ports.iter().map(ToString::to_string).collect(),
         }))
@@ -284,9 +298,8 @@ impl Control for Service {
         let run = if request.dry_run { Run::Dry } else { Run::Real };
         let guests = if request.force { Guests::Override } else { Guests::Heed };
         let applied = self
-            .node(move |node, now| node.apply(&segments, run, guests, now))
-            .await?
-            .map_err(refused)?;
+            .change(move |node, now| node.apply(&segments, run, guests, now))
+            .await?;
         Ok(Response::new(wire::ApplyResponse {
             errors: Vec::new(),
             segments: applied.into_iter().map(change).collect(),
@@ -328,7 +341,7 @@ impl Control for Service {
         let mine = |lines: Vec<GatewayLine>| lines.into_iter().filter(|line| line.me).map(|line| line.segment);
         let lines = || self.node(|node, now| node.gateway_lines(now));
         let had: Vec<SegmentName> = mine(lines().await?).collect();
-        self.node(|node, now| node.drain(now)).await?.map_err(refused)?;
+        self.change(Node::drain).await?;
         let until = tokio::time::Instant::now() + DRAIN_WITHIN;
         // Done when another host serves: an agent that ends before would take the word of it along.
         let served = |line: &GatewayLine| !line.me && line.serves == Serves::Now;
@@ -348,7 +361,7 @@ impl Control for Service {
     }
 
     async fn undrain(&self, _: Request<wire::UndrainRequest>) -> Answer<wire::UndrainResponse> {
-        self.node(|node, now| node.undrain(now)).await?.map_err(refused)?;
+        self.change(Node::undrain).await?;
         Ok(Response::new(wire::UndrainResponse {}))
     }
 

@@ -124,11 +124,11 @@ impl Worker {
                 match self.set(&waiting) {
                     Ok(()) => report(group, AddressEvent::Set),
                     Err(Error::NoInterface(link)) if waiting.asked.elapsed() < LINK_WITHIN => {
-                        debug!(%link, "the gateway's link is not there yet");
+                        debug!(%link, "the gateway interface does not exist yet");
                         self.waiting.insert(group, waiting);
                     }
                     Err(problem) => {
-                        error!(%problem, "the gateway address could not be set");
+                        error!(%problem, "cannot set the gateway address");
                         self.remove(&waiting.addresses.into_keys().collect::<Vec<_>>());
                         report(group, AddressEvent::Failed);
                     }
@@ -162,7 +162,7 @@ impl Worker {
     /// elsewhere.
     fn remove(&mut self, segments: &[SegmentName]) {
         let found = self.socket.found().unwrap_or_else(|problem| {
-            warn!(%problem, "the gateway addresses cannot be read");
+            warn!(%problem, "cannot read the gateway addresses");
             Vec::new()
         });
         for segment in segments {
@@ -173,7 +173,7 @@ impl Worker {
                 .map(|found| found.address);
             for address in there.chain(taken).collect::<BTreeSet<_>>() {
                 if let Err(problem) = self.socket.remove(segment, address) {
-                    error!(%problem, %segment, %address, "the gateway address could not be removed; the kernel drops it within 5 s");
+                    error!(%problem, %segment, %address, "cannot remove the gateway address; it expires within 5 s");
                 }
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! It owns the open journal. It ends when its sender is dropped, after the last append.
 
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::Receiver;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 use overlayd_core::addresses::JournalRecord;
@@ -64,13 +65,15 @@ pub fn decode(bytes: &[u8]) -> Option<(u64, JournalRecord)> {
 ///
 /// # Errors
 /// There is no thread to be had.
-pub fn start(journal: Journal, report: impl Fn(Report) + Send + 'static) -> Result<Sender<Order>> {
-    let (orders, inbox) = mpsc::channel();
-    std::thread::Builder::new()
+pub fn start(
+    journal: Journal,
+    inbox: Receiver<Order>,
+    report: impl Fn(Report) + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    thread::Builder::new()
         .name("journal".into())
         .spawn(move || run(journal, &inbox, &report))
-        .context("cannot start a thread")?;
-    Ok(orders)
+        .context("cannot start a thread")
 }
 
 fn run(mut journal: Journal, inbox: &Receiver<Order>, report: &impl Fn(Report)) {
@@ -106,7 +109,7 @@ fn run(mut journal: Journal, inbox: &Receiver<Order>, report: &impl Fn(Report)) 
             failed = journal.append(bytes.iter().map(Vec::as_slice)).err();
         }
         if let Some(problem) = failed {
-            error!(%problem, "the journal cannot be written");
+            error!(%problem, "cannot write the journal");
             report(Report::Lost(problem.to_string()));
             return;
         }
@@ -122,6 +125,8 @@ fn run(mut journal: Journal, inbox: &Receiver<Order>, report: &impl Fn(Report)) 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
     use crate::journal::Found;
     use overlayd_core::addresses::Membership;
@@ -140,7 +145,8 @@ mod tests {
         let path = folder.path().join("journal");
         let (journal, _) = Journal::open(&path).unwrap();
         let (tell, told) = mpsc::channel();
-        let orders = start(journal, move |report| drop(tell.send(report))).unwrap();
+        let (orders, inbox) = mpsc::channel();
+        start(journal, inbox, move |report| drop(tell.send(report))).unwrap();
         for sequence in 1..=50 {
             orders
                 .send(Order::Append {

@@ -4,3 +4,4 @@
 pub mod address;
 pub mod disk;
 pub mod kernel;
+pub mod state_files;

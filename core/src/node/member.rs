@@ -444,9 +444,7 @@ impl Member {
             self.probe_silent(now);
         }
         if self.save_at.is_some_and(|at| at <= now) {
-            self.save_at = None;
-            let lasting = self.gossip.snapshot(now).into_iter().filter(is_lasting);
-            self.effects.push_back(Effect::SaveCluster(lasting.collect()));
+            self.flush(now);
         }
         self.retry_moves(now);
         self.retry_removals(now);
@@ -481,6 +479,14 @@ impl Member {
                 // What stands against it may be gone the next time; the call ends by itself.
                 let _ = self.election.move_gateway(*group, waits.to, now);
             }
+        }
+    }
+
+    /// What is to be saved soon is saved now.
+    pub(super) fn flush(&mut self, now: Instant) {
+        if self.save_at.take().is_some() {
+            let lasting = self.gossip.snapshot(now).into_iter().filter(is_lasting);
+            self.effects.push_back(Effect::SaveCluster(lasting.collect()));
         }
     }
 

@@ -373,6 +373,14 @@ impl Node {
         self.effects.pop_front()
     }
 
+    /// Has what is to be saved soon saved now: somebody waits for it.
+    pub fn flush(&mut self, now: Instant) {
+        if let Some(formed) = &mut self.formed {
+            formed.flush(now);
+        }
+        self.settle(now);
+    }
+
     /// When [`Node::handle_timeout`] is due, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         let joining = self.joining.iter().flat_map(|joining| {
