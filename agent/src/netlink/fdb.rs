@@ -1,4 +1,4 @@
-//! Forwarding and neighbour entries as rtnetlink messages, and back.
+//! Forwarding entries as rtnetlink messages, and back.
 //!
 //! The state and flag bits differ by layer (`vxlan_core.c`, `br_fdb.c`): on the VXLAN side (`NTF_SELF`) an entry is
 //! `REACHABLE` or `PERMANENT`, on the bridge side (`NTF_MASTER`) `PERMANENT` means *the bridge's own address*. Only
@@ -67,15 +67,6 @@ pub(super) fn remove_local(bridge: u32, mac: Mac) -> Request {
     (RouteNetlinkMessage::DelNeighbour(message), 0)
 }
 
-/// A remote guest's address: `EXT_LEARNED`, so that it does not count against the machine-wide `gc_thresh3`.
-pub(super) fn set_neighbour(device: u32, address: IpAddr, mac: Mac) -> Request {
-    let mut message = neighbour(device, address, NeighbourState::Reachable, NeighbourFlags::ExtLearned);
-    message
-        .attributes
-        .push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
-    (RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
-}
-
 /// The question for all forwarding entries of all devices: of a bridge port, both layers'.
 pub(super) fn list_fdb() -> RouteNetlinkMessage {
     let mut message = NeighbourMessage::default();
@@ -117,21 +108,6 @@ fn bridge_entry(
     message
         .attributes
         .extend(destination.map(|address| NeighbourAttribute::Destination(address.into())));
-    message
-}
-
-fn neighbour(device: u32, address: IpAddr, state: NeighbourState, flags: NeighbourFlags) -> NeighbourMessage {
-    let mut message = NeighbourMessage::default();
-    message.header.family = if address.is_ipv4() {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    };
-    message.header.ifindex = device;
-    message.header.state = state;
-    message.header.flags = flags;
-    message.attributes.reserve_exact(2);
-    message.attributes.push(NeighbourAttribute::Destination(address.into()));
     message
 }
 

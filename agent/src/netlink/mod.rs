@@ -21,7 +21,7 @@ mod watch;
 use std::net::IpAddr;
 
 use overlayd_core::gateway::uplink::{Carrier, NextHop};
-use overlayd_core::id::{IfName, Mac};
+use overlayd_core::id::IfName;
 use overlayd_core::kernel::observed::Observed;
 use overlayd_core::kernel::plan::Op;
 use overlayd_core::kernel::sysctl::Sysctl;
@@ -136,25 +136,5 @@ impl Netlink {
     /// Kernel state could not be read; the next call starts on a new socket.
     pub async fn carrier(&self, link: &IfName) -> Result<Carrier, Error> {
         facts::carrier(&mut *self.connection.lock().await, link)
-    }
-
-    /// Tells the kernel the addresses of remote guests, so that asking for them does not flood the segment. Entries
-    /// are `extern_learn`: they do not count against the machine-wide limit. Returns how many the kernel refused.
-    ///
-    /// # Errors
-    /// The interface is missing or the answer was lost; some may have been set.
-    pub async fn set_neighbours(&self, link: &IfName, neighbours: &[(IpAddr, Mac)]) -> Result<usize, Error> {
-        let connection = &mut *self.connection.lock().await;
-        let device = address::link_by_name(connection, link)?.ok_or_else(|| Error::NoInterface(link.clone()))?;
-        let mut refused = 0;
-        for (address, mac) in neighbours {
-            let (message, flags) = fdb::set_neighbour(device.header.index, *address, *mac);
-            connection.push(&message, flags);
-            if connection.is_full() {
-                refused += connection.flush()?.len();
-                tokio::task::yield_now().await;
-            }
-        }
-        Ok(refused + connection.flush()?.len())
     }
 }

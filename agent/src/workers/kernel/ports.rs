@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use overlayd_core::id::{IfName, Mac};
-use overlayd_core::kernel::inputs::Inputs;
 use overlayd_core::kernel::device::LinkKind;
+use overlayd_core::kernel::inputs::Inputs;
 use overlayd_core::kernel::observed::Observed;
 
 /// The same inputs with the guest ports that were seen.
