@@ -20,6 +20,8 @@ mod tables;
 const COPIED: &[(&str, &str)] = &[
     ("id", "id.rs"),
     ("time", "time.rs"),
+    ("range", "range.rs"),
+    ("lease", "lease.rs"),
     ("election", "election"),
     ("addresses", "addresses"),
 ];

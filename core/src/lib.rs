@@ -16,6 +16,8 @@ pub mod gateway;
 pub mod health;
 pub mod id;
 pub mod kernel;
+pub mod lease;
 pub mod mtu;
 pub mod node;
+pub mod range;
 pub mod time;

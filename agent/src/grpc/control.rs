@@ -5,10 +5,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use overlayd_core::addresses::LeaseState;
 use overlayd_core::cluster::membership::PeerState;
 use overlayd_core::config::{self, CLUSTER_PORT, Trust};
 use overlayd_core::id::SegmentName;
+use overlayd_core::lease::LeaseState;
 use overlayd_core::node::{
     Applied, Change, Done, Ended, EndpointLine, Force, Forming, GatewayLine, Guests, LeaseLine, Membership, Node,
     PeerLine, PoolLine, Refusal, Run, SegmentLine, Serves, Severity,
@@ -409,8 +409,8 @@ impl Control for Service {
             .call(|agent, now| agent.call(|node, call| node.recover(call, now)))
             .await?;
         match done {
-            Done::Recovered { rests } => Ok(Response::new(wire::PoolRecoverResponse {
-                rests_ms: u64::try_from(rests.as_millis()).unwrap_or(u64::MAX),
+            Done::Recovered { quarantine } => Ok(Response::new(wire::PoolRecoverResponse {
+                quarantine_ms: u64::try_from(quarantine.as_millis()).unwrap_or(u64::MAX),
             })),
             other => Err(unexpected(&other)),
         }
@@ -550,8 +550,8 @@ fn lease(line: LeaseLine) -> Option<wire::Lease> {
         LeaseState::Held => wire::LeaseState::Bound,
         LeaseState::Settled => wire::LeaseState::Reserved,
         LeaseState::Pending => wire::LeaseState::Pending,
-        LeaseState::Resting => wire::LeaseState::Resting,
-        LeaseState::SetAside => wire::LeaseState::SetAside,
+        LeaseState::Quarantined => wire::LeaseState::Quarantined,
+        LeaseState::Declined => wire::LeaseState::Declined,
         LeaseState::Free => return None,
     };
     let end = |left: Duration| {
@@ -563,7 +563,7 @@ fn lease(line: LeaseLine) -> Option<wire::Lease> {
         address: line.lease.address.ip().to_string(),
         mac: line.lease.client.map(|mac| mac.to_string()),
         hostname: (!line.lease.hostname.is_empty()).then_some(line.lease.hostname),
-        expires_unix_ms: line.lease.expires_in.map(end),
+        expires_unix_ms: line.lease.left.0.map(end),
         owner: Some(line.owner),
         keeper: line.keeper,
         copies: line.lease.copies,
@@ -583,8 +583,8 @@ fn range(line: PoolLine) -> wire::PoolRange {
         owner: line.owner,
         free: line.line.free,
         held: line.line.held,
-        resting: line.line.resting,
-        set_aside: line.line.set_aside,
+        quarantined: line.line.quarantined,
+        declined: line.line.declined,
     }
 }
 

@@ -30,8 +30,8 @@ impl From<Lease> for LeaseRow {
             LeaseState::Reserved => "reserved",
             LeaseState::Pending => "pending",
             LeaseState::Ending => "ending",
-            LeaseState::Resting => "resting",
-            LeaseState::SetAside => "set-aside",
+            LeaseState::Quarantined => "quarantined",
+            LeaseState::Declined => "declined",
         };
         let Lease {
             segment,
@@ -66,7 +66,7 @@ const HEADER: &[&str] = &[
 fn cells(lease: &LeaseRow) -> Vec<Text> {
     let tone = match lease.state {
         "bound" => Tone::Good,
-        "pending" | "set-aside" => Tone::Warn,
+        "pending" | "declined" => Tone::Warn,
         _ => Tone::Plain,
     };
     vec![

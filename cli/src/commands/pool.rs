@@ -18,8 +18,8 @@ struct RangeRow {
     owner: Option<String>,
     free: u64,
     held: u64,
-    resting: u64,
-    set_aside: u64,
+    quarantined: u64,
+    declined: u64,
 }
 
 impl From<PoolRange> for RangeRow {
@@ -30,8 +30,8 @@ impl From<PoolRange> for RangeRow {
             owner,
             free,
             held,
-            resting,
-            set_aside,
+            quarantined,
+            declined,
         } = range;
         Self {
             segment,
@@ -39,13 +39,13 @@ impl From<PoolRange> for RangeRow {
             owner,
             free,
             held,
-            resting,
-            set_aside,
+            quarantined,
+            declined,
         }
     }
 }
 
-const HEADER: &[&str] = &["SEGMENT", "RANGE", "OWNER", "FREE", "HELD", "RESTING", "SET ASIDE"];
+const HEADER: &[&str] = &["SEGMENT", "RANGE", "OWNER", "FREE", "HELD", "QUARANTINED", "DECLINED"];
 
 fn cells(range: &RangeRow) -> Vec<Text> {
     vec![
@@ -57,8 +57,8 @@ fn cells(range: &RangeRow) -> Vec<Text> {
         },
         plain(range.free),
         plain(range.held),
-        plain(range.resting),
-        plain(range.set_aside),
+        plain(range.quarantined),
+        plain(range.declined),
     ]
 }
 
@@ -66,7 +66,7 @@ fn cells(range: &RangeRow) -> Vec<Text> {
 #[derive(Serialize)]
 struct Recovered {
     recovered: bool,
-    rests_seconds: f64,
+    quarantine_seconds: f64,
 }
 
 pub(super) async fn run(command: &Pool, client: &Client, output: &Output) -> Result<(), Failure> {
@@ -90,17 +90,17 @@ async fn recover(client: &Client, output: &Output) -> Result<(), Failure> {
         calls.pool_recover(PoolRecoverRequest {}).await
     });
     let answer = output.progress("recovering the address pools", call).await?;
-    let rests = Duration::from_millis(answer.rests_ms);
+    let quarantine = Duration::from_millis(answer.quarantine_ms);
     let recovered = Recovered {
         recovered: true,
-        rests_seconds: rests.as_secs_f64(),
+        quarantine_seconds: quarantine.as_secs_f64(),
     };
     output.outcome(
         &recovered,
         &format!(
             "recovered: this host owns every address that had no owner; new leases start within {} s (see \
              `overlayctl pool show`)",
-            rests.as_secs()
+            quarantine.as_secs()
         ),
     )
 }

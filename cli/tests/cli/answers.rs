@@ -77,7 +77,7 @@ pub(crate) fn leases() -> Vec<Lease> {
             address: "192.168.124.17".into(),
             owner: Some("hv1".into()),
             copies: 1,
-            state: LeaseState::SetAside.into(),
+            state: LeaseState::Declined.into(),
             ..Lease::default()
         },
     ]

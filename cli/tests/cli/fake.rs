@@ -336,8 +336,8 @@ impl Control for Fake {
             owner: Some("hv1".into()),
             free: 110,
             held: 1,
-            resting: 0,
-            set_aside: 1,
+            quarantined: 0,
+            declined: 1,
         };
         let orphan = PoolRange {
             owner: None,
@@ -359,8 +359,12 @@ impl Control for Fake {
     ) -> Result<Response<PoolRecoverResponse>, Status> {
         self.answer(
             request,
-            PoolRecoverResponse { rests_ms: 3_718_000 },
-            PoolRecoverResponse { rests_ms: 3_718_000 },
+            PoolRecoverResponse {
+                quarantine_ms: 3_718_000,
+            },
+            PoolRecoverResponse {
+                quarantine_ms: 3_718_000,
+            },
         )
     }
 

@@ -43,16 +43,16 @@ green    none  2     -                     no candidate
         "\
 SEGMENT  ADDRESS         MAC                HOSTNAME  EXPIRES               OWNER  KEEPER  COPIES  STATE
 blue     192.168.124.16  52:54:00:aa:bb:01  web       2026-01-01T00:00:00Z  hv1    hv2     2       bound
-blue     192.168.124.17  -                  -         -                     hv1    -       1       set-aside
+blue     192.168.124.17  -                  -         -                     hv1    -       1       declined
 ",
     );
     check(
         &agent,
         &["pool", "show"],
         "\
-SEGMENT  RANGE                           OWNER  FREE  HELD  RESTING  SET ASIDE
-blue     192.168.124.16-192.168.124.127  hv1    110   1     0        1
-blue     192.168.124.128                 none   110   1     0        1
+SEGMENT  RANGE                           OWNER  FREE  HELD  QUARANTINED  DECLINED
+blue     192.168.124.16-192.168.124.127  hv1    110   1     0            1
+blue     192.168.124.128                 none   110   1     0            1
 ",
     );
     check(
@@ -119,15 +119,15 @@ fn json_has_the_documented_keys() {
         {"segment": "blue", "address": "192.168.124.16", "mac": "52:54:00:aa:bb:01", "hostname": "web",
          "expires": "2026-01-01T00:00:00.25Z", "owner": "hv1", "keeper": "hv2", "copies": 2, "state": "bound"},
         {"segment": "blue", "address": "192.168.124.17", "mac": null, "hostname": null,
-         "expires": null, "owner": "hv1", "keeper": null, "copies": 1, "state": "set-aside"}]"#,
+         "expires": null, "owner": "hv1", "keeper": null, "copies": 1, "state": "declined"}]"#,
     );
     json(
         &["pool", "show"],
         r#"[
         {"segment": "blue", "range": "192.168.124.16-192.168.124.127", "owner": "hv1", "free": 110, "held": 1,
-         "resting": 0, "set_aside": 1},
+         "quarantined": 0, "declined": 1},
         {"segment": "blue", "range": "192.168.124.128", "owner": null, "free": 110, "held": 1,
-         "resting": 0, "set_aside": 1}]"#,
+         "quarantined": 0, "declined": 1}]"#,
     );
     json(
         &["endpoint", "list"],

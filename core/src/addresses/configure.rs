@@ -2,18 +2,19 @@
 
 use std::net::IpAddr;
 
-use crate::addresses::pool::{Address, Range, RangeMap};
 use crate::id::{HostId, Mac};
+use crate::range::{Address, Range, RangeMap};
 use crate::time::{Duration, Instant};
 
 use super::host::Host;
 use super::message::{Ask, Claim, Generation};
-use super::record::{AddressState, Epoch, Holder, Transfer};
+use super::record::{AddressState, Holder, Transfer};
 use super::request::{Answer, Effect, LeaseEvent};
 use super::requests::{FollowUp, Origin};
 use super::segment::{Segment, Timer};
 use super::timing::{self, MOVED};
 use super::view::{Guest, SegmentPool, Standing};
+use crate::lease::Epoch;
 
 impl Segment {
     /// A new generation of the pool.
@@ -80,7 +81,7 @@ impl Segment {
     }
 
     /// The pool of a segment that this host served before it lost its journal: whoever introduced the addresses, all of
-    /// them are inherited, and rest.
+    /// them are inherited, and quarantined.
     pub(super) fn set_forgotten_pool(&mut self, host: &mut Host, pool: SegmentPool, above: u64, now: Instant) {
         let reserved = pool.reservations.iter().map(|r| Range::one(Address::from(r.address)));
         let ranges: Vec<Range> = pool.ranges.iter().copied().chain(reserved).collect();

@@ -231,7 +231,7 @@ impl Leases {
             .map(|(at, timer)| Timeout {
                 at,
                 reason: match timer {
-                    Timer::Live(_) | Timer::Rest => Reason::End,
+                    Timer::Live(_) | Timer::Quarantine => Reason::End,
                     Timer::Give | Timer::Ballot => Reason::Repeat,
                     Timer::Offer(_) | Timer::Question(_) | Timer::Search(_) => Reason::Wait,
                     Timer::Tick => Reason::Tick,
@@ -319,7 +319,7 @@ impl Segment {
                 self.repair(host, address, now);
                 self.step(host, address, now);
             }
-            Timer::Rest => self.expire_rests(host, now),
+            Timer::Quarantine => self.end_quarantines(host, now),
             Timer::Offer(address) => self.offer_due(host, address, now),
             Timer::Question(id) => self.question_due(host, id, now),
             Timer::Search(_) => self.search_again(host, now),

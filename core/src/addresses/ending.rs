@@ -1,16 +1,17 @@
-//! How a lease ends at its owner: given back, run out, set aside; and addresses that rest for a full time before they are
-//! given out again.
+//! How a lease ends at its owner: given back, run out, declined; and addresses that are quarantined for a full time before they
+//! are given out again.
 
-use crate::addresses::pool::{Address, Range};
 use crate::id::{HostId, Mac};
+use crate::range::{Address, Range};
 use crate::time::{Duration, Instant};
 
 use super::host::Host;
-use super::record::{Holder, Record, Rest, Transfer, Version};
+use super::record::{Holder, Record, Reuse, Transfer};
 use super::replication::Replication;
 use super::request::{Effect, LeaseEvent};
 use super::segment::{Segment, fresh_version};
 use super::timing;
+use crate::lease::Version;
 
 impl Segment {
     /// Nobody relies on it any more: nobody has it.
@@ -58,23 +59,23 @@ impl Segment {
     }
 
     /// A client found its address in use, or a foreign user was seen at one that nobody has.
-    pub(super) fn set_aside(&mut self, host: &mut Host, address: Address, by: Option<Mac>, now: Instant) {
+    pub(super) fn decline(&mut self, host: &mut Host, address: Address, by: Option<Mac>, now: Instant) {
         let state = self.at(address);
         let fits = match (by, state.record.holder) {
             (Some(client), Holder::Client(holder)) => client == holder,
             (None, Holder::Free { .. }) => true,
-            (Some(_), Holder::Free { .. } | Holder::Reserved(_) | Holder::Aside)
-            | (None, Holder::Client(_) | Holder::Reserved(_) | Holder::Aside) => false,
+            (Some(_), Holder::Free { .. } | Holder::Reserved(_) | Holder::Declined)
+            | (None, Holder::Client(_) | Holder::Reserved(_) | Holder::Declined) => false,
         };
         if !self.owns(host, address) || !fits {
             return;
         }
-        let time = timing::aside(state.record.strikes);
+        let time = timing::declined_for(state.record.strikes);
         self.withdraw_offer(address);
         self.update(host, Range::one(address), |_, state| {
             state.record = Record {
                 version: fresh_version(state),
-                holder: Holder::Aside,
+                holder: Holder::Declined,
                 lease_time: time.max(state.record.lease_time),
                 keeper: None,
                 client_id: Vec::new(),
@@ -89,7 +90,7 @@ impl Segment {
             live.work = Some(Replication::new(now));
         }
         self.look_at(address, now);
-        host.disk.effect(Effect::Event(LeaseEvent::SetAside {
+        host.disk.effect(Effect::Event(LeaseEvent::Declined {
             segment: self.id,
             address,
             time,
@@ -97,7 +98,8 @@ impl Segment {
         self.tell(host, address, now);
     }
 
-    /// A host was removed: where it may have extended a lease with its last breath, the address rests.
+    /// A host was removed: where it may have extended a lease with its last breath, the address is
+    /// quarantined.
     pub(super) fn forget_host(&mut self, host: &mut Host, gone: HostId, now: Instant) {
         let me = host.me;
         let touched: Vec<Range> = self
@@ -118,9 +120,9 @@ impl Segment {
             }
             self.update(host, range, |_, state| {
                 state.may.remove(&gone);
-                state.rest = Rest::Resting;
+                state.reuse = Reuse::Quarantined;
             });
-            self.rest(range, now);
+            self.quarantine(range, now);
             for address in range.addresses() {
                 self.repair(host, address, now);
                 self.look_at(address, now);
@@ -128,34 +130,34 @@ impl Segment {
         }
     }
 
-    /// A full time begins for the resting addresses of a range.
-    pub(super) fn rest(&mut self, range: Range, now: Instant) {
-        let resting: Vec<(Range, Duration)> = self
+    /// A full time begins for the quarantined addresses of a range.
+    pub(super) fn quarantine(&mut self, range: Range, now: Instant) {
+        let quarantined: Vec<(Range, Duration)> = self
             .state
             .within(range)
-            .filter(|(_, state)| state.rest == Rest::Resting)
+            .filter(|(_, state)| state.reuse == Reuse::Quarantined)
             .map(|(part, state)| (part, self.full_time(&state.record)))
             .collect();
-        for (part, full) in resting {
-            self.rests.set(part, now + full);
-            self.at_time(now + full, super::segment::Timer::Rest);
+        for (part, full) in quarantined {
+            self.quarantined.set(part, now + full);
+            self.at_time(now + full, super::segment::Timer::Quarantine);
         }
     }
 
-    /// Addresses whose full time has passed rest no more.
-    pub(super) fn expire_rests(&mut self, host: &mut Host, now: Instant) {
+    /// Addresses whose full time has passed leave quarantine.
+    pub(super) fn end_quarantines(&mut self, host: &mut Host, now: Instant) {
         let over: Vec<Range> = self
-            .rests
+            .quarantined
             .iter()
             .filter(|(_, until)| **until <= now)
             .map(|(range, _)| range)
             .collect();
         let me = host.me;
         for range in over {
-            self.rests.clear(range);
+            self.quarantined.clear(range);
             self.update(host, range, |_, state| {
                 if state.owner == Some(me) && state.transfer == Transfer::Settled {
-                    state.rest = Rest::Awake;
+                    state.reuse = Reuse::Allowed;
                 }
             });
         }

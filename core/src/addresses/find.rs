@@ -4,8 +4,8 @@
 //!  reservation ─► the client's address ─► what it was offered ─► its wish ─► the next free one ─► borrow ─► silence
 //! ```
 
-use crate::addresses::pool::{Address, Range};
 use crate::id::{HostId, Mac};
+use crate::range::{Address, Range};
 use crate::time::Instant;
 
 use super::host::Host;
@@ -13,8 +13,8 @@ use super::message::{Message, Part};
 use super::record::Holder;
 use super::request::{Answer, Effect, LeaseEvent, Silence};
 use super::segment::{Offer, Segment, Timer};
-use super::show::LeaseState;
 use super::timing::{ASK, FINDING_EVERY, OFFER};
+use crate::lease::LeaseState;
 
 /// A guest waits until somebody lends addresses.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Segment {
                 LeaseState::Settled => return Ok(address),
                 LeaseState::Pending => return Err(Silence::NotOffered),
                 // Another client has it yet: this one gets any other address meanwhile.
-                LeaseState::Held | LeaseState::Resting | LeaseState::SetAside | LeaseState::Free => {}
+                LeaseState::Held | LeaseState::Quarantined | LeaseState::Declined | LeaseState::Free => {}
             }
         }
         if let Some(address) = self.address_of(host, client) {
@@ -137,7 +137,7 @@ impl Segment {
             return match self.at(address).record.holder {
                 Holder::Reserved(holder) | Holder::Client(holder) if holder == client => LeaseState::Settled,
                 Holder::Free { .. } => LeaseState::Pending,
-                Holder::Reserved(_) | Holder::Client(_) | Holder::Aside => LeaseState::Held,
+                Holder::Reserved(_) | Holder::Client(_) | Holder::Declined => LeaseState::Held,
             };
         }
         match self.known.get(&address) {
@@ -163,7 +163,7 @@ impl Segment {
             let asks = host.hears(told.owner) || told.keeper.is_some_and(|keeper| host.hears(keeper));
             (asks && !newer_here).then_some((told.version, address))
         });
-        let declined = self.declined.get(&client).map(|&(address, _)| address);
+        let declined = self.declined_by.get(&client).map(|&(address, _)| address);
         here.chain(told)
             .filter(|&(_, address)| self.allows(address, client) && declined != Some(address))
             .max()

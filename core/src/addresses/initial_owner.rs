@@ -9,17 +9,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::addresses::pool::{Range, RangeMap};
 use crate::id::HostId;
+use crate::range::{Range, RangeMap};
 use crate::time::Instant;
 
 use super::host::{Departure, Host};
 use super::message::{Message, OwnedRun, Ownership};
-use super::record::{AddressState, Epoch, Transfer};
+use super::record::{AddressState, Transfer};
 use super::request::{Effect, LeaseEvent};
 use super::segment::Segment;
 use super::timing::TICK;
 use super::view::Reach;
+use crate::lease::Epoch;
 
 /// What the others know of what this host owns.
 #[derive(Debug, Default)]
@@ -335,7 +336,7 @@ impl Segment {
         let mut born = false;
         for (range, epoch) in unborn {
             if let Some((part, owner)) = self.births.named(range, |owner| host.is_removed(owner)) {
-                // It is inherited, and rests.
+                // It is inherited, and quarantined.
                 self.yield_to(host, part, Epoch::NONE, owner);
                 continue;
             }

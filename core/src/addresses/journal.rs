@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::addresses::pool::Range;
 use crate::id::{HostId, SegmentId};
+use crate::range::Range;
 use crate::time::Duration;
 
 use super::record::AddressState;

@@ -1,13 +1,14 @@
 //! The keeper's side: storing what owners put, and giving way only when no guest relies on it any more.
 
-use crate::addresses::pool::{Address, Range};
 use crate::id::HostId;
+use crate::range::{Address, Range};
 use crate::time::{Duration, Instant};
 
 use super::host::{Departure, Host};
 use super::message::{Message, PutRefusal};
-use super::record::{Epoch, Record};
+use super::record::Record;
 use super::segment::Segment;
+use crate::lease::Epoch;
 
 impl Segment {
     /// An owner wants a record stored here.

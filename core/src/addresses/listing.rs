@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::addresses::pool::{Address, Range};
 use crate::id::{HostId, Mac};
+use crate::range::{Address, Range};
 use crate::time::{Duration, Instant};
 
 use super::host::Host;
 use super::request::Effect;
 use super::segment::Segment;
-use super::show::{LeaseInfo, LeaseState};
 use super::timing;
 use super::view::PoolLine;
+use crate::lease::{Lease, LeaseState, Left};
 
 impl Segment {
     /// Tells everybody of a lease that this host owns or keeps.
@@ -26,7 +26,6 @@ impl Segment {
         let mut info = self.info(host, address, now);
         if let Some((before, _)) = self.known.get(&address) {
             info.told = before.told;
-            info.expires_in = before.expires_in;
             if *before == info {
                 return;
             }
@@ -34,7 +33,7 @@ impl Segment {
         self.tell(host, address, now);
     }
 
-    fn info(&self, host: &Host, address: Address, now: Instant) -> LeaseInfo {
+    fn info(&self, host: &Host, address: Address, now: Instant) -> Lease {
         let state = self.at(address);
         let record = &state.record;
         let lease_state = self.lease_state(host, address);
@@ -49,10 +48,10 @@ impl Segment {
         let relied = self.live.get(&address).and_then(|live| live.relied_until);
         let endless = matches!(
             lease_state,
-            LeaseState::Settled | LeaseState::Free | LeaseState::Resting
+            LeaseState::Settled | LeaseState::Free | LeaseState::Quarantined
         );
         let told = self.known.get(&address).map_or(0, |(before, _)| before.told) + 1;
-        LeaseInfo {
+        Lease {
             segment: self.id,
             address,
             version: record.version,
@@ -64,12 +63,12 @@ impl Segment {
             copies: self.copies(host, address),
             state: lease_state,
             generation: self.configured.generation,
-            expires_in: relied.filter(|_| !endless).map(|until| timing::shown(until.since(now))),
+            left: Left(relied.filter(|_| !endless).map(|until| timing::shown(until.since(now)))),
         }
     }
 
     /// What somebody told of a lease.
-    pub(super) fn learn_lease(&mut self, info: LeaseInfo, now: Instant) {
+    pub(super) fn learn_lease(&mut self, info: Lease, now: Instant) {
         let address = info.address;
         if let Some((before, _)) = self.known.get(&address) {
             if (before.version, before.told) >= (info.version, info.told) {
@@ -88,9 +87,9 @@ impl Segment {
     }
 
     /// All leases known here, by address.
-    pub(super) fn lease_list(&self, now: Instant) -> Vec<LeaseInfo> {
-        let aged = |(info, heard): &(LeaseInfo, Instant)| LeaseInfo {
-            expires_in: info.expires_in.map(|left| left.saturating_sub(now.since(*heard))),
+    pub(super) fn lease_list(&self, now: Instant) -> Vec<Lease> {
+        let aged = |(info, heard): &(Lease, Instant)| Lease {
+            left: Left(info.left.0.map(|left| left.saturating_sub(now.since(*heard)))),
             ..info.clone()
         };
         self.known.values().map(aged).collect()
@@ -118,8 +117,8 @@ impl Segment {
                         owner: Some(share.owner),
                         free: run.free,
                         held: run.held,
-                        resting: run.resting,
-                        set_aside: run.set_aside,
+                        quarantined: run.quarantined,
+                        declined: run.declined,
                     },
                 );
             }
@@ -127,14 +126,14 @@ impl Segment {
         for (range, state) in self.state.iter() {
             let told = newest.keys().any(|line| line.common(range).is_some());
             if !told {
-                let resting = range.size();
+                let quarantined = range.size();
                 let line = PoolLine {
                     range,
                     owner: state.owner,
                     free: 0,
                     held: 0,
-                    resting,
-                    set_aside: 0,
+                    quarantined,
+                    declined: 0,
                 };
                 newest.insert(range, line);
             }

@@ -9,11 +9,12 @@
 //! all ◄── Acknowledge ──► all
 //! ```
 
-use crate::addresses::pool::{Address, Range};
 use crate::id::{HostId, Mac, SegmentId};
+use crate::range::{Address, Range};
 use crate::time::Duration;
 
-use super::record::{Epoch, Record, Rest, Version};
+use super::record::{Record, Reuse};
+use crate::lease::{Epoch, Version};
 
 /// One message between two hosts. Lists of runs hold disjoint runs in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,7 +235,7 @@ pub enum Ask {
         nonce: u64,
     },
     /// Somebody foreign uses the address.
-    SetAside,
+    Conflict,
 }
 
 /// A client's wish for an address.
@@ -287,7 +288,7 @@ pub enum Reply {
         /// New with each extension.
         nonce: u64,
     },
-    /// Done as asked (release, decline, set aside), or nothing was to be done.
+    /// Done as asked (release, decline, conflict), or nothing was to be done.
     Done,
 }
 
@@ -316,7 +317,7 @@ pub struct GivenRun {
     /// Who may still extend it.
     pub may: Vec<HostId>,
     /// Whether a host beyond asking may have.
-    pub rest: Rest,
+    pub reuse: Reuse,
 }
 
 /// A run of addresses as a member has them.

@@ -25,14 +25,12 @@ mod keeper;
 mod listing;
 mod message;
 mod owner;
-pub mod pool;
 mod record;
 mod replication;
 mod request;
 mod requests;
 mod segment;
 mod share;
-mod show;
 mod start;
 mod takeover;
 mod timing;
@@ -43,6 +41,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::id::{HostId, Mac, SegmentId};
+use crate::lease::{Lease, Share};
 use crate::time::{Duration, Instant};
 
 use host::{Departure, Host};
@@ -53,9 +52,8 @@ pub use journal::{Introduced, JournalRecord, Membership, Recovered};
 pub use message::{
     Ask, Basis, Claim, Generation, GivenRun, Message, OwnedRun, Ownership, Part, PutRefusal, Reply, ReportedRun,
 };
-pub use record::{AddressState, Epoch, Holder, Record, Rest, Transfer, Version};
+pub use record::{AddressState, Holder, Record, Reuse, Transfer};
 pub use request::{Answer, Effect, LeaseEvent, Reason, Request, Silence, Timeout, Unrecovered};
-pub use show::{LeaseInfo, LeaseState, ShareInfo, SharedRange};
 pub use view::{Guest, PoolLine, Reach, Reservation, Roster, SegmentPool, Standing};
 
 /// The leases of all segments of this host.
@@ -103,7 +101,7 @@ impl Leases {
     }
 
     /// The same for a host whose journal is lost, where no other member is left: it begins with an empty one. What the
-    /// guests of these pools rely on is unknown, so every address rests. `above` is the highest number of any epoch that
+    /// guests of these pools rely on is unknown, so every address is quarantined. `above` is the highest number of any epoch that
     /// was told before.
     pub fn recover_lost(
         me: HostId,
@@ -134,8 +132,8 @@ impl Leases {
         self.host.waits_for_nobody()
     }
 
-    /// How long addresses rest at most whose former owners cannot be asked.
-    pub fn longest_rest(&self) -> Duration {
+    /// How long addresses are quarantined at most whose former owners cannot be asked.
+    pub fn longest_quarantine(&self) -> Duration {
         let segments = self.segments.values();
         let longest = segments.map(|segment| segment.configured.longest).max();
         timing::relied(longest.unwrap_or_default())
@@ -287,13 +285,15 @@ impl Leases {
                 client,
             } => {
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.declined.retain(|_, (_, at)| now.since(*at) < timing::ASIDE);
-                    segment.declined.insert(client, (address.into(), now));
+                    segment
+                        .declined_by
+                        .retain(|_, (_, at)| now.since(*at) < timing::DECLINED);
+                    segment.declined_by.insert(client, (address.into(), now));
                 }
                 self.pass_on(token, segment, address, (Ask::Nonce { client }, FollowUp::Decline), now);
             }
-            Request::SetAside { segment, address } => {
-                self.pass_on(token, segment, address, (Ask::SetAside, FollowUp::Nothing), now);
+            Request::Conflict { segment, address } => {
+                self.pass_on(token, segment, address, (Ask::Conflict, FollowUp::Nothing), now);
             }
         }
         self.end_turn(now);
@@ -307,12 +307,12 @@ impl Leases {
     }
 
     /// What another host told everybody about a lease.
-    pub fn handle_gossip_lease(&mut self, info: LeaseInfo, now: Instant) {
+    pub fn handle_gossip_lease(&mut self, info: Lease, now: Instant) {
         self.segment(info.segment, now).learn_lease(info, now);
     }
 
     /// What another host told everybody about its share.
-    pub fn handle_gossip_share(&mut self, info: ShareInfo, now: Instant) {
+    pub fn handle_gossip_share(&mut self, info: Share, now: Instant) {
         // A word of a removed host may still go round: what it had is with its heir.
         if self.host.is_removed(info.owner) {
             return;
@@ -358,7 +358,7 @@ impl Leases {
     }
 
     /// All leases of a segment that this host knows, its own and those told by others, by address.
-    pub fn lease_list(&self, segment: SegmentId, now: Instant) -> Vec<LeaseInfo> {
+    pub fn lease_list(&self, segment: SegmentId, now: Instant) -> Vec<Lease> {
         self.segments
             .get(&segment)
             .map(|segment| segment.lease_list(now))

@@ -9,8 +9,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::addresses::pool::{Address, Range};
 use crate::id::{HostId, Mac};
+use crate::range::{Address, Range};
 use crate::time::{Duration, Instant};
 
 use super::host::Host;
@@ -19,8 +19,8 @@ use super::record::{Holder, Record};
 use super::replication::{Replication, Waiter};
 use super::requests::Asker;
 use super::segment::{Segment, fresh_version};
-use super::show::LeaseState;
 use super::timing::{ANSWER_LIFE, ASK, KEEPERS, MOVED, REPEAT_FIRST};
+use crate::lease::LeaseState;
 
 impl Segment {
     /// A client wants an address, or more time.
@@ -35,7 +35,7 @@ impl Segment {
                 Holder::Client(client) | Holder::Reserved(client) if client == claim.client => {
                     self.renew(host, address, claim, asker, now);
                 }
-                Holder::Client(_) | Holder::Reserved(_) | Holder::Aside => {
+                Holder::Client(_) | Holder::Reserved(_) | Holder::Declined => {
                     self.reply(host, asker, Reply::Taken, self.after(address), now);
                 }
                 Holder::Free { .. } if state.is_free() && self.may_bind(address, claim.client) => {
@@ -184,7 +184,7 @@ impl Segment {
                 let keeper = state.record.keeper;
                 self.rewrite(host, address, keeper, Holder::Reserved(client), now);
             }
-            Holder::Client(_) | Holder::Reserved(_) | Holder::Aside | Holder::Free { .. } => {}
+            Holder::Client(_) | Holder::Reserved(_) | Holder::Declined | Holder::Free { .. } => {}
         }
     }
 
@@ -327,7 +327,7 @@ impl Segment {
         let state = self.at(address);
         let reserved = self.configured.reserved.get(&address);
         match state.record.holder {
-            Holder::Aside => LeaseState::SetAside,
+            Holder::Declined => LeaseState::Declined,
             Holder::Reserved(_) if !self.stands(address, &state.record) => LeaseState::Held,
             Holder::Reserved(_) if self.is_confirmed(host, address) => LeaseState::Settled,
             Holder::Reserved(_) => LeaseState::Pending,
@@ -336,7 +336,7 @@ impl Segment {
             }
             Holder::Client(_) => LeaseState::Held,
             Holder::Free { .. } if state.is_free() => LeaseState::Free,
-            Holder::Free { .. } => LeaseState::Resting,
+            Holder::Free { .. } => LeaseState::Quarantined,
         }
     }
 }

@@ -3,61 +3,15 @@
 //! ```text
 //!                  Bind (owner, fsync, Put to all in `may`)
 //!   Free ────────────────────────────────────────────────► Client
-//!    ▲  `may` empty, not resting        relied_until past     │
+//!    ▲  `may` empty, no quarantine      relied_until past     │
 //!    └────────── Free, `may` unchanged ◄──────────────────────┘
 //! ```
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use crate::id::{HostId, Mac};
+use crate::lease::{Epoch, Version};
 use crate::time::Duration;
-
-/// Orders all claims to own an address: a number, and the host that chose it (so two hosts never choose the same).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Epoch {
-    /// Higher is later.
-    pub number: u64,
-    /// Who took it.
-    pub host: HostId,
-}
-
-impl Epoch {
-    /// Below every epoch that anyone ever takes.
-    pub const NONE: Epoch = Epoch {
-        number: 0,
-        host: HostId(0),
-    };
-}
-
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.number, self.host)
-    }
-}
-
-/// Orders the records of one address: the owner's epoch, and a count within it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Version {
-    /// The epoch that the owner had when it wrote the record, or a later one's.
-    pub epoch: Epoch,
-    /// Counts within the epoch.
-    pub counter: u64,
-}
-
-impl Version {
-    /// Of an address that never had a record.
-    pub const NONE: Version = Version {
-        epoch: Epoch::NONE,
-        counter: 0,
-    };
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.epoch, self.counter)
-    }
-}
 
 /// Whom a record names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,7 +26,7 @@ pub enum Holder {
     /// It is bound to this client for as long as a reservation stands, and a full time after everybody knows of its end.
     Reserved(Mac),
     /// Somebody foreign uses it, or a client declined it: bound to nobody until the record's time is over.
-    Aside,
+    Declined,
 }
 
 /// The lease of one address, as owner and keeper store it.
@@ -90,7 +44,7 @@ pub struct Record {
     pub client_id: Vec<u8>,
     /// DHCP option 12, empty if none.
     pub hostname: String,
-    /// How often in a row the address was set aside; doubles the time.
+    /// How often in a row the address was declined; doubles the time.
     pub strikes: u32,
 }
 
@@ -108,7 +62,7 @@ impl Record {
         }
     }
 
-    /// Whether it names anybody (a client, or the foreign user that it is set aside for).
+    /// Whether it names anybody (a client, or the foreign user that it is declined for).
     pub const fn is_bound(&self) -> bool {
         !matches!(self.holder, Holder::Free { .. })
     }
@@ -117,7 +71,7 @@ impl Record {
     pub const fn client(&self) -> Option<Mac> {
         match self.holder {
             Holder::Client(mac) | Holder::Reserved(mac) => Some(mac),
-            Holder::Free { .. } | Holder::Aside => None,
+            Holder::Free { .. } | Holder::Declined => None,
         }
     }
 }
@@ -135,11 +89,11 @@ pub enum Transfer {
 
 /// Whether a host that can no longer be asked may have extended a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rest {
+pub enum Reuse {
     /// No such host.
-    Awake,
+    Allowed,
     /// There may be one: a full time must pass at this owner before the address is free.
-    Resting,
+    Quarantined,
 }
 
 /// All that one host has on disk about an address. Equal neighbours are one run.
@@ -158,7 +112,7 @@ pub struct AddressState {
     /// At the owner: the hosts that may still extend this or an older version of the record.
     pub may: BTreeSet<HostId>,
     /// At the owner: whether a host beyond asking may have extended it.
-    pub rest: Rest,
+    pub reuse: Reuse,
 }
 
 impl AddressState {
@@ -171,7 +125,7 @@ impl AddressState {
         promised: Epoch::NONE,
         record: Record::unused(Version::NONE),
         may: BTreeSet::new(),
-        rest: Rest::Awake,
+        reuse: Reuse::Allowed,
     };
 
     /// The highest epoch number in it: a fresh epoch is above.
@@ -185,11 +139,13 @@ impl AddressState {
     /// Whether nobody has it any more as far as the owner can say, and only the client that had it last may still rely
     /// on it: hosts that may have extended the lease have not answered.
     pub fn is_ending(&self) -> bool {
-        matches!(self.record.holder, Holder::Free { last: Some(_) }) && !self.may.is_empty() && self.rest == Rest::Awake
+        matches!(self.record.holder, Holder::Free { last: Some(_) })
+            && !self.may.is_empty()
+            && self.reuse == Reuse::Allowed
     }
 
     /// Whether an owner may name a new client in the record.
     pub fn is_free(&self) -> bool {
-        !self.record.is_bound() && self.may.is_empty() && self.rest == Rest::Awake
+        !self.record.is_bound() && self.may.is_empty() && self.reuse == Reuse::Allowed
     }
 }

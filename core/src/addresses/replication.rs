@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use crate::addresses::pool::{Address, Range};
 use crate::id::HostId;
+use crate::range::{Address, Range};
 use crate::time::{Duration, Instant};
 
 use super::host::Host;
 use super::message::{Message, PutRefusal, Reply};
-use super::record::{Epoch, Holder, Version};
+use super::record::Holder;
 use super::requests::Asker;
 use super::segment::Segment;
 use super::timing::{self, ANSWER_LIFE, ASK, KEEPERS, REPEAT_FIRST, REPEAT_LAST};
+use crate::lease::{Epoch, Version};
 
 /// What an owner has to do about a record until every host in `may` has confirmed it.
 #[derive(Debug)]
@@ -188,7 +189,7 @@ impl Segment {
         }
         match why {
             PutRefusal::Promised if promised > state.epoch => self.rise_above(host, address, promised, now),
-            // The refuser's guest has it: that is the client named last, whatever else the address rests for.
+            // The refuser's guest has it: that is the client named last, whatever else it is quarantined for.
             PutRefusal::Keeps if matches!(state.record.holder, Holder::Free { last: Some(_) }) => {
                 self.revive(host, address, timing::relied(left), now);
             }

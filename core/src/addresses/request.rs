@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use crate::addresses::pool::Address;
 use crate::id::{HostId, Mac, SegmentId};
+use crate::range::Address;
 use crate::time::{Duration, Instant};
 
 use super::journal::JournalRecord;
 use super::message::{Claim, Message};
-use super::show::{LeaseInfo, ShareInfo};
+use crate::lease::{Lease, Share};
 
 /// A question of the local DHCP server. Each gets exactly one `Answer` with its token, at the latest after 5 s.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub enum Request {
         client: Mac,
     },
     /// A foreign user was seen at an address that nobody has.
-    SetAside {
+    Conflict {
         /// Where.
         segment: SegmentId,
         /// Which address.
@@ -85,7 +85,7 @@ pub enum Answer {
     Nak,
     /// Say nothing to the guest.
     Silence(Silence),
-    /// Release, decline or setting aside was passed on and done; nothing is said to the guest.
+    /// Release, decline or conflict was passed on and done; nothing is said to the guest.
     Done,
 }
 
@@ -136,9 +136,9 @@ pub enum Effect {
         answer: Answer,
     },
     /// Every host should learn this, replacing what it had of the same segment and address.
-    GossipLease(LeaseInfo),
+    GossipLease(Lease),
     /// Every host should learn this, replacing what it had of the same segment and host.
-    GossipShare(ShareInfo),
+    GossipShare(Share),
     /// Somebody should know this.
     Event(LeaseEvent),
     /// This host has handed over all it had and is in its own `removed`: it may go.
@@ -153,8 +153,8 @@ pub enum LeaseEvent {
         /// Where.
         segment: SegmentId,
     },
-    /// An address was set aside.
-    SetAside {
+    /// A client declined an address, or a conflict was seen.
+    Declined {
         /// Where.
         segment: SegmentId,
         /// Which.
@@ -202,7 +202,7 @@ pub enum Unrecovered {
 /// Why `poll_timeout` wants to be called back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// A lease or a rest may be over.
+    /// A lease or a quarantine may be over.
     End,
     /// A message is due again.
     Repeat,

@@ -9,8 +9,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::addresses::pool::Address;
 use crate::id::{HostId, Mac};
+use crate::range::Address;
 use crate::time::Instant;
 
 use super::host::Host;
@@ -159,7 +159,7 @@ impl Segment {
         question.stage = Stage::Keeper;
         let (address, client) = match &question.ask {
             Ask::Bind(claim) => (question.address, claim.client),
-            Ask::Nonce { .. } | Ask::Release { .. } | Ask::Decline { .. } | Ask::SetAside => {
+            Ask::Nonce { .. } | Ask::Release { .. } | Ask::Decline { .. } | Ask::Conflict => {
                 return self.give_up(host, id, now);
             }
         };
@@ -288,7 +288,7 @@ impl Segment {
                 };
                 self.put_question(host, id, from, now);
             }
-            (Reply::Done, Ask::Nonce { .. } | Ask::Release { .. } | Ask::Decline { .. } | Ask::SetAside) => {
+            (Reply::Done, Ask::Nonce { .. } | Ask::Release { .. } | Ask::Decline { .. } | Ask::Conflict) => {
                 self.close(host, id, Answer::Done, now);
             }
             (Reply::Granted { .. } | Reply::Taken | Reply::Nonce { .. } | Reply::Done, _) => {}
@@ -315,12 +315,12 @@ impl Segment {
             }
             Ask::Decline { client, version, nonce } => {
                 if self.is_lease(host, address, (client, version, nonce)) {
-                    self.set_aside(host, address, Some(client), now);
+                    self.decline(host, address, Some(client), now);
                 }
                 Reply::Done
             }
-            Ask::SetAside => {
-                self.set_aside(host, address, None, now);
+            Ask::Conflict => {
+                self.decline(host, address, None, now);
                 Reply::Done
             }
         };
@@ -336,7 +336,7 @@ impl Segment {
 
     /// A reservation that is settled is acknowledged without asking anybody.
     pub(super) fn settled(&self, address: Address, claim: &Claim) -> Option<Answer> {
-        use super::show::LeaseState;
+        use crate::lease::LeaseState;
         let reservation = self
             .configured
             .reserved

@@ -10,8 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::addresses::pool::{Address, Range, RangeMap};
 use crate::id::{HostId, Mac, SegmentId};
+use crate::range::{Address, Range, RangeMap};
 use crate::time::{Duration, Instant};
 
 use super::find::Search;
@@ -19,14 +19,15 @@ use super::host::Host;
 use super::initial_owner::Births;
 use super::journal::JournalRecord;
 use super::message::{Claim, Generation};
-use super::record::{AddressState, Epoch, Holder, Record, Transfer, Version};
+use super::record::{AddressState, Holder, Record, Transfer};
 use super::replication::Replication;
 use super::requests::Question;
-use super::show::{LeaseInfo, ShareInfo};
 use super::takeover::Ballot;
 use super::timing;
 use super::transfer::Gives;
 use super::view::{Guest, Reservation, SegmentPool, Standing};
+use crate::lease::{Epoch, Version};
+use crate::lease::{Lease, Share};
 
 static UNKNOWN: AddressState = AddressState::UNKNOWN;
 
@@ -64,7 +65,7 @@ pub(super) struct Offer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     Live(Address),
-    Rest,
+    Quarantine,
     Offer(Address),
     Question(u64),
     Search(u64),
@@ -98,7 +99,7 @@ pub(super) struct Segment {
     pub(super) configured: Configured,
     pub(super) state: RangeMap<AddressState>,
     pub(super) live: BTreeMap<Address, Live>,
-    pub(super) rests: RangeMap<Instant>,
+    pub(super) quarantined: RangeMap<Instant>,
     pub(super) free: RangeMap<()>,
     pub(super) free_count: u64,
     pub(super) cursor: Address,
@@ -108,12 +109,12 @@ pub(super) struct Segment {
     pub(super) offer_of: BTreeMap<Mac, Address>,
     pub(super) guests: BTreeMap<Mac, (Guest, Instant)>,
     pub(super) seen: BTreeMap<Address, BTreeSet<Mac>>,
-    /// What a client declined here last, and when: it is not offered that again while nobody has set it aside.
-    pub(super) declined: BTreeMap<Mac, (Address, Instant)>,
-    pub(super) known: BTreeMap<Address, (LeaseInfo, Instant)>,
+    /// What a client declined here last, and when: it is not offered that again while its owner has not heard of it.
+    pub(super) declined_by: BTreeMap<Mac, (Address, Instant)>,
+    pub(super) known: BTreeMap<Address, (Lease, Instant)>,
     pub(super) known_clients: BTreeSet<(Mac, Address)>,
     pub(super) held: u64,
-    pub(super) shares: BTreeMap<HostId, ShareInfo>,
+    pub(super) shares: BTreeMap<HostId, Share>,
     pub(super) standing: Standing,
     pub(super) standing_at: Instant,
     /// The last gateway that served for a minute.
@@ -154,7 +155,7 @@ impl Segment {
             configured: Configured::default(),
             state: RangeMap::default(),
             live: BTreeMap::new(),
-            rests: RangeMap::default(),
+            quarantined: RangeMap::default(),
             free: RangeMap::default(),
             free_count: 0,
             cursor: Address::from_bits(0),
@@ -164,7 +165,7 @@ impl Segment {
             offer_of: BTreeMap::new(),
             guests: BTreeMap::new(),
             seen: BTreeMap::new(),
-            declined: BTreeMap::new(),
+            declined_by: BTreeMap::new(),
             known: BTreeMap::new(),
             known_clients: BTreeSet::new(),
             held: 0,
@@ -361,7 +362,7 @@ impl Segment {
                     self.reserved_records.remove(&address);
                 }
             }
-            Holder::Aside | Holder::Free { last: None } => {}
+            Holder::Declined | Holder::Free { last: None } => {}
         }
     }
 
@@ -375,7 +376,7 @@ impl Segment {
                     }
                 }
             }
-            Holder::Aside | Holder::Free { last: None } => {}
+            Holder::Declined | Holder::Free { last: None } => {}
         }
         let mine = state.owner == Some(me);
         let bound = state.record.is_bound();

@@ -8,17 +8,18 @@
 //! Nobody waits for the tick where something has happened: addresses are told once they are born, and asked for once they
 //! are told of, or there is somebody new to share with.
 
-use crate::addresses::pool::{Address, Range};
 use crate::id::HostId;
+use crate::range::{Address, Range};
 use crate::time::Instant;
 
 use super::host::{Departure, Host};
 use super::message::Message;
-use super::record::{Epoch, Holder, Record, Transfer, Version};
+use super::record::{Holder, Record, Transfer};
 use super::request::Effect;
 use super::segment::Segment;
-use super::show::{ShareInfo, SharedRange};
 use super::timing::{BORROW_EVERY, GATEWAY_SETTLED, SHARE_RUNS, SHARERS, SPLINTERS, TICK};
+use crate::lease::{Epoch, Version};
+use crate::lease::{Share, SharedRange};
 
 impl Segment {
     /// What the tick does about shares.
@@ -38,7 +39,7 @@ impl Segment {
 
     /// How many free addresses are told of by others that can be asked, and by whom most.
     fn told_free(&self, host: &Host) -> Vec<(u64, HostId)> {
-        let free = |share: &ShareInfo| share.ranges.iter().map(|run| run.free).sum();
+        let free = |share: &Share| share.ranges.iter().map(|run| run.free).sum();
         self.shares
             .values()
             .filter(|share| share.owner != host.me && host.can_keep(share.owner))
@@ -198,7 +199,7 @@ impl Segment {
             return;
         }
         self.told = self.told.max(before.map_or(0, |before| before.told)) + 1;
-        let share = ShareInfo {
+        let share = Share {
             segment: self.id,
             owner: host.me,
             told: self.told,
@@ -217,20 +218,20 @@ impl Segment {
                 epoch: state.epoch,
                 free: 0,
                 held: 0,
-                resting: 0,
-                set_aside: 0,
+                quarantined: 0,
+                declined: 0,
             };
             let size = range.size();
             match state.record.holder {
                 Holder::Client(_) | Holder::Reserved(_) => run.held = size,
-                Holder::Aside => run.set_aside = size,
+                Holder::Declined => run.declined = size,
                 Holder::Free { .. } if state.is_free() && state.transfer == Transfer::Settled => {
                     // What the pool does not offer any more is nothing to ask for.
                     let offered = self.configured.offered.within(range);
                     run.free = offered.map(|(part, ())| part.size()).sum();
-                    run.resting = size - run.free;
+                    run.quarantined = size - run.free;
                 }
-                Holder::Free { .. } => run.resting = size,
+                Holder::Free { .. } => run.quarantined = size,
             }
             match mine.last_mut().and_then(|last| Some((last.range.joined(range)?, last))) {
                 Some((joined, last)) => {
@@ -238,8 +239,8 @@ impl Segment {
                     last.epoch = last.epoch.max(run.epoch);
                     last.free += run.free;
                     last.held += run.held;
-                    last.resting += run.resting;
-                    last.set_aside += run.set_aside;
+                    last.quarantined += run.quarantined;
+                    last.declined += run.declined;
                 }
                 None => mine.push(run),
             }
@@ -248,7 +249,7 @@ impl Segment {
     }
 
     /// What another host told about its share.
-    pub(super) fn handle_share(&mut self, host: &mut Host, share: ShareInfo, now: Instant) {
+    pub(super) fn handle_share(&mut self, host: &mut Host, share: Share, now: Instant) {
         if share.owner == host.me {
             if share.told > self.told {
                 // Told before the last start.

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::addresses::pool::{Address, Range};
 use crate::id::{HostId, SegmentId};
+use crate::range::{Address, Range};
 use crate::time::{Duration, Instant};
 
 use super::Leases;
 use super::host::Host;
 use super::journal::{JournalRecord, Membership, Recovered};
-use super::record::{AddressState, Epoch, Transfer};
+use super::record::{AddressState, Transfer};
 use super::segment::{Segment, Timer};
+use crate::lease::Epoch;
 
 /// How long after a start records are first put again, and how far apart.
 const RESUME_AFTER: Duration = Duration::from_secs(1);
@@ -123,7 +124,7 @@ impl Segment {
             .map(|(range, _)| range)
             .collect();
         for range in mine {
-            self.rest(range, now);
+            self.quarantine(range, now);
         }
         let given: Vec<_> = self
             .state

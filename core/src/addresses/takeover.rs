@@ -12,15 +12,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::addresses::pool::{Range, RangeMap};
 use crate::id::HostId;
+use crate::range::{Range, RangeMap};
 use crate::time::Instant;
 
 use super::host::Host;
 use super::message::{Message, ReportedRun};
-use super::record::{AddressState, Epoch, Record, Rest, Transfer};
+use super::record::{AddressState, Record, Reuse, Transfer};
 use super::segment::{Segment, Timer};
 use super::timing::{BALLOT_REPEAT, HEIR_WAITS, RUNS_PER_MESSAGE, UNCLAIMED};
+use crate::lease::Epoch;
 
 /// An inheritance under way.
 #[derive(Debug)]
@@ -389,7 +390,7 @@ impl Segment {
                 state.record.keeper = None;
             }
             state.may.clone_from(&may);
-            state.rest = Rest::Resting;
+            state.reuse = Reuse::Quarantined;
             state.owner = Some(me);
             state.epoch = ballot.epoch;
             state.transfer = Transfer::Settled;

@@ -45,8 +45,8 @@ pub(super) const SHARE_RUNS: usize = 16;
 pub(super) const RUNS_PER_MESSAGE: usize = 512;
 /// Free runs above this are joined under a fresh epoch.
 pub(super) const SPLINTERS: usize = 64;
-/// How long an address is set aside the first time; doubles up to a day.
-pub(super) const ASIDE: Duration = Duration::from_secs(3600);
+/// How long an address is declined the first time; doubles up to a day.
+pub(super) const DECLINED: Duration = Duration::from_secs(3600);
 /// How often the same finding is repeated at most.
 pub(super) const FINDING_EVERY: Duration = Duration::from_secs(60);
 
@@ -62,9 +62,9 @@ pub(super) fn shown(relied: Duration) -> Duration {
     relied.saturating_sub(SLACK) * 100 / 103
 }
 
-/// How long an address is set aside after so many strikes before.
-pub(super) fn aside(strikes: u32) -> Duration {
-    ASIDE * (1 << strikes.min(5)).min(24)
+/// How long an address is declined after so many strikes before.
+pub(super) fn declined_for(strikes: u32) -> Duration {
+    DECLINED * (1 << strikes.min(5)).min(24)
 }
 
 #[cfg(test)]
@@ -81,8 +81,8 @@ mod tests {
     }
 
     #[test]
-    fn setting_aside_doubles_up_to_a_day() {
-        let hours: Vec<u64> = (0..7).map(|strikes| aside(strikes).as_secs() / 3600).collect();
+    fn a_declined_address_waits_twice_as_long_each_time_up_to_a_day() {
+        let hours: Vec<u64> = (0..7).map(|strikes| declined_for(strikes).as_secs() / 3600).collect();
         assert_eq!(hours, [1, 2, 4, 8, 16, 24, 24]);
     }
 }

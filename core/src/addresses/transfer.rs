@@ -2,20 +2,21 @@
 //!
 //! ```text
 //!  giver:    owner := receiver, fresh epoch, HandingOver ─ fsync ─► Give … Give … ◄─ Taken: Settled
-//!  receiver: epoch above its own? ─► newer record, `may`, rest ─ fsync ─► owner ─► Taken
+//!  receiver: epoch above its own? ─► newer record, `may`, reuse ─ fsync ─► owner ─► Taken
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::addresses::pool::{Address, Range};
 use crate::id::{HostId, Mac};
+use crate::range::{Address, Range};
 use crate::time::{Duration, Instant};
 
 use super::host::Host;
 use super::message::{GivenRun, Message};
-use super::record::{AddressState, Epoch, Holder, Record, Rest, Transfer, Version};
+use super::record::{AddressState, Holder, Record, Reuse, Transfer};
 use super::segment::{Segment, Timer};
 use super::timing::{REPEAT_FIRST, REPEAT_LAST, RUNS_PER_MESSAGE};
+use crate::lease::{Epoch, Version};
 
 /// What this host gave and nobody has taken yet.
 #[derive(Debug, Default)]
@@ -74,7 +75,7 @@ impl Segment {
                     state.epoch = epoch;
                     state.transfer = Transfer::HandingOver;
                 });
-                self.rests.clear(range);
+                self.quarantined.clear(range);
                 self.gives.note(to, epoch, range, now);
             }
         }
@@ -109,7 +110,7 @@ impl Segment {
                         range,
                         record: state.record.clone(),
                         may: state.may.iter().copied().collect(),
-                        rest: state.rest,
+                        reuse: state.reuse,
                     });
                 }
             }
@@ -202,10 +203,10 @@ impl Segment {
                 state.record.keeper = None;
             }
             state.may.clone_from(&may);
-            state.rest = if run.rest == Rest::Resting || kept || unasked {
-                Rest::Resting
+            state.reuse = if run.reuse == Reuse::Quarantined || kept || unasked {
+                Reuse::Quarantined
             } else {
-                Rest::Awake
+                Reuse::Allowed
             };
             state.owner = Some(me);
             state.epoch = epoch;
@@ -245,7 +246,7 @@ impl Segment {
             }
             self.resume(host, address, now);
         }
-        self.rest(part, now);
+        self.quarantine(part, now);
         self.births.changed();
         self.keepers_due = true;
     }
@@ -272,7 +273,7 @@ fn join_equal(runs: Vec<GivenRun>) -> Vec<GivenRun> {
     let mut joined: Vec<GivenRun> = Vec::new();
     for run in runs {
         match joined.last_mut() {
-            Some(last) if last.record == run.record && last.may == run.may && last.rest == run.rest => {
+            Some(last) if last.record == run.record && last.may == run.may && last.reuse == run.reuse => {
                 match last.range.joined(run.range) {
                     Some(range) => last.range = range,
                     None => joined.push(run),

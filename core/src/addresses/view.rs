@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::addresses::pool::Range;
 use crate::id::{HostId, Mac};
+use crate::range::Range;
 use crate::time::Duration;
 
 /// The pool of a segment in one generation of its configuration.
@@ -87,7 +87,7 @@ pub struct PoolLine {
     /// Addresses that a client has.
     pub held: u64,
     /// Addresses that nobody has and that may not be given yet.
-    pub resting: u64,
+    pub quarantined: u64,
     /// Addresses that somebody foreign uses.
-    pub set_aside: u64,
+    pub declined: u64,
 }

@@ -11,7 +11,6 @@ use ipnet::{IpNet, Ipv4Net};
 use super::effect::{Effect, Facts};
 use super::member::Member;
 use super::{Looked, Node, group_of};
-use crate::addresses::pool::Range;
 use crate::addresses::{self, Reach, SegmentPool};
 use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip::{self, HostRecord, Presence};
@@ -25,6 +24,7 @@ use crate::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use crate::kernel::inputs::{self, BridgeNetfilter, Inputs, SegmentInputs, ThisHost, Tracking};
 use crate::kernel::mark;
 use crate::mtu::{self, OverlayMtu};
+use crate::range::Range;
 use crate::time::{Duration, Instant};
 
 /// How long a holder's word in gossip counts.

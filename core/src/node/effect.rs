@@ -194,7 +194,7 @@ pub enum Done {
     /// This host takes part, and owns what nobody else does.
     Recovered {
         /// How long, at most, until its addresses go to new guests.
-        rests: Duration,
+        quarantine: Duration,
     },
     /// The peer is forgotten.
     PeerRemoved {

@@ -4,10 +4,11 @@
 use std::net::IpAddr;
 
 use super::member::Member;
-use crate::addresses::{Basis, Claim, LeaseState};
+use crate::addresses::{Basis, Claim};
 use crate::cluster::gossip::Content;
 use crate::health::events::Event;
 use crate::id::{Mac, SegmentName};
+use crate::lease::LeaseState;
 use crate::time::{Duration, Instant};
 
 /// How long the owners may take; guests without a gateway cannot wait for ever.

@@ -24,7 +24,6 @@ mod removing;
 mod route;
 mod segments;
 mod show;
-mod told;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};

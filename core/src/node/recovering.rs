@@ -138,7 +138,7 @@ impl Member {
         let mine = self.derived.mine().iter();
         let pools = mine.filter_map(|(id, mine)| Some((*id, pool_of(mine)?)));
         let removed = self.gossip.removed().map(|removed| removed.host).collect();
-        let told = self.gossip.leases(now).map(|lease| lease.version.epoch).max();
+        let told = self.gossip.leases(now).map(|lease| lease.version.epoch.number).max();
         let above = told.unwrap_or_default();
         self.leases = Leases::recover_lost(self.me, &removed, pools.collect(), above, (seed, now));
         for endpoint in self.gossip.endpoints() {
@@ -192,7 +192,7 @@ impl Member {
             && written <= synced
         {
             self.end_recovery(Ok(Done::Recovered {
-                rests: self.leases.longest_rest(),
+                quarantine: self.leases.longest_quarantine(),
             }));
         }
     }

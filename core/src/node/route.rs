@@ -3,7 +3,6 @@
 use super::effect::{Done, Effect, PeerMessage, Refusal};
 use super::group_of;
 use super::member::{Member, OWN_TOKENS, SAVE_AFTER, guest_at};
-use super::told::{lease_info, lease_record, share_info, share_record};
 use crate::addresses::{self, Answer, LeaseEvent};
 use crate::cluster::gossip::{self, Change, Content, Departure, Key, Origin, Presence, Record};
 use crate::cluster::membership;
@@ -185,11 +184,11 @@ impl Member {
                     self.effects.push_back(Effect::Answer { call, result });
                 }
             }
-            addresses::Effect::GossipLease(info) => {
-                self.gossip.put_lease(lease_record(&info), now);
+            addresses::Effect::GossipLease(lease) => {
+                self.gossip.put_lease(lease, now);
             }
-            addresses::Effect::GossipShare(info) => {
-                self.gossip.put_share(share_record(&info), now);
+            addresses::Effect::GossipShare(share) => {
+                self.gossip.put_share(share, now);
             }
             addresses::Effect::Event(event) => {
                 if event == LeaseEvent::DiskLost {
@@ -211,7 +210,7 @@ impl Member {
         };
         let event = match event {
             LeaseEvent::NothingFree { segment } => Event::PoolExhausted { segment: name(segment) },
-            LeaseEvent::SetAside { segment, address, time } => Event::AddressDeclined {
+            LeaseEvent::Declined { segment, address, time } => Event::AddressDeclined {
                 segment: name(segment),
                 address: address.to_string(),
                 time,
@@ -302,15 +301,13 @@ impl Member {
         match &change.key {
             Key::Lease(..) => {
                 if let (Origin::Peer(_), Some(Record::Lease(lease))) = (change.origin, change.new.as_deref()) {
-                    self.leases.handle_gossip_lease(lease_info(lease), now);
+                    self.leases.handle_gossip_lease(lease.clone(), now);
                 }
                 return;
             }
             Key::Share(..) => {
-                if let (Origin::Peer(_), Some(Record::Share(share))) = (change.origin, change.new.as_deref())
-                    && let Some(share) = share_info(share)
-                {
-                    self.leases.handle_gossip_share(share, now);
+                if let (Origin::Peer(_), Some(Record::Share(share))) = (change.origin, change.new.as_deref()) {
+                    self.leases.handle_gossip_share(share.clone(), now);
                 }
                 return;
             }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::effect::Facts;
 use super::member::Member;
 use super::{Membership, Node, group_of};
-use crate::addresses::{LeaseInfo, PoolLine as Line};
+use crate::addresses::PoolLine as Line;
 use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip::{self, Presence};
 use crate::cluster::membership::{PeerState, Who};
@@ -15,6 +15,7 @@ use crate::election::Role;
 use crate::gateway::uplink::Health;
 use crate::id::{HostId, Mac, SegmentName, Term, Vni};
 use crate::kernel::inputs::BridgeNetfilter;
+use crate::lease::Lease;
 use crate::mtu::OverlayMtu;
 use crate::time::{Duration, Instant};
 
@@ -103,7 +104,7 @@ pub struct LeaseLine {
     /// The segment.
     pub segment: SegmentName,
     /// The lease.
-    pub lease: LeaseInfo,
+    pub lease: Lease,
     /// Its owner's name.
     pub owner: String,
     /// Its keeper's name.

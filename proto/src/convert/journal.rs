@@ -5,7 +5,7 @@ use std::time::Duration;
 use overlayd_core::addresses as core;
 use overlayd_core::id::{HostId, SegmentId};
 
-use super::lease::{epoch_in, epoch_out, millis, range_in, range_out, record_in, record_out, rest_in, rest_out};
+use super::lease::{epoch_in, epoch_out, millis, range_in, range_out, record_in, record_out, reuse_in, reuse_out};
 use super::{Malformed, host_numbers, hosts, required, unknown};
 use crate::journal as wire;
 use wire::journal_record::Kind;
@@ -96,7 +96,7 @@ fn state_out(state: core::AddressState) -> wire::AddressState {
         promised: Some(epoch_out(state.promised)),
         record: Some(record_out(state.record)),
         may: host_numbers(&state.may),
-        rest: rest_out(state.rest),
+        reuse: reuse_out(state.reuse),
     }
 }
 
@@ -114,6 +114,6 @@ fn state_in(state: wire::AddressState) -> Result<core::AddressState, Malformed> 
         promised: epoch_in(state.promised)?,
         record: record_in(state.record)?,
         may: hosts(state.may),
-        rest: rest_in(state.rest)?,
+        reuse: reuse_in(state.reuse)?,
     })
 }

@@ -3,16 +3,18 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use overlayd_core::addresses;
-use overlayd_core::addresses::pool::Range;
 use overlayd_core::cluster::gossip;
 use overlayd_core::election::message as election;
 use overlayd_core::election::{Candidacy, GroupId, Uplink};
 use overlayd_core::id::{HostId, Mac, SegmentId, SegmentName, Term};
+use overlayd_core::lease;
 use overlayd_core::mtu::OverlayMtu;
 use overlayd_core::node::{Hearing, Sign};
+use overlayd_core::range::{Address, Range};
 use prost::Message;
 
 use super::{Bulk, Malformed};
@@ -72,24 +74,26 @@ fn records() -> Vec<gossip::Record> {
             content,
         })
     };
-    let lease = |address, mac: Option<Mac>, left: Option<u64>| {
-        gossip::Record::Lease(gossip::Lease {
-            version: gossip::LeaseVersion {
-                epoch: 1,
-                epoch_host: HostId(2),
+    let told = |address: IpAddr, mac: Option<Mac>, left: Option<u64>| {
+        gossip::Record::Lease(lease::Lease {
+            version: lease::Version {
+                epoch: lease::Epoch {
+                    number: 1,
+                    host: HostId(2),
+                },
                 counter: 3,
-                told: 4,
             },
+            told: 4,
             segment: SegmentId(5),
-            address,
-            mac,
-            hostname: mac.map(|_| "web".to_owned()),
+            address: Address::from(address),
+            client: mac,
+            hostname: mac.map(|_| "web".to_owned()).unwrap_or_default(),
             owner: HostId(1),
             keeper: mac.map(|_| HostId(2)),
             copies: 2,
-            state: gossip::LeaseState::Held,
+            state: lease::LeaseState::Held,
             generation: 6,
-            left: gossip::Left(left.map(Duration::from_millis)),
+            left: lease::Left(left.map(Duration::from_millis)),
         })
     };
     vec![
@@ -126,21 +130,22 @@ fn records() -> Vec<gossip::Record> {
             addresses: BTreeSet::from([v4(), v6()]),
             interface: "vnet0".to_owned(),
         }),
-        lease(v4(), Some(mac), Some(5000)),
-        lease(v6(), None, None),
-        gossip::Record::Share(gossip::Share {
+        told(v4(), Some(mac), Some(5000)),
+        told(v6(), None, None),
+        gossip::Record::Share(lease::Share {
             told: 1,
             segment: SegmentId(5),
             owner: HostId(1),
-            ranges: vec![gossip::ShareRange {
-                first: v4(),
-                last: v4(),
-                epoch: 1,
-                epoch_host: HostId(1),
+            ranges: vec![lease::SharedRange {
+                range: Range::one(v4()),
+                epoch: lease::Epoch {
+                    number: 1,
+                    host: HostId(1),
+                },
                 free: 1,
                 held: 2,
-                resting: 3,
-                set_aside: 4,
+                quarantined: 3,
+                declined: 4,
             }],
         }),
     ]
@@ -267,8 +272,8 @@ fn every_part_of_an_election_message_survives() {
     }
 }
 
-fn epoch() -> addresses::Epoch {
-    addresses::Epoch {
+fn epoch() -> lease::Epoch {
+    lease::Epoch {
         number: 3,
         host: HostId(2),
     }
@@ -276,7 +281,7 @@ fn epoch() -> addresses::Epoch {
 
 fn lease_record(holder: addresses::Holder) -> addresses::Record {
     addresses::Record {
-        version: addresses::Version {
+        version: lease::Version {
             epoch: epoch(),
             counter: 4,
         },
@@ -295,7 +300,7 @@ fn every_lease_message_survives() {
     let segment = SegmentId(5);
     let range = Range::new(v4(), [192, 0, 2, 9]).unwrap();
     let address = range.first();
-    let version = addresses::Version {
+    let version = lease::Version {
         epoch: epoch(),
         counter: 4,
     };
@@ -320,7 +325,7 @@ fn every_lease_message_survives() {
             version,
             nonce: 10,
         },
-        addresses::Ask::SetAside,
+        addresses::Ask::Conflict,
     ];
     let replies = [
         addresses::Reply::Granted {
@@ -333,7 +338,7 @@ fn every_lease_message_survives() {
         addresses::Reply::Done,
     ];
     let record = lease_record(addresses::Holder::Client(mac));
-    let rest = addresses::Rest::Resting;
+    let reuse = addresses::Reuse::Quarantined;
     let epoch = epoch();
     let others = [
         addresses::Message::Put {
@@ -364,7 +369,7 @@ fn every_lease_message_survives() {
                 range,
                 record: record.clone(),
                 may: vec![HostId(3)],
-                rest,
+                reuse,
             }],
         },
         addresses::Message::Taken {
@@ -453,14 +458,14 @@ fn every_journal_record_survives() {
         promised: epoch(),
         record: lease_record(holder),
         may: BTreeSet::from([HostId(2)]),
-        rest: addresses::Rest::Awake,
+        reuse: addresses::Reuse::Allowed,
     };
     let states = [
         addresses::AddressState::UNKNOWN,
         state(addresses::Holder::Free { last: Some(mac) }, addresses::Transfer::Unborn),
         state(addresses::Holder::Client(mac), addresses::Transfer::HandingOver),
         state(addresses::Holder::Reserved(mac), addresses::Transfer::Settled),
-        state(addresses::Holder::Aside, addresses::Transfer::Settled),
+        state(addresses::Holder::Declined, addresses::Transfer::Settled),
     ];
     for state in states {
         let range = Range::new(v6(), v6()).unwrap();

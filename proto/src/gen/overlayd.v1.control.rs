@@ -436,15 +436,15 @@ pub struct PoolRange {
     /// Name of the host; absent: nobody known owns it.
     #[prost(string, optional, tag = "3")]
     pub owner: ::core::option::Option<::prost::alloc::string::String>,
-    /// Addresses of the range: may be given out, held by guests, resting, set aside.
+    /// Addresses of the range: may be given out, held by guests, quarantined, declined.
     #[prost(uint64, tag = "4")]
     pub free: u64,
     #[prost(uint64, tag = "5")]
     pub held: u64,
     #[prost(uint64, tag = "6")]
-    pub resting: u64,
+    pub quarantined: u64,
     #[prost(uint64, tag = "7")]
-    pub set_aside: u64,
+    pub declined: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PoolShowRequest {
@@ -462,7 +462,7 @@ pub struct PoolRecoverRequest {}
 pub struct PoolRecoverResponse {
     /// How long, at most, until its addresses go to new guests.
     #[prost(uint64, tag = "1")]
-    pub rests_ms: u64,
+    pub quarantine_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Endpoint {
@@ -618,9 +618,9 @@ pub enum LeaseState {
     /// No guest holds it; a keeper has yet to confirm that.
     Ending = 4,
     /// A host that cannot be asked may have extended it: not given out for a full lease time.
-    Resting = 5,
+    Quarantined = 5,
     /// Declined by a guest, or used by somebody without a lease.
-    SetAside = 6,
+    Declined = 6,
 }
 impl LeaseState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -634,8 +634,8 @@ impl LeaseState {
             Self::Reserved => "LEASE_STATE_RESERVED",
             Self::Pending => "LEASE_STATE_PENDING",
             Self::Ending => "LEASE_STATE_ENDING",
-            Self::Resting => "LEASE_STATE_RESTING",
-            Self::SetAside => "LEASE_STATE_SET_ASIDE",
+            Self::Quarantined => "LEASE_STATE_QUARANTINED",
+            Self::Declined => "LEASE_STATE_DECLINED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -646,8 +646,8 @@ impl LeaseState {
             "LEASE_STATE_RESERVED" => Some(Self::Reserved),
             "LEASE_STATE_PENDING" => Some(Self::Pending),
             "LEASE_STATE_ENDING" => Some(Self::Ending),
-            "LEASE_STATE_RESTING" => Some(Self::Resting),
-            "LEASE_STATE_SET_ASIDE" => Some(Self::SetAside),
+            "LEASE_STATE_QUARANTINED" => Some(Self::Quarantined),
+            "LEASE_STATE_DECLINED" => Some(Self::Declined),
             _ => None,
         }
     }

@@ -429,8 +429,8 @@ pub mod lease {
         Unspecified = 0,
         Held = 1,
         Free = 2,
-        Resting = 3,
-        SetAside = 4,
+        Quarantined = 3,
+        Declined = 4,
         Pending = 5,
         Settled = 6,
     }
@@ -444,8 +444,8 @@ pub mod lease {
                 Self::Unspecified => "STATE_UNSPECIFIED",
                 Self::Held => "STATE_HELD",
                 Self::Free => "STATE_FREE",
-                Self::Resting => "STATE_RESTING",
-                Self::SetAside => "STATE_SET_ASIDE",
+                Self::Quarantined => "STATE_QUARANTINED",
+                Self::Declined => "STATE_DECLINED",
                 Self::Pending => "STATE_PENDING",
                 Self::Settled => "STATE_SETTLED",
             }
@@ -456,8 +456,8 @@ pub mod lease {
                 "STATE_UNSPECIFIED" => Some(Self::Unspecified),
                 "STATE_HELD" => Some(Self::Held),
                 "STATE_FREE" => Some(Self::Free),
-                "STATE_RESTING" => Some(Self::Resting),
-                "STATE_SET_ASIDE" => Some(Self::SetAside),
+                "STATE_QUARANTINED" => Some(Self::Quarantined),
+                "STATE_DECLINED" => Some(Self::Declined),
                 "STATE_PENDING" => Some(Self::Pending),
                 "STATE_SETTLED" => Some(Self::Settled),
                 _ => None,
@@ -491,9 +491,9 @@ pub struct ShareRange {
     #[prost(uint64, tag = "6")]
     pub held: u64,
     #[prost(uint64, tag = "7")]
-    pub resting: u64,
+    pub quarantined: u64,
     #[prost(uint64, tag = "8")]
-    pub set_aside: u64,
+    pub declined: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -95,8 +95,8 @@ pub struct AddressState {
     pub record: ::core::option::Option<super::lease::Record>,
     #[prost(fixed64, repeated, tag = "6")]
     pub may: ::prost::alloc::vec::Vec<u64>,
-    #[prost(enumeration = "super::lease::Rest", tag = "7")]
-    pub rest: i32,
+    #[prost(enumeration = "super::lease::Reuse", tag = "7")]
+    pub reuse: i32,
 }
 /// Nested message and enum types in `AddressState`.
 pub mod address_state {

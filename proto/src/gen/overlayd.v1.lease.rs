@@ -100,7 +100,7 @@ pub mod record {
         Unspecified = 0,
         Free = 1,
         Client = 2,
-        Aside = 3,
+        Declined = 3,
         Reserved = 4,
     }
     impl Holder {
@@ -113,7 +113,7 @@ pub mod record {
                 Self::Unspecified => "HOLDER_UNSPECIFIED",
                 Self::Free => "HOLDER_FREE",
                 Self::Client => "HOLDER_CLIENT",
-                Self::Aside => "HOLDER_ASIDE",
+                Self::Declined => "HOLDER_DECLINED",
                 Self::Reserved => "HOLDER_RESERVED",
             }
         }
@@ -123,7 +123,7 @@ pub mod record {
                 "HOLDER_UNSPECIFIED" => Some(Self::Unspecified),
                 "HOLDER_FREE" => Some(Self::Free),
                 "HOLDER_CLIENT" => Some(Self::Client),
-                "HOLDER_ASIDE" => Some(Self::Aside),
+                "HOLDER_DECLINED" => Some(Self::Declined),
                 "HOLDER_RESERVED" => Some(Self::Reserved),
                 _ => None,
             }
@@ -154,7 +154,7 @@ pub mod ask {
         #[prost(message, tag = "7")]
         Decline(super::Decline),
         #[prost(message, tag = "8")]
-        SetAside(super::SetAside),
+        Conflict(super::Conflict),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -238,7 +238,7 @@ pub struct Decline {
     pub nonce: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SetAside {}
+pub struct Conflict {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reply {
     #[prost(uint64, tag = "1")]
@@ -398,8 +398,8 @@ pub struct GivenRun {
     pub record: ::core::option::Option<Record>,
     #[prost(fixed64, repeated, tag = "3")]
     pub may: ::prost::alloc::vec::Vec<u64>,
-    #[prost(enumeration = "Rest", tag = "4")]
-    pub rest: i32,
+    #[prost(enumeration = "Reuse", tag = "4")]
+    pub reuse: i32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Taken {
@@ -514,29 +514,29 @@ pub struct Generation {
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
-pub enum Rest {
+pub enum Reuse {
     Unspecified = 0,
-    Awake = 1,
-    Resting = 2,
+    Allowed = 1,
+    Quarantined = 2,
 }
-impl Rest {
+impl Reuse {
     /// String value of the enum field names used in the ProtoBuf definition.
     ///
     /// The values are not transformed in any way and thus are considered stable
     /// (if the ProtoBuf definition does not change) and safe for programmatic use.
     pub fn as_str_name(&self) -> &'static str {
         match self {
-            Self::Unspecified => "REST_UNSPECIFIED",
-            Self::Awake => "REST_AWAKE",
-            Self::Resting => "REST_RESTING",
+            Self::Unspecified => "REUSE_UNSPECIFIED",
+            Self::Allowed => "REUSE_ALLOWED",
+            Self::Quarantined => "REUSE_QUARANTINED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
     pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
         match value {
-            "REST_UNSPECIFIED" => Some(Self::Unspecified),
-            "REST_AWAKE" => Some(Self::Awake),
-            "REST_RESTING" => Some(Self::Resting),
+            "REUSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "REUSE_ALLOWED" => Some(Self::Allowed),
+            "REUSE_QUARANTINED" => Some(Self::Quarantined),
             _ => None,
         }
     }

@@ -178,7 +178,7 @@ impl Table {
                 copies: 1,
             },
             Request::Bind { .. } => Answer::Nak,
-            Request::Release { .. } | Request::Decline { .. } | Request::SetAside { .. } => Answer::Done,
+            Request::Release { .. } | Request::Decline { .. } | Request::Conflict { .. } => Answer::Done,
         };
         self.asked.push(request);
         answer

@@ -336,7 +336,7 @@ fn the_only_host_recovers_its_pool_after_its_journal_was_damaged_and_gives_no_ad
         let recovered = hv1.json(&["pool", "recover"])?;
         assert_eq!(recovered["recovered"], true);
         // 1.03 times 10 s, and 10.
-        assert_eq!(recovered["rests_seconds"], 20.3);
+        assert_eq!(recovered["quarantine_seconds"], 20.3);
         let pool = hv1.list(&["pool", "show"])?;
         let sum = |key: &str| pool.iter().filter_map(|row| row[key].as_u64()).sum::<u64>();
         assert_eq!((sum("free"), sum("held")), (0, 0), "{pool:?}");

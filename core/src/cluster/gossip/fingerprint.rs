@@ -9,8 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use siphasher::sip::SipHasher13;
 
-use super::record::{Candidacy, Content, Departure, Key, LeaseState, Presence, Record, Uplink};
+use super::record::{Candidacy, Content, Departure, Key, Presence, Record, Uplink};
 use crate::id::{HostId, Mac, SegmentId, SegmentName};
+use crate::lease::LeaseState;
 
 /// Where a key stands in the space that digests divide.
 pub(super) fn of_key(key: &Key) -> u64 {
@@ -82,18 +83,18 @@ pub(super) fn of_record(record: &Record) -> u64 {
         Record::Share(share) => {
             out.pair(share.told, share.ranges.len() as u64);
             for range in &share.ranges {
-                out.address(range.first);
-                out.address(range.last);
-                out.pair(range.epoch, range.epoch_host.0);
+                out.address(range.range.first().ip());
+                out.address(range.range.last().ip());
+                out.pair(range.epoch.number, range.epoch.host.0);
                 out.pair(range.free, range.held);
-                out.pair(range.resting, range.set_aside);
+                out.pair(range.quarantined, range.declined);
             }
         }
         Record::Lease(lease) => {
-            out.pair(lease.version.epoch, lease.version.epoch_host.0);
-            out.pair(lease.version.counter, lease.version.told);
-            out.mac(lease.mac.unwrap_or(Mac::ZERO));
-            out.text(lease.hostname.as_deref().unwrap_or_default());
+            out.pair(lease.version.epoch.number, lease.version.epoch.host.0);
+            out.pair(lease.version.counter, lease.told);
+            out.mac(lease.client.unwrap_or(Mac::ZERO));
+            out.text(&lease.hostname);
             out.host(lease.owner);
             out.host(lease.keeper.unwrap_or(HostId(0)));
             out.number(u64::from(lease.copies));
@@ -101,8 +102,8 @@ pub(super) fn of_record(record: &Record) -> u64 {
             out.number(match lease.state {
                 LeaseState::Held => 0,
                 LeaseState::Free => 1,
-                LeaseState::Resting => 2,
-                LeaseState::SetAside => 3,
+                LeaseState::Quarantined => 2,
+                LeaseState::Declined => 3,
                 LeaseState::Pending => 4,
                 LeaseState::Settled => 5,
             });

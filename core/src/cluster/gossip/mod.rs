@@ -25,13 +25,14 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IteratorRandom;
 
 pub use record::{
-    Candidacy, Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Lease, LeaseState, LeaseVersion, Left,
-    Presence, Record, Removed, SegmentRecord, Share, ShareRange, StaticPeer, Uplink,
+    Candidacy, Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Presence, Record, Removed, SegmentRecord,
+    StaticPeer, Uplink,
 };
 pub use store::{RANGES, Span};
 use store::{Store, aged};
 
 use crate::id::{HostId, Mac, SegmentId, SegmentName};
+use crate::lease::{Lease, Share};
 use crate::time::{Duration, Instant};
 
 /// How often digests are compared: with convergence promised within 2 s, one lost exchange may be made good.

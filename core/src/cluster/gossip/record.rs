@@ -8,8 +8,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::id::{HostId, Mac, SegmentId, SegmentName, Term};
+use crate::lease::{Lease, Share};
 use crate::mtu::OverlayMtu;
-use crate::time::Duration;
 
 /// What a host says of itself. Only that host writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,121 +177,6 @@ pub struct Endpoint {
     pub interface: String,
 }
 
-/// An address and who has it, as its owner or keeper last told. It decides nothing: it is for finding and showing.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Lease {
-    /// The record's version at owner and keeper, then how often it was told of.
-    pub version: LeaseVersion,
-    /// The segment.
-    pub segment: SegmentId,
-    /// The address.
-    pub address: IpAddr,
-    /// Who has it.
-    pub mac: Option<Mac>,
-    /// What the guest calls itself.
-    pub hostname: Option<String>,
-    /// The host that decides.
-    pub owner: HostId,
-    /// The host that may extend.
-    pub keeper: Option<HostId>,
-    /// On how many disks it is.
-    pub copies: u32,
-    /// What it is.
-    pub state: LeaseState,
-    /// The generation of the segment that the teller knew.
-    pub generation: u64,
-    /// The time left when this record was made or handed over. It takes no part in any comparison.
-    pub left: Left,
-}
-
-/// Which of two words about an address is the newer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LeaseVersion {
-    /// The number of the epoch.
-    pub epoch: u64,
-    /// The host of the epoch.
-    pub epoch_host: HostId,
-    /// The counter within the epoch.
-    pub counter: u64,
-    /// Counts what was told of this version: extensions change none on disk.
-    pub told: u64,
-}
-
-/// What is known of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LeaseState {
-    /// A guest has it.
-    Held,
-    /// Nobody has it.
-    Free,
-    /// Nobody has it, and it must rest before somebody may.
-    Resting,
-    /// A foreign user was seen.
-    SetAside,
-    /// Kept for one MAC, and not yet certain that nobody else relies on it.
-    Pending,
-    /// Kept for one MAC; any gateway may acknowledge it.
-    Settled,
-}
-
-/// What one host owns of a segment's addresses. For showing only.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Share {
-    /// Counts what the owner said.
-    pub told: u64,
-    /// The segment.
-    pub segment: SegmentId,
-    /// The owner.
-    pub owner: HostId,
-    /// Its runs, in order.
-    pub ranges: Vec<ShareRange>,
-}
-
-/// A run of addresses of one owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ShareRange {
-    /// Its lowest address.
-    pub first: IpAddr,
-    /// Its highest.
-    pub last: IpAddr,
-    /// The number of the highest epoch in it.
-    pub epoch: u64,
-    /// The host of that epoch.
-    pub epoch_host: HostId,
-    /// Addresses that may be given.
-    pub free: u64,
-    /// Addresses that a client has.
-    pub held: u64,
-    /// Addresses that nobody has and that may not be given yet.
-    pub resting: u64,
-    /// Addresses that somebody foreign uses.
-    pub set_aside: u64,
-}
-
-/// A time that runs out; `None`: it has no end. All values are equal: two hosts see the same record at different moments.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Left(pub Option<Duration>);
-
-impl PartialEq for Left {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Left {}
-
-impl PartialOrd for Left {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Left {
-    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
-        std::cmp::Ordering::Equal
-    }
-}
-
 /// One fact that all hosts share.
 ///
 /// In each kind the fields that decide which version stands come first, so that the derived order is the rule.
@@ -346,7 +231,7 @@ impl Record {
             Record::Removed(removed) => Key::Removed(removed.host),
             Record::Claim(claim) => Key::Claim(claim.group, claim.holder),
             Record::Endpoint(endpoint) => Key::Endpoint(endpoint.segment, endpoint.mac),
-            Record::Lease(lease) => Key::Lease(lease.segment, lease.address),
+            Record::Lease(lease) => Key::Lease(lease.segment, lease.address.ip()),
             Record::Share(share) => Key::Share(share.segment, share.owner),
         }
     }
@@ -385,7 +270,7 @@ impl Record {
                 Record::Claim(claim) => claim.reason.len(),
                 Record::Endpoint(endpoint) => endpoint.addresses.len() * 20 + endpoint.interface.len(),
                 Record::Share(share) => share.ranges.len() * 100,
-                Record::Lease(lease) => lease.hostname.as_ref().map_or(0, String::len),
+                Record::Lease(lease) => lease.hostname.len(),
             }
     }
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 
 use super::fingerprint;
-use super::record::{Key, Left, Record};
+use super::record::{Key, Record};
+use crate::lease::Left;
 use crate::time::Instant;
 
 /// The number of ranges of a digest.

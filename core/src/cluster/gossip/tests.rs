@@ -8,6 +8,7 @@ use rand::RngExt;
 
 use super::*;
 use crate::id::{Mac, Term};
+use crate::lease::{Epoch, LeaseState, Left, Version};
 use crate::mtu::OverlayMtu;
 
 fn at(millis: u64) -> Instant {
@@ -66,16 +67,18 @@ fn endpoint(last: u8, presence: Presence) -> Endpoint {
 
 fn lease(last: u8, counter: u64, left: u64) -> Lease {
     Lease {
-        version: LeaseVersion {
-            epoch: 1,
-            epoch_host: HostId(1),
+        version: Version {
+            epoch: Epoch {
+                number: 1,
+                host: HostId(1),
+            },
             counter,
-            told: 0,
         },
+        told: 0,
         segment: SegmentId(1),
-        address: address(last),
-        mac: Some(Mac([2, 0, 0, 0, 0, last])),
-        hostname: None,
+        address: address(last).into(),
+        client: Some(Mac([2, 0, 0, 0, 0, last])),
+        hostname: String::new(),
         owner: HostId(1),
         keeper: None,
         copies: 1,
@@ -424,10 +427,7 @@ fn a_lease_shows_what_is_left_of_it_wherever_it_is_told() {
     world.on(1).put_lease(lease(20, 1, 90_000), at(15_000));
     world.settle();
     let lease = world.hosts[&HostId(2)].leases(at(15_000)).next().unwrap();
-    assert_eq!(
-        (lease.version.told, lease.left.0),
-        (1, Some(Duration::from_millis(90_000)))
-    );
+    assert_eq!((lease.told, lease.left.0), (1, Some(Duration::from_millis(90_000))));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! How records change: what this host writes itself, and how a version from outside is merged.
 
 use super::record::{
-    Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Lease, Presence, Record, Removed, SegmentRecord,
-    Share, StaticPeer,
+    Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Presence, Record, Removed, SegmentRecord, StaticPeer,
 };
 use super::{Change, Effect, GATHER, Gossip, Origin, first_endpoint};
 use crate::id::{HostId, SegmentId, SegmentName};
+use crate::lease::{Lease, Share};
 use crate::time::Instant;
 
 /// What became of a record that was written.
@@ -163,11 +163,10 @@ impl Gossip {
 
     /// Tells of a lease. How often its version was told of is counted here.
     pub fn put_lease(&mut self, mut lease: Lease, now: Instant) -> Written {
-        if let Some(Record::Lease(known)) = self.get(&Key::Lease(lease.segment, lease.address))
-            && (known.version.epoch, known.version.epoch_host, known.version.counter)
-                == (lease.version.epoch, lease.version.epoch_host, lease.version.counter)
+        if let Some(Record::Lease(known)) = self.get(&Key::Lease(lease.segment, lease.address.ip()))
+            && known.version == lease.version
         {
-            lease.version.told = known.version.told + 1;
+            lease.told = known.told + 1;
         }
         self.write(Record::Lease(lease), now)
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use overlayd_core::cluster::gossip as core;
 use overlayd_core::id::{HostId, SegmentId, SegmentName, Term};
+use overlayd_core::lease::{Epoch, Lease, LeaseState, Left, Share, SharedRange, Version};
 use overlayd_core::mtu::OverlayMtu;
+use overlayd_core::range::Range;
 
 use crate::convert::{Malformed, address, address_bytes, mac, named, required, unknown};
 use crate::gossip as wire;
@@ -133,7 +135,7 @@ impl TryFrom<wire::Record> for core::Record {
                 interface: endpoint.interface,
             }),
             Kind::Lease(lease) => core::Record::Lease(lease_in(lease)?),
-            Kind::Share(share) => core::Record::Share(core::Share {
+            Kind::Share(share) => core::Record::Share(Share {
                 told: share.told,
                 segment: SegmentId(share.segment),
                 owner: HostId(share.owner),
@@ -238,24 +240,24 @@ fn presence_in(value: i32) -> Result<core::Presence, Malformed> {
     }
 }
 
-fn lease_out(lease: core::Lease) -> wire::Lease {
+fn lease_out(lease: Lease) -> wire::Lease {
     let state = match lease.state {
-        core::LeaseState::Held => wire::lease::State::Held,
-        core::LeaseState::Free => wire::lease::State::Free,
-        core::LeaseState::Resting => wire::lease::State::Resting,
-        core::LeaseState::SetAside => wire::lease::State::SetAside,
-        core::LeaseState::Pending => wire::lease::State::Pending,
-        core::LeaseState::Settled => wire::lease::State::Settled,
+        LeaseState::Held => wire::lease::State::Held,
+        LeaseState::Free => wire::lease::State::Free,
+        LeaseState::Quarantined => wire::lease::State::Quarantined,
+        LeaseState::Declined => wire::lease::State::Declined,
+        LeaseState::Pending => wire::lease::State::Pending,
+        LeaseState::Settled => wire::lease::State::Settled,
     };
     wire::Lease {
-        epoch: lease.version.epoch,
-        epoch_host: lease.version.epoch_host.0,
+        epoch: lease.version.epoch.number,
+        epoch_host: lease.version.epoch.host.0,
         counter: lease.version.counter,
-        told: lease.version.told,
+        told: lease.told,
         segment: lease.segment.0,
-        address: address_bytes(lease.address),
-        mac: lease.mac.map(|mac| mac.0.to_vec()),
-        hostname: lease.hostname,
+        address: address_bytes(lease.address.ip()),
+        mac: lease.client.map(|mac| mac.0.to_vec()),
+        hostname: (!lease.hostname.is_empty()).then_some(lease.hostname),
         owner: lease.owner.0,
         keeper: lease.keeper.map(|host| host.0),
         copies: lease.copies,
@@ -268,65 +270,63 @@ fn lease_out(lease: core::Lease) -> wire::Lease {
     }
 }
 
-fn lease_in(lease: wire::Lease) -> Result<core::Lease, Malformed> {
+fn lease_in(lease: wire::Lease) -> Result<Lease, Malformed> {
     let state = match lease.state() {
-        wire::lease::State::Held => core::LeaseState::Held,
-        wire::lease::State::Free => core::LeaseState::Free,
-        wire::lease::State::Resting => core::LeaseState::Resting,
-        wire::lease::State::SetAside => core::LeaseState::SetAside,
-        wire::lease::State::Pending => core::LeaseState::Pending,
-        wire::lease::State::Settled => core::LeaseState::Settled,
+        wire::lease::State::Held => LeaseState::Held,
+        wire::lease::State::Free => LeaseState::Free,
+        wire::lease::State::Quarantined => LeaseState::Quarantined,
+        wire::lease::State::Declined => LeaseState::Declined,
+        wire::lease::State::Pending => LeaseState::Pending,
+        wire::lease::State::Settled => LeaseState::Settled,
         wire::lease::State::Unspecified => return Err(unknown(lease.state, "lease.state")),
     };
-    Ok(core::Lease {
-        version: core::LeaseVersion {
-            epoch: lease.epoch,
-            epoch_host: HostId(lease.epoch_host),
+    Ok(Lease {
+        version: Version {
+            epoch: Epoch {
+                number: lease.epoch,
+                host: HostId(lease.epoch_host),
+            },
             counter: lease.counter,
-            told: lease.told,
         },
+        told: lease.told,
         segment: SegmentId(lease.segment),
-        address: address(&lease.address, "lease.address")?,
-        mac: lease.mac.map(|bytes| mac(&bytes, "lease.mac")).transpose()?,
-        hostname: lease.hostname,
+        address: address(&lease.address, "lease.address")?.into(),
+        client: lease.mac.map(|bytes| mac(&bytes, "lease.mac")).transpose()?,
+        hostname: lease.hostname.unwrap_or_default(),
         owner: HostId(lease.owner),
         keeper: lease.keeper.map(HostId),
         copies: lease.copies,
         state,
         generation: lease.generation,
-        left: core::Left(lease.left.map(Duration::from_millis)),
+        left: Left(lease.left.map(Duration::from_millis)),
     })
 }
 
-fn share_range_out(range: core::ShareRange) -> wire::ShareRange {
+fn share_range_out(range: SharedRange) -> wire::ShareRange {
     wire::ShareRange {
-        first: address_bytes(range.first),
-        last: address_bytes(range.last),
-        epoch: range.epoch,
-        epoch_host: range.epoch_host.0,
+        first: address_bytes(range.range.first().ip()),
+        last: address_bytes(range.range.last().ip()),
+        epoch: range.epoch.number,
+        epoch_host: range.epoch.host.0,
         free: range.free,
         held: range.held,
-        resting: range.resting,
-        set_aside: range.set_aside,
+        quarantined: range.quarantined,
+        declined: range.declined,
     }
 }
 
-fn share_range_in(range: wire::ShareRange) -> Result<core::ShareRange, Malformed> {
-    let (first, last) = (
-        address(&range.first, "share.first")?,
-        address(&range.last, "share.last")?,
-    );
-    if first > last {
-        return Err(Malformed::Contradiction("share"));
-    }
-    Ok(core::ShareRange {
-        first,
-        last,
-        epoch: range.epoch,
-        epoch_host: HostId(range.epoch_host),
+fn share_range_in(range: wire::ShareRange) -> Result<SharedRange, Malformed> {
+    let first = address(&range.first, "share.first")?;
+    let last = address(&range.last, "share.last")?;
+    Ok(SharedRange {
+        range: Range::new(first, last).ok_or(Malformed::Contradiction("share"))?,
+        epoch: Epoch {
+            number: range.epoch,
+            host: HostId(range.epoch_host),
+        },
         free: range.free,
         held: range.held,
-        resting: range.resting,
-        set_aside: range.set_aside,
+        quarantined: range.quarantined,
+        declined: range.declined,
     })
 }

@@ -40,7 +40,7 @@ pub(super) fn ask_out(ask: core::Ask) -> AskKind {
             version: Some(version_out(version)),
             nonce,
         }),
-        core::Ask::SetAside => AskKind::SetAside(wire::SetAside {}),
+        core::Ask::Conflict => AskKind::Conflict(wire::Conflict {}),
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn ask_in(ask: AskKind) -> Result<core::Ask, Malformed> {
             version: version_in(decline.version)?,
             nonce: decline.nonce,
         },
-        AskKind::SetAside(_) => core::Ask::SetAside,
+        AskKind::Conflict(_) => core::Ask::Conflict,
     })
 }
 

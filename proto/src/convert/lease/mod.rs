@@ -11,7 +11,7 @@ use overlayd_core::id::SegmentId;
 use super::{Malformed, host_numbers, hosts, required, unknown};
 use crate::lease as wire;
 use ask::{ask_in, ask_out, reply_in, reply_out};
-pub(super) use record::{epoch_in, epoch_out, millis, range_in, range_out, record_in, record_out, rest_in, rest_out};
+pub(super) use record::{epoch_in, epoch_out, millis, range_in, range_out, record_in, record_out, reuse_in, reuse_out};
 use record::{given_in, number_in, number_out, owned_in, ranges_in, ranges_out, reported_in, version_in, version_out};
 use wire::lease_message::Kind;
 
@@ -102,7 +102,7 @@ fn message_out(message: core::Message) -> Kind {
                     range: Some(range_out(run.range)),
                     record: Some(record_out(run.record)),
                     may: host_numbers(&run.may),
-                    rest: rest_out(run.rest),
+                    reuse: reuse_out(run.reuse),
                 })
                 .collect(),
         }),

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use overlayd_core::addresses as core;
-use overlayd_core::addresses::pool::{Address, Range};
 use overlayd_core::id::HostId;
+use overlayd_core::lease::{Epoch, Version};
+use overlayd_core::range::{Address, Range};
 
 use crate::convert::{Malformed, hosts, mac, named, required, unknown};
 use crate::lease as wire;
@@ -14,7 +15,7 @@ pub(in crate::convert) fn given_in(run: wire::GivenRun) -> Result<core::GivenRun
         range: range_in(run.range)?,
         record: record_in(run.record)?,
         may: hosts(run.may),
-        rest: rest_in(run.rest)?,
+        reuse: reuse_in(run.reuse)?,
     })
 }
 
@@ -40,7 +41,7 @@ pub(in crate::convert) fn record_out(record: core::Record) -> wire::Record {
         core::Holder::Free { last } => (wire::record::Holder::Free, last),
         core::Holder::Client(mac) => (wire::record::Holder::Client, Some(mac)),
         core::Holder::Reserved(mac) => (wire::record::Holder::Reserved, Some(mac)),
-        core::Holder::Aside => (wire::record::Holder::Aside, None),
+        core::Holder::Declined => (wire::record::Holder::Declined, None),
     };
     wire::Record {
         version: Some(version_out(record.version)),
@@ -65,7 +66,7 @@ pub(in crate::convert) fn record_in(record: Option<wire::Record>) -> Result<core
         wire::record::Holder::Free => core::Holder::Free { last: client },
         wire::record::Holder::Client => core::Holder::Client(required(client, "record.mac")?),
         wire::record::Holder::Reserved => core::Holder::Reserved(required(client, "record.mac")?),
-        wire::record::Holder::Aside => core::Holder::Aside,
+        wire::record::Holder::Declined => core::Holder::Declined,
         wire::record::Holder::Unspecified => return Err(unknown(record.holder, "record.holder")),
     };
     Ok(core::Record {
@@ -79,47 +80,47 @@ pub(in crate::convert) fn record_in(record: Option<wire::Record>) -> Result<core
     })
 }
 
-pub(in crate::convert) fn epoch_out(epoch: core::Epoch) -> wire::Epoch {
+pub(in crate::convert) fn epoch_out(epoch: Epoch) -> wire::Epoch {
     wire::Epoch {
         number: epoch.number,
         host: epoch.host.0,
     }
 }
 
-pub(in crate::convert) fn epoch_in(epoch: Option<wire::Epoch>) -> Result<core::Epoch, Malformed> {
-    required(epoch, "epoch").map(|epoch| core::Epoch {
+pub(in crate::convert) fn epoch_in(epoch: Option<wire::Epoch>) -> Result<Epoch, Malformed> {
+    required(epoch, "epoch").map(|epoch| Epoch {
         number: epoch.number,
         host: HostId(epoch.host),
     })
 }
 
-pub(in crate::convert) fn version_out(version: core::Version) -> wire::Version {
+pub(in crate::convert) fn version_out(version: Version) -> wire::Version {
     wire::Version {
         epoch: Some(epoch_out(version.epoch)),
         counter: version.counter,
     }
 }
 
-pub(in crate::convert) fn version_in(version: Option<wire::Version>) -> Result<core::Version, Malformed> {
+pub(in crate::convert) fn version_in(version: Option<wire::Version>) -> Result<Version, Malformed> {
     let version = required(version, "version")?;
-    Ok(core::Version {
+    Ok(Version {
         epoch: epoch_in(version.epoch)?,
         counter: version.counter,
     })
 }
 
-pub(in crate::convert) fn rest_out(rest: core::Rest) -> i32 {
-    match rest {
-        core::Rest::Awake => wire::Rest::Awake.into(),
-        core::Rest::Resting => wire::Rest::Resting.into(),
+pub(in crate::convert) fn reuse_out(reuse: core::Reuse) -> i32 {
+    match reuse {
+        core::Reuse::Allowed => wire::Reuse::Allowed.into(),
+        core::Reuse::Quarantined => wire::Reuse::Quarantined.into(),
     }
 }
 
-pub(in crate::convert) fn rest_in(value: i32) -> Result<core::Rest, Malformed> {
-    match named(value, "rest")? {
-        wire::Rest::Awake => Ok(core::Rest::Awake),
-        wire::Rest::Resting => Ok(core::Rest::Resting),
-        wire::Rest::Unspecified => Err(unknown(value, "rest")),
+pub(in crate::convert) fn reuse_in(value: i32) -> Result<core::Reuse, Malformed> {
+    match named(value, "reuse")? {
+        wire::Reuse::Allowed => Ok(core::Reuse::Allowed),
+        wire::Reuse::Quarantined => Ok(core::Reuse::Quarantined),
+        wire::Reuse::Unspecified => Err(unknown(value, "reuse")),
     }
 }
 

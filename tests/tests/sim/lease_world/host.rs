@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use super::core;
-use core::addresses::{AddressState, JournalRecord, Leases, Part, Reach, Recovered, SegmentPool, ShareInfo};
+use core::addresses::{AddressState, JournalRecord, Leases, Part, Reach, Recovered, SegmentPool};
 use core::id::HostId;
+use core::lease::Share;
 use core::time::Instant;
 
 /// Whether a host runs.
@@ -127,7 +128,7 @@ pub(crate) struct Host {
     pub(crate) fsync: (u64, u64),
     pub(crate) leaving: bool,
     /// What it last told everybody of its share.
-    pub(crate) told: Option<ShareInfo>,
+    pub(crate) told: Option<Share>,
 }
 
 impl Host {

@@ -19,12 +19,12 @@ use std::net::IpAddr;
 use super::core;
 use crate::chance::Chance;
 use crate::report::{Coverage, Violation};
-use core::addresses::pool::Range;
 use core::addresses::{
-    Answer, Effect, Guest as Seen, LeaseEvent, LeaseInfo, Leases, Message, Reach, Recovered, Request, SegmentPool,
-    ShareInfo, Standing,
+    Answer, Effect, Guest as Seen, LeaseEvent, Leases, Message, Reach, Recovered, Request, SegmentPool, Standing,
 };
 use core::id::{HostId, Mac, SegmentId};
+use core::lease::{Lease, Share};
+use core::range::Range;
 use core::time::Duration;
 use guest::Guest;
 use host::{Clock, Disk, Host, Status};
@@ -65,11 +65,11 @@ pub(crate) enum What {
     },
     Lease {
         to: usize,
-        info: Box<LeaseInfo>,
+        info: Box<Lease>,
     },
     Share {
         to: usize,
-        info: Box<ShareInfo>,
+        info: Box<Share>,
     },
     Seen {
         host: usize,

@@ -158,7 +158,7 @@ impl World {
                 return self.broken("every address has an owner in the end", detail);
             };
             let state = self.hosts[owner].machine.state(self.segment, address);
-            let accounted = state.is_free() || matches!(state.record.holder, Holder::Aside | Holder::Reserved(_));
+            let accounted = state.is_free() || matches!(state.record.holder, Holder::Declined | Holder::Reserved(_));
             if !accounted {
                 return self.broken("every address is free in the end", format!("{address}: {state:?}"));
             }

@@ -7,8 +7,8 @@ pub(crate) const WEAKER: &[Weaker] = &[
         id: "M1",
         rule: "reuse when the owner's own time is over, without asking `may`",
         file: "addresses/record.rs",
-        from: r#"!self.record.is_bound() && self.may.is_empty() && self.rest"#,
-        to: r#"!self.record.is_bound() && (crate::mutants::weak("M1") || self.may.is_empty()) && self.rest"#,
+        from: r#"!self.record.is_bound() && self.may.is_empty() && self.reuse"#,
+        to: r#"!self.record.is_bound() && (crate::mutants::weak("M1") || self.may.is_empty()) && self.reuse"#,
     },
     Weaker {
         id: "M2",
@@ -89,13 +89,13 @@ pub(crate) const WEAKER: &[Weaker] = &[
     },
     Weaker {
         id: "M11",
-        rule: "a removed keeper is dropped without resting",
+        rule: "a removed keeper is dropped without quarantine",
         file: "addresses/ending.rs",
         from: r#"                state.may.remove(&gone);
-                state.rest = Rest::Resting;"#,
+                state.reuse = Reuse::Quarantined;"#,
         to: r#"                state.may.remove(&gone);
                 if !crate::mutants::weak("M11") {
-                    state.rest = Rest::Resting;
+                    state.reuse = Reuse::Quarantined;
                 }"#,
     },
     Weaker {
@@ -119,10 +119,10 @@ pub(crate) const WEAKER: &[Weaker] = &[
     },
     Weaker {
         id: "M13",
-        rule: "the heir's addresses do not rest",
+        rule: "the heir's addresses are not quarantined",
         file: "addresses/takeover.rs",
-        from: r#"            state.rest = Rest::Resting;"#,
-        to: r#"            state.rest = if crate::mutants::weak("M13") { Rest::Awake } else { Rest::Resting };"#,
+        from: r#"            state.reuse = Reuse::Quarantined;"#,
+        to: r#"            state.reuse = if crate::mutants::weak("M13") { Reuse::Allowed } else { Reuse::Quarantined };"#,
     },
     Weaker {
         id: "M14",
@@ -330,10 +330,10 @@ pub(crate) const WEAKER: &[Weaker] = &[
     },
     Weaker {
         id: "M32",
-        rule: "a taker that kept the record itself does not rest",
+        rule: "a taker that kept the record itself does not quarantine it",
         file: "addresses/transfer.rs",
-        from: r#"run.rest == Rest::Resting || kept || unasked"#,
-        to: r#"run.rest == Rest::Resting && !crate::mutants::weak("M33") || kept && !crate::mutants::weak("M32") || unasked"#,
+        from: r#"run.reuse == Reuse::Quarantined || kept || unasked"#,
+        to: r#"run.reuse == Reuse::Quarantined && !crate::mutants::weak("M33") || kept && !crate::mutants::weak("M32") || unasked"#,
     },
     Weaker {
         id: "M32",
@@ -352,13 +352,13 @@ pub(crate) const WEAKER: &[Weaker] = &[
     },
     Weaker {
         id: "M33",
-        rule: "resting is not handed over, or ended by a restart",
+        rule: "quarantine is not handed over, or ended by a restart",
         file: "addresses/start.rs",
-        from: r#"            self.rest(range, now);"#,
+        from: r#"            self.quarantine(range, now);"#,
         to: r#"            if crate::mutants::weak("M33") {
-                self.update(host, range, |_, state| state.rest = super::record::Rest::Awake);
+                self.update(host, range, |_, state| state.reuse = super::record::Reuse::Allowed);
             }
-            self.rest(range, now);"#,
+            self.quarantine(range, now);"#,
     },
     Weaker {
         id: "M36",
