@@ -50,7 +50,7 @@ fn the_only_host_left_begins_with_an_empty_journal_and_gives_no_address_twice() 
         "{}",
         hint(&world, 0)
     );
-    assert_eq!(world.recover(0), Ok(Done::Recovered { rests: FULL }));
+    assert_eq!(world.recover(0), Ok(Done::Recovered { quarantine: FULL }));
     assert_eq!(hint(&world, 0), "");
     // Nobody knows what its guests rely on: no address is given, nor taken away.
     world.run(55_000);
@@ -82,7 +82,7 @@ fn a_joiner_whose_way_in_is_gone_takes_part_by_the_operators_word() {
     );
     let another = world.add("hv3");
     world.join(another, joiner).unwrap();
-    assert_eq!(world.recover(joiner), Ok(Done::Recovered { rests: FULL }));
+    assert_eq!(world.recover(joiner), Ok(Done::Recovered { quarantine: FULL }));
     world.run(3_000);
     assert_eq!(world.ask(another, "52:54:00:00:00:02", address(20)), None);
     world.run(80_000);
@@ -133,7 +133,7 @@ fn a_lost_journal_is_not_forgotten_by_a_restart() {
         world.restart(0);
     }
     world.run(2_000);
-    assert_eq!(world.recover(0), Ok(Done::Recovered { rests: FULL }));
+    assert_eq!(world.recover(0), Ok(Done::Recovered { quarantine: FULL }));
     world.restart(0);
     world.run(80_000);
     assert_eq!(hint(&world, 0), "");
