@@ -108,6 +108,15 @@ pub enum Event {
     PoolExhausted {
         /// The segment, by name.
         segment: String,
+        /// The guest.
+        client: Mac,
+    },
+    /// A guest asked for an address, and as many were leased as the segment allows.
+    LeaseLimitReached {
+        /// The segment, by name.
+        segment: String,
+        /// The guest.
+        client: Mac,
     },
     /// A guest declined an address, or somebody without a lease uses it.
     AddressDeclined {
@@ -212,6 +221,7 @@ impl Event {
             | Self::SegmentSuperseded { .. }
             | Self::SegmentUnreadable { .. }
             | Self::PoolExhausted { .. }
+            | Self::LeaseLimitReached { .. }
             | Self::AddressDeclined { .. }
             | Self::OwnershipLost { .. }
             | Self::LeaseVoid { .. }
@@ -275,7 +285,8 @@ impl Event {
             Self::SegmentUnreadable { .. } => {
                 "cannot read this generation of the segment; upgrade overlayd on this host"
             }
-            Self::PoolExhausted { .. } => "no free address; see `overlayctl pool show`",
+            Self::PoolExhausted { .. } => "no free address for a guest; see `overlayctl pool show`",
+            Self::LeaseLimitReached { .. } => "`max_leases` reached, no address for a guest; see `overlayctl lease list`",
             Self::AddressDeclined { .. } => "address declined: a guest found it in use",
             Self::OwnershipLost { .. } => "another host introduced the same addresses and owns them",
             Self::LeaseVoid { .. } => {
@@ -336,7 +347,9 @@ impl Event {
                 .host(host)
                 .reason(format!("generation {newer} of {other} counts")),
             Self::SegmentUnreadable { segment, generation } => none.segment(segment).generation(*generation),
-            Self::PoolExhausted { segment } => none.segment(segment),
+            Self::PoolExhausted { segment, client } | Self::LeaseLimitReached { segment, client } => {
+                none.segment(segment).mac(*client)
+            }
             Self::AddressDeclined { segment, address, time } => none
                 .segment(segment)
                 .address(address)

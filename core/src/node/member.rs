@@ -416,6 +416,7 @@ impl Member {
                 .poll_timeout()
                 .map(|timeout| (timeout.at, Reason::Machine("leases"))),
         );
+        all.extend(self.dhcp.poll_timeout().map(|at| (at, Reason::Machine("dhcp"))));
         all.extend(
             self.moves
                 .values()
@@ -431,6 +432,7 @@ impl Member {
         // The election's deadlines come before everything else: a holder that is late must not speak first.
         self.election.handle_timeout(now);
         self.leases.handle_timeout(now);
+        self.dhcp.handle_timeout(now);
         self.membership.handle_timeout(now);
         self.gossip.handle_timeout(now);
         if now >= self.claim_at {

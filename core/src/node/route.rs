@@ -7,9 +7,9 @@ use crate::addresses::{self, Answer, LeaseEvent};
 use crate::cluster::gossip::{self, Change, Content, Departure, Key, Origin, Presence, Record};
 use crate::cluster::membership;
 use crate::election::{self, GroupId, Outcome, Role};
-use crate::gateway::dhcp;
+use crate::gateway::dhcp::{self, Shortage};
 use crate::health::events::{Event, GatewayChange};
-use crate::id::{HostId, SegmentId};
+use crate::id::{HostId, Mac, SegmentId};
 use crate::time::Instant;
 
 impl Member {
@@ -25,6 +25,11 @@ impl Member {
                 moved = true;
                 match effect {
                     dhcp::Effect::Ask { token, request } => self.leases.handle_request(token, request, now),
+                    dhcp::Effect::Unserved {
+                        segment,
+                        client,
+                        shortage,
+                    } => self.report_unserved(segment, client, shortage),
                     dhcp::Effect::Reply {
                         segment,
                         destination_mac,
@@ -202,14 +207,24 @@ impl Member {
         }
     }
 
+    fn report_unserved(&mut self, segment: SegmentId, client: Mac, shortage: Shortage) {
+        let segment = self.name_or_id(segment);
+        self.report(match shortage {
+            Shortage::Exhausted => Event::PoolExhausted { segment, client },
+            Shortage::MaxLeases => Event::LeaseLimitReached { segment, client },
+        });
+    }
+
+    fn name_or_id(&self, segment: SegmentId) -> String {
+        let name = self.catalogue.name(segment);
+        name.map_or_else(|| segment.to_string(), ToString::to_string)
+    }
+
     fn lease_event(&mut self, event: LeaseEvent) {
-        let name = |id: SegmentId| {
-            self.catalogue
-                .name(id)
-                .map_or_else(|| id.to_string(), ToString::to_string)
-        };
+        let name = |id: SegmentId| self.name_or_id(id);
         let event = match event {
-            LeaseEvent::NothingFree { segment } => Event::PoolExhausted { segment: name(segment) },
+            // A share may only be on its way: the DHCP server says what came of it.
+            LeaseEvent::NothingFree { .. } => return,
             LeaseEvent::Declined { segment, address, time } => Event::AddressDeclined {
                 segment: name(segment),
                 address: address.to_string(),

@@ -66,6 +66,24 @@ pub enum Effect {
         /// The UDP payload.
         bytes: Vec<u8>,
     },
+    /// A guest got no address; said at most once a minute of each segment and reason.
+    Unserved {
+        /// Its segment.
+        segment: SegmentId,
+        /// The guest.
+        client: Mac,
+        /// Why.
+        shortage: Shortage,
+    },
+}
+
+/// What guests without an address lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shortage {
+    /// No address of the pool is free, and no other host lends one.
+    Exhausted,
+    /// The segment's `max_leases` are held.
+    MaxLeases,
 }
 
 /// Why a message had no effect.
@@ -85,6 +103,8 @@ pub enum Ignored {
     ForeignHardwareAddress,
     /// It is meant for another server.
     OtherServer,
+    /// It takes an offer without saying which address, and none was made here lately.
+    NothingOffered,
     /// The same question is open already.
     Repeated,
     /// Too many questions are open.

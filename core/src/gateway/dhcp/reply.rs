@@ -1,16 +1,18 @@
-//! The bytes of OFFER, ACK and NAK.
+//! The bytes of OFFER, ACK and NAK, and where they go.
 //!
 //! What matters most stands first, so that a guest that takes only small messages loses the least. The fields `sname`
 //! and `file` never carry options: guests disagree about reading them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use dhcproto::v4::{MessageType, OptionCode};
 
+use crate::addresses::Answer;
+use crate::id::Mac;
 use crate::time::Duration;
 
-use super::exchange::SegmentService;
-use super::request::{GuestMessage, Replies};
+use super::exchange::{Effect, SegmentService};
+use super::request::{GuestMessage, Kind, Replies};
 
 /// Old relays and boot ROMs drop what is shorter than a BOOTP message (RFC 1542 section 2.1).
 const SHORTEST: usize = 300;
@@ -24,7 +26,7 @@ const ETHERNET: u8 = 1;
 const BROADCAST_FLAG: u16 = 0x8000;
 
 /// Options that say what the server itself knows: an operator's raw option does not replace them.
-const OWN: [OptionCode; 14] = [
+const OWN: [OptionCode; 15] = [
     OptionCode::Pad,
     OptionCode::SubnetMask,
     OptionCode::InterfaceMtu,
@@ -37,6 +39,7 @@ const OWN: [OptionCode; 14] = [
     OptionCode::MaxMessageSize,
     OptionCode::ClientIdentifier,
     OptionCode::RapidCommit,
+    OptionCode::ClientFQDN,
     OptionCode::RelayAgentInformation,
     OptionCode::End,
 ];
@@ -57,7 +60,69 @@ pub(super) enum Saying<'a> {
     No { why: &'static str },
 }
 
-pub(super) fn write(service: &SegmentService, to: &GuestMessage, saying: Saying<'_>) -> Vec<u8> {
+/// What an answer makes of the message that it is for; none if the one does not fit the other.
+pub(super) fn saying(answer: &Answer, kind: Kind) -> Option<Saying<'_>> {
+    match (answer, kind) {
+        (
+            Answer::Offer {
+                address: IpAddr::V4(address),
+                lease_time,
+                hostname,
+            },
+            Kind::Discover { .. },
+        ) => Some(Saying::Lease {
+            kind: MessageType::Offer,
+            address: *address,
+            time: *lease_time,
+            hostname: hostname.as_deref(),
+        }),
+        (
+            Answer::Ack {
+                address: IpAddr::V4(address),
+                lease_time,
+                hostname,
+                ..
+            },
+            Kind::Selecting { .. } | Kind::Rebooting { .. } | Kind::Extending { .. },
+        ) => Some(Saying::Lease {
+            kind: MessageType::Ack,
+            address: *address,
+            time: *lease_time,
+            hostname: hostname.as_deref(),
+        }),
+        (Answer::Nak, Kind::Selecting { .. } | Kind::Rebooting { .. } | Kind::Extending { .. }) => Some(Saying::No {
+            why: "another guest has this address",
+        }),
+        (Answer::Offer { .. } | Answer::Ack { .. } | Answer::Nak | Answer::Silence(_) | Answer::Done, _) => None,
+    }
+}
+
+/// Where a reply goes: RFC 2131 section 4.1.
+pub(super) fn say(service: &SegmentService, message: &GuestMessage, saying: Saying<'_>) -> Effect {
+    let everybody = (Mac::BROADCAST, Ipv4Addr::BROADCAST);
+    let (destination_mac, destination) = match saying {
+        Saying::No { .. } => everybody,
+        Saying::Options => (message.client, message.ciaddr),
+        Saying::Lease {
+            kind: MessageType::Ack,
+            address,
+            ..
+        } if message.ciaddr == address => (message.client, address),
+        Saying::Lease { address, .. } => match message.replies {
+            Replies::Broadcast => everybody,
+            Replies::Unicast => (message.client, address),
+        },
+    };
+    Effect::Reply {
+        segment: service.segment,
+        destination_mac,
+        source: service.gateway,
+        destination,
+        bytes: write(service, message, saying),
+    }
+}
+
+fn write(service: &SegmentService, to: &GuestMessage, saying: Saying<'_>) -> Vec<u8> {
     let (kind, yiaddr, ciaddr) = match saying {
         Saying::Lease {
             kind: MessageType::Offer,
@@ -99,6 +164,12 @@ pub(super) fn write(service: &SegmentService, to: &GuestMessage, saying: Saying<
 fn add_network(options: &mut Options, service: &SegmentService, to: &GuestMessage, hostname: Option<&str>) {
     options.add(OptionCode::SubnetMask, &service.subnet.netmask().octets());
     options.add(OptionCode::InterfaceMtu, &service.mtu.to_be_bytes());
+    if let Some(fqdn) = &to.fqdn {
+        options.add(
+            OptionCode::ClientFQDN,
+            &fqdn.answer(hostname, service.domain.as_deref()),
+        );
+    }
 
     let mut known: Vec<(u8, Vec<u8>)> = Vec::new();
     let mut know = |code: OptionCode, data: Vec<u8>| {

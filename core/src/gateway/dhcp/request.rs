@@ -12,6 +12,7 @@ use dhcproto::v4::{HType, MessageType, Opcode, OptionCode};
 use crate::id::Mac;
 
 use super::exchange::Ignored;
+use super::names::{Fqdn, host_name};
 
 /// The longest client-id and host name that are taken up: one option's worth (RFC 2132 section 2).
 const OPTION_BYTES: usize = 255;
@@ -30,8 +31,10 @@ pub(super) struct GuestMessage {
     pub(super) kind: Kind,
     /// Option 61, empty if none.
     pub(super) client_id: Vec<u8>,
-    /// Option 12, empty if none or none that could be a host name.
+    /// The label of option 81, else of option 12 (RFC 4702 section 3.1); empty if neither names a host.
     pub(super) hostname: String,
+    /// Option 81.
+    pub(super) fqdn: Option<Fqdn>,
     /// Option 55.
     pub(super) wanted: Option<Vec<u8>>,
     /// Option 57: the largest IP packet that the guest takes.
@@ -51,16 +54,17 @@ pub(super) enum Kind {
     Discover {
         wish: Option<Ipv4Addr>,
     },
-    /// It has chosen an offer.
+    /// It has chosen an offer; boot ROMs do not always say which address it was.
     Selecting {
         server: Ipv4Addr,
-        address: Ipv4Addr,
+        address: Option<Ipv4Addr>,
     },
     /// It was restarted and asks whether it may keep the address.
     Rebooting {
         address: Ipv4Addr,
     },
-    /// It has the address (`ciaddr`) and wants more time: by unicast renewing, by broadcast rebinding.
+    /// It has the address (`ciaddr`) and wants more time: by unicast renewing, by broadcast rebinding. One that names the
+    /// server may also be choosing an offer.
     Extending {
         server: Option<Ipv4Addr>,
     },
@@ -72,6 +76,17 @@ pub(super) enum Kind {
         address: Ipv4Addr,
     },
     Inform,
+}
+
+impl Kind {
+    /// The server that it is meant for, if it names one.
+    pub(super) fn server(self) -> Option<Ipv4Addr> {
+        match self {
+            Kind::Selecting { server, .. } => Some(server),
+            Kind::Extending { server } | Kind::Release { server } | Kind::Decline { server, .. } => server,
+            Kind::Discover { .. } | Kind::Rebooting { .. } | Kind::Inform => None,
+        }
+    }
 }
 
 /// # Errors
@@ -112,6 +127,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<GuestMessage, Ignored> {
     let kind = wanted(MessageType::from(kind), message.ciaddr(), server, requested)?;
 
     let bytes_of = |code: OptionCode| options.get(&u8::from(code)).filter(|data| data.len() <= OPTION_BYTES);
+    let fqdn = bytes_of(OptionCode::ClientFQDN).and_then(|data| Fqdn::read(data));
+    let named = bytes_of(OptionCode::Hostname).and_then(|data| host_name(data));
     Ok(GuestMessage {
         client,
         transaction: message.xid(),
@@ -123,9 +140,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<GuestMessage, Ignored> {
         ciaddr: message.ciaddr(),
         kind,
         client_id: bytes_of(OptionCode::ClientIdentifier).cloned().unwrap_or_default(),
-        hostname: bytes_of(OptionCode::Hostname)
-            .and_then(|data| host_name(data))
+        hostname: fqdn
+            .as_ref()
+            .and_then(|fqdn| fqdn.label.clone())
+            .or(named)
             .unwrap_or_default(),
+        fqdn,
         wanted: bytes_of(OptionCode::ParameterRequestList).cloned(),
         largest: bytes_of(OptionCode::MaxMessageSize)
             .and_then(|data| <[u8; 2]>::try_from(&data[..]).ok())
@@ -143,11 +163,16 @@ fn wanted(
     #[allow(clippy::wildcard_enum_match_arm, reason = "dhcproto's enum")]
     let kind = match kind {
         MessageType::Discover => Kind::Discover { wish: requested },
-        MessageType::Request if !ciaddr.is_unspecified() => Kind::Extending { server },
         MessageType::Request => match (server, requested) {
-            (Some(server), Some(address)) => Kind::Selecting { server, address },
+            // Whatever stands in `ciaddr`: guests that choose have no address yet (RFC 2131 section 4.3.2).
+            (Some(server), Some(_)) => Kind::Selecting {
+                server,
+                address: requested,
+            },
+            _ if !ciaddr.is_unspecified() => Kind::Extending { server },
+            (Some(server), None) => Kind::Selecting { server, address: None },
             (None, Some(address)) => Kind::Rebooting { address },
-            (_, None) => return Err(Ignored::Malformed),
+            (None, None) => return Err(Ignored::Malformed),
         },
         MessageType::Release if !ciaddr.is_unspecified() => Kind::Release { server },
         MessageType::Decline => Kind::Decline {
@@ -185,14 +210,4 @@ fn options(bytes: &[u8], message: &Message<'_>) -> BTreeMap<u8, Vec<u8>> {
         }
     }
     options
-}
-
-/// A host name of the letters that RFC 1123 section 2.1 allows, and the underscore that guests use all the same.
-fn host_name(data: &[u8]) -> Option<String> {
-    let name = std::str::from_utf8(data).ok()?.trim_end_matches('\0');
-    let fine = !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-    fine.then(|| name.to_owned())
 }

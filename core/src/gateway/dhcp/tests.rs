@@ -1,14 +1,17 @@
 //! What real clients send, what goes to the leases, and what comes back.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
 use dhcproto::{Decodable, Decoder};
 use proptest::prelude::*;
 
+use super::server::{AGAIN, KEPT, MOST_PENDING, OFFER_LIFE, OLDEST_ANSWER};
 use super::*;
-use crate::addresses::Silence;
-use crate::id::HostId;
+use crate::addresses::{Answer, Basis, Claim, Request, Silence};
+use crate::id::{HostId, Mac, SegmentId};
+use crate::time::{Duration, Instant};
 
 const BLUE: SegmentId = SegmentId(7);
 const GUEST: Mac = Mac([0x52, 0x54, 0, 0xaa, 0xbb, 0xcc]);
@@ -161,6 +164,7 @@ struct Heard {
     mac: Mac,
     ip: Ipv4Addr,
     message: Message,
+    bytes: Vec<u8>,
     order: Vec<u8>,
 }
 
@@ -206,6 +210,7 @@ fn heard(effects: &[Effect]) -> Heard {
         mac: *destination_mac,
         ip: *destination,
         message,
+        bytes: bytes.clone(),
         order,
     }
 }
@@ -273,6 +278,30 @@ fn each_message_asks_the_leases_what_it_means() {
             bind(LEASED, Basis::Wanting, b"", ""),
         ),
         (
+            "selecting, with another address in ciaddr",
+            Sent::new(3)
+                .option(54, &GATEWAY)
+                .option(50, &LEASED)
+                .ciaddr([192, 168, 124, 99])
+                .end(),
+            bind(LEASED, Basis::Wanting, b"", ""),
+        ),
+        (
+            "renewing, with the server named",
+            Sent::new(3).option(54, &GATEWAY).ciaddr(LEASED).end(),
+            bind(LEASED, Basis::Having, b"", ""),
+        ),
+        (
+            "selecting, with both names",
+            Sent::new(3)
+                .option(54, &GATEWAY)
+                .option(50, &LEASED)
+                .option(12, b"other")
+                .option(81, b"\x01\0\0my web.example")
+                .end(),
+            bind(LEASED, Basis::Wanting, b"", "my-web"),
+        ),
+        (
             "init-reboot",
             Sent::new(3).option(50, &LEASED).dhclient(),
             bind(LEASED, Basis::Wanting, b"", "web-1"),
@@ -312,6 +341,72 @@ fn each_message_asks_the_leases_what_it_means() {
 }
 
 #[test]
+fn a_guest_that_was_offered_an_address_may_take_or_decline_it_unnamed_and_unbound() {
+    let choices = [
+        Sent::new(3).option(54, &GATEWAY).end(),
+        Sent::new(3).option(54, &GATEWAY).ciaddr([192, 168, 124, 99]).end(),
+    ];
+    for chosen in choices {
+        let mut server = server();
+        answered(&mut server, &Sent::new(1).end(), offer());
+        let (token, request) = asked(&mut server, &chosen);
+        assert_eq!(request, bind(LEASED, Basis::Wanting, b"", ""));
+        server.handle_answer(token, ack(), NOW);
+        let leased = heard(&drain(&mut server));
+        assert_eq!((leased.kind(), leased.ip.octets()), (MessageType::Ack, LEASED));
+    }
+
+    let mut server = server();
+    answered(&mut server, &Sent::new(1).end(), offer());
+    let declined = Sent::new(4).option(54, &GATEWAY).option(50, &LEASED).end();
+    server.handle_packet(BLUE, &declined.packet(), NOW);
+    let requests = drain(&mut server).into_iter().map(|effect| match effect {
+        Effect::Ask { request, .. } => request,
+        other => panic!("{other:?}"),
+    });
+    let (segment, address) = (BLUE, IpAddr::from(LEASED));
+    let both = [
+        Request::Decline {
+            segment,
+            address,
+            client: GUEST,
+        },
+        Request::SetAside { segment, address },
+    ];
+    assert_eq!(requests.collect::<Vec<_>>(), both);
+    assert_eq!(
+        asked(&mut server, &declined).1,
+        both[0],
+        "an address that the guest was not offered since is not set aside by its word"
+    );
+}
+
+#[test]
+fn an_offer_is_taken_unnamed_only_while_it_stands() {
+    let mut server = server();
+    answered(&mut server, &Sent::new(1).end(), offer());
+    let chosen = Sent::new(3).option(54, &GATEWAY).end();
+    server.handle_packet(BLUE, &chosen.packet(), NOW + OFFER_LIFE + Duration::from_millis(1));
+    assert_eq!(drain(&mut server), []);
+    assert_eq!(server.ignored(), &BTreeMap::from([(Ignored::NothingOffered, 1)]));
+}
+
+#[test]
+fn option_81_is_answered_with_the_reserved_name_in_the_domain() {
+    let chosen = Sent::new(3)
+        .option(54, &GATEWAY)
+        .option(50, &LEASED)
+        .option(81, b"\x05\0\0\x04mine\0")
+        .end();
+    let leased = answered(&mut server(), &chosen, ack());
+    let at = leased.bytes.windows(2).position(|pair| pair == [81, 22]).unwrap();
+    assert_eq!(
+        &leased.bytes[at + 2..at + 24],
+        b"\x0e\xff\xff\x03web\x04blue\x08internal\0"
+    );
+}
+
+#[test]
 fn what_is_no_question_for_us_is_counted_and_left() {
     let relayed = Sent::new(1).set(24, &[10, 0, 0, 1]).end();
     let cases = [
@@ -343,6 +438,11 @@ fn what_is_no_question_for_us_is_counted_and_left() {
             Ignored::ForeignHardwareAddress,
         ),
         ("a request for nothing", Sent::new(3).end(), Ignored::Malformed),
+        (
+            "a choice of no offer",
+            Sent::new(3).option(54, &GATEWAY).end(),
+            Ignored::NothingOffered,
+        ),
         (
             "another server's offer",
             Sent::new(3).option(54, &[10, 0, 0, 1]).option(50, &LEASED).end(),
@@ -418,7 +518,7 @@ fn every_client_gets_a_lease_and_the_options_it_asks_for() {
         (
             "dhcpcd",
             Sent::dhcpcd,
-            &[53, 54, 51, 58, 59, 61, 1, 26, 3, 6, 15, 28, 42],
+            &[53, 54, 51, 58, 59, 61, 1, 26, 81, 3, 6, 15, 28, 42],
         ),
         (
             "systemd-networkd",
@@ -581,7 +681,7 @@ fn an_address_of_another_subnet_is_refused_in_every_state() {
 fn silence_of_the_leases_is_silence_to_the_guest() {
     let mut server = server();
     for (sent, answer) in [
-        (Sent::new(1).end(), Answer::Silence(Silence::NothingFree)),
+        (Sent::new(1).end(), Answer::Silence(Silence::NoPool)),
         (Sent::new(3).ciaddr(LEASED).end(), Answer::Silence(Silence::OutOfReach)),
         (Sent::new(1).end(), Answer::Nak),
         (Sent::new(3).ciaddr(LEASED).end(), offer()),
@@ -589,7 +689,95 @@ fn silence_of_the_leases_is_silence_to_the_guest() {
         let (token, _) = asked(&mut server, &sent);
         server.handle_answer(token, answer, NOW);
         assert_eq!(drain(&mut server), []);
+        assert_eq!(server.poll_timeout(), None);
     }
+}
+
+/// The question that is asked again, when it is due.
+fn asked_again(server: &mut Server) -> (u64, Request, Instant) {
+    let at = server.poll_timeout().unwrap();
+    server.handle_timeout(at);
+    match drain(server).as_slice() {
+        [Effect::Ask { token, request }] => (*token, request.clone(), at),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_discover_is_kept_until_there_is_an_address() {
+    for why in [Silence::NothingFree, Silence::NotOffered] {
+        let mut server = server();
+        let (token, first) = asked(&mut server, &Sent::new(1).option(50, &LEASED).end());
+        server.handle_answer(token, Answer::Silence(why), NOW);
+        assert_eq!(drain(&mut server), []);
+        server.handle_timeout(NOW);
+        assert_eq!(drain(&mut server), [], "not before its time");
+        let (token, again, at) = asked_again(&mut server);
+        assert_eq!((again, at), (first, NOW + AGAIN));
+        server.handle_answer(token, offer(), at);
+        assert_eq!(heard(&drain(&mut server)).kind(), MessageType::Offer);
+        assert_eq!((server.poll_timeout(), server.unserved().count()), (None, 0));
+    }
+}
+
+#[test]
+fn the_newest_discover_of_a_guest_is_kept() {
+    let mut server = server();
+    let (token, _) = asked(&mut server, &Sent::new(1).end());
+    server.handle_answer(token, Answer::Silence(Silence::NothingFree), NOW);
+    let newer = Sent::new(1).option(50, &LEASED).end();
+    let (token, _) = asked(&mut server, &newer);
+    server.handle_timeout(NOW + AGAIN);
+    assert_eq!(drain(&mut server), [], "the newer one is being asked for");
+    server.handle_answer(token, Answer::Silence(Silence::NothingFree), NOW + AGAIN);
+    let (_, again, _) = asked_again(&mut server);
+    assert_eq!(again, asked(&mut super::tests::server(), &newer).1);
+}
+
+#[test]
+fn a_guest_that_got_no_address_is_counted_and_told_of_once_a_minute() {
+    let mut server = server();
+    let mut told = 0;
+    for round in 0..3 {
+        let begin = NOW + Duration::from_secs(10 * round);
+        server.handle_packet(BLUE, &Sent::new(1).end().packet(), begin);
+        let mut now = begin;
+        loop {
+            match drain(&mut server).as_slice() {
+                [Effect::Ask { token, .. }] => {
+                    server.handle_answer(*token, Answer::Silence(Silence::NothingFree), now);
+                }
+                [Effect::Unserved { client, shortage, .. }] => {
+                    assert_eq!((*client, *shortage), (GUEST, Shortage::Exhausted));
+                    told += 1;
+                }
+                other => assert_eq!(other, []),
+            }
+            let Some(at) = server.poll_timeout() else { break };
+            now = at;
+            server.handle_timeout(at);
+        }
+        assert_eq!(now, begin + KEPT);
+    }
+    let unserved: Vec<_> = server.unserved().collect();
+    let [(BLUE, Shortage::Exhausted, counted)] = unserved[..] else {
+        panic!("{unserved:?}")
+    };
+    assert_eq!(
+        (told, counted.times, counted.last),
+        (1, 3, NOW + Duration::from_secs(20) + KEPT)
+    );
+}
+
+#[test]
+fn a_guest_beyond_max_leases_is_counted_at_once() {
+    let mut server = server();
+    let (token, _) = asked(&mut server, &Sent::new(1).end());
+    server.handle_answer(token, Answer::Silence(Silence::MaxLeases), NOW);
+    let [Effect::Unserved { shortage, .. }] = drain(&mut server)[..] else {
+        panic!("it is told")
+    };
+    assert_eq!((shortage, server.poll_timeout()), (Shortage::MaxLeases, None));
 }
 
 #[test]
@@ -649,7 +837,11 @@ fn open_questions_are_bounded() {
     let (packet, now) = from(5000, NOW + OLDEST_ANSWER + Duration::from_millis(1));
     server.handle_packet(BLUE, &packet, now);
     assert_eq!(drain(&mut server).len(), 1);
-    assert_eq!(server.asked.len(), 1, "questions that nobody answered are forgotten");
+    assert_eq!(
+        server.open_questions(),
+        1,
+        "questions that nobody answered are forgotten"
+    );
 }
 
 #[test]
