@@ -6,9 +6,10 @@
 
 use std::fmt::{Display, Write};
 
+use super::dhcp_option::DhcpOption;
 use super::segment::{
-    BridgedOn, Dhcp4, DhcpOption, HostAddress, HostSelector, Mode, MtuBound, PortSecurity, Reservation, Segment, Stp,
-    Transport,
+    BootFile, BridgedOn, Dhcp4, HostAddress, HostSelector, Mode, MtuBound, NetworkBoot, PortSecurity, Reservation,
+    Segment, Stp, Transport,
 };
 
 /// What stands under a key.
@@ -28,8 +29,8 @@ pub(super) enum Key {
     Known(&'static str),
     /// A name that the operator chose; written in quotes.
     Chosen(String),
-    /// The number of a DHCP option.
-    Number(u8),
+    /// The number of a DHCP option, or of an architecture.
+    Number(u16),
 }
 
 impl Segment {
@@ -163,6 +164,7 @@ fn dhcp(dhcp: &Dhcp4) -> Value {
     keys.extend(dhcp.range.map(|range| known("range", range)));
     keys.push(known("lease_time", dhcp.lease_time.as_secs()));
     keys.extend(dhcp.max_leases.map(|most| known("max_leases", most)));
+    keys.extend(boot(&dhcp.boot));
     if !dhcp.reservations.is_empty() {
         let reservations = dhcp.reservations.iter().map(reservation).collect();
         keys.push((Key::Known("reservations"), Value::List(reservations)));
@@ -172,8 +174,12 @@ fn dhcp(dhcp: &Dhcp4) -> Value {
             DhcpOption::Addresses(addresses) => listed(addresses),
             DhcpOption::Bytes(bytes) => listed(bytes),
             DhcpOption::Text(text) => quoted(text),
+            DhcpOption::Number(number) => number.to_string(),
+            DhcpOption::Numbers(numbers) => listed(numbers),
+            DhcpOption::Domains(names) => listed(names.iter().map(quoted)),
+            DhcpOption::Routes(routes) => listed(routes.iter().map(quoted)),
         };
-        (Key::Number(*number), Value::Leaf(value))
+        (Key::Number(u16::from(*number)), Value::Leaf(value))
     });
     keys.push((Key::Known("options"), Value::Map(options.collect())));
     Value::Map(keys)
@@ -190,6 +196,25 @@ fn reservation(reservation: &Reservation) -> Vec<(Key, Value)> {
             .as_ref()
             .map(|name| known("hostname", quoted(name))),
     );
+    keys.extend(boot(&reservation.boot));
+    keys
+}
+
+fn boot(boot: &NetworkBoot) -> Vec<(Key, Value)> {
+    let mut keys = Vec::new();
+    keys.extend(boot.next_server.map(|address| known("next_server", address)));
+    match &boot.boot_file {
+        None => {}
+        Some(BootFile::Same(file)) => keys.push(known("boot_file", quoted(file))),
+        Some(BootFile::ByClient { architectures, ipxe }) => {
+            let mut files = Vec::new();
+            for (number, file) in architectures {
+                files.push((Key::Number(*number), Value::Leaf(quoted(file))));
+            }
+            files.extend(ipxe.as_ref().map(|file| known("ipxe", quoted(file))));
+            keys.push((Key::Known("boot_file"), Value::Map(files)));
+        }
+    }
     keys
 }
 

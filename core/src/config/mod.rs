@@ -12,12 +12,15 @@
 mod across;
 mod built;
 mod cursor;
+mod dhcp_option;
 mod difference;
 mod emit;
 mod error;
 mod host;
+mod option_format;
 mod range;
 mod read_addresses;
+mod read_boot;
 mod read_dhcp;
 mod read_dns;
 mod read_host;
@@ -34,6 +37,8 @@ mod tests;
 
 pub use across::{Clash, Shared, check_together};
 pub use built::{Unbuilt, built_host, built_segments, unbuilt, unbuilt_in_host};
+pub(crate) use dhcp_option::wire_name;
+pub use dhcp_option::{DhcpOption, OptionNumber, StaticRoute};
 pub use difference::{FieldChange, difference};
 pub use error::{Error, Errors};
 pub use host::*;

@@ -7,21 +7,30 @@ use super::cursor::{At, Section};
 use super::error::Report;
 use super::range::Range4;
 use super::read_addresses::Subnets;
+use super::read_boot;
 use super::read_options;
 use super::scalar::{domain, duration, range4, range6};
 use super::segment::{
-    DEFAULT_LEASE_TIME, Dhcp4, Dhcp6, HostAddress, Ipv4, Ipv6, LONGEST_LEASE, Reservation, SHORTEST_LEASE,
+    DEFAULT_LEASE_TIME, Dhcp4, Dhcp6, HostAddress, Ipv4, Ipv6, LONGEST_LEASE, NetworkBoot, Reservation, SHORTEST_LEASE,
 };
 use crate::id::Mac;
 use crate::time::Duration;
 
 pub(super) const DHCP4: Section = Section {
     path: "segments.ipv4.dhcp",
-    keys: &["range", "lease_time", "max_leases", "reservations", "options"],
+    keys: &[
+        "range",
+        "lease_time",
+        "max_leases",
+        "next_server",
+        "boot_file",
+        "reservations",
+        "options",
+    ],
 };
 pub(super) const RESERVATION: Section = Section {
     path: "segments.ipv4.dhcp.reservations",
-    keys: &["mac", "address", "hostname"],
+    keys: &["mac", "address", "hostname", "next_server", "boot_file"],
 };
 pub(super) const DHCP6: Section = Section {
     path: "segments.ipv6.dhcp",
@@ -74,14 +83,16 @@ fn dhcp_v4(at: &At<'_>, report: &mut Report, subnets: &Subnets<'_>, host_address
         .unwrap_or(DEFAULT_LEASE_TIME);
     let max_leases = fields.maybe("max_leases");
     let max_leases = max_leases.and_then(|at| at.number(report, "a number of leases", 1..=u64::from(u32::MAX)));
+    let boot = read_boot::boot(&fields, report, None);
     let reservations = fields
         .filled("reservations")
-        .map(|at| reservations(&at, report, subnets, host_address));
+        .map(|at| reservations(&at, report, subnets, (host_address, &boot)));
     let options = fields.filled("options").map(|at| read_options::options(&at, report));
     Some(Dhcp4 {
         range,
         lease_time,
         max_leases,
+        boot,
         reservations: reservations.unwrap_or_default(),
         options: options.unwrap_or_default(),
     })
@@ -154,7 +165,12 @@ fn lease_time(at: &At<'_>, report: &mut Report) -> Option<Duration> {
     Some(time)
 }
 
-fn reservations(at: &At<'_>, report: &mut Report, subnets: &Subnets<'_>, hosts: &HostAddress) -> Vec<Reservation> {
+fn reservations(
+    at: &At<'_>,
+    report: &mut Report,
+    subnets: &Subnets<'_>,
+    (hosts, boot): (&HostAddress, &NetworkBoot),
+) -> Vec<Reservation> {
     let mut found = Vec::new();
     let mut macs = BTreeMap::new();
     let mut addresses = BTreeMap::new();
@@ -205,10 +221,13 @@ fn reservations(at: &At<'_>, report: &mut Report, subnets: &Subnets<'_>, hosts: 
                 }
                 Some(address)
             });
-        found.extend(
-            mac.zip(address)
-                .map(|(mac, address)| Reservation { mac, address, hostname }),
-        );
+        let boot = read_boot::boot(&fields, report, Some(boot));
+        found.extend(mac.zip(address).map(|(mac, address)| Reservation {
+            mac,
+            address,
+            hostname,
+            boot,
+        }));
     }
     found
 }

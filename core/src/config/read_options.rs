@@ -1,15 +1,15 @@
-//! Reading DHCP options: a list of addresses, a list of bytes, or a text; never one that the server itself sets.
+//! Reading DHCP options, each in its format; never one that the server itself sets.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
-use super::DhcpOption;
 use super::cursor::At;
+use super::dhcp_option::DhcpOption;
 use super::error::Report;
+use super::option_format::{self, Format};
 
 /// Options that the server sets, or that mean something only between server, relay and client (RFC 2132, 3046, 4361),
 /// with the key to use instead.
-const OWN: [(u8, &str); 20] = [
+const OWN: [(u8, &str); 21] = [
     (1, "the mask follows from `ipv4.subnet`"),
     (3, "the router is `ipv4.gateway`"),
     (6, "resolvers are `dns.upstream`"),
@@ -28,13 +28,9 @@ const OWN: [(u8, &str); 20] = [
     (58, "it follows from `lease_time`"),
     (59, "it follows from `lease_time`"),
     (61, "only clients send it"),
+    (81, "it is `hostname` in a reservation, in `dns.domain`"),
     (82, "only relays send it"),
     (118, "only relays send it"),
-];
-
-/// Options whose value is a list of IPv4 addresses (RFC 2132), so that a text there is a slip.
-const ADDRESSES: [u8; 21] = [
-    4, 5, 7, 8, 9, 10, 11, 16, 32, 41, 42, 44, 45, 48, 49, 65, 68, 69, 70, 71, 72,
 ];
 
 /// The longest value of one option: its length is one byte.
@@ -81,42 +77,34 @@ pub(super) fn options(at: &At<'_>, report: &mut Report) -> BTreeMap<u8, DhcpOpti
 }
 
 fn value(at: &At<'_>, report: &mut Report, code: u8) -> Option<DhcpOption> {
-    const EXPECTED: &str = "a list of IPv4 addresses, a list of bytes (0 to 255), or a text";
-    if let Some(text) = at.scalar() {
-        if ADDRESSES.contains(&code) {
-            at.wrong(
-                report,
-                format!("option {code} is a list of addresses"),
-                format!("write [{text}]"),
-            );
-            return None;
-        }
-        if at.is_plain() && text.parse::<f64>().is_ok() {
-            at.wrong(
-                report,
-                format!("{text} may be a text or a number of one, two or four bytes"),
-                "write the bytes as a list, [0, 60], or the text in quotes",
-            );
-            return None;
-        }
-        return Some(DhcpOption::Text(text.to_owned()));
+    let format = option_format::of(code);
+    if format == Format::Any && at.is_plain() && at.scalar().is_some_and(|text| text.parse::<f64>().is_ok()) {
+        at.wrong(
+            report,
+            format!(
+                "{} may be a text or a number of one, two or four bytes",
+                at.scalar().unwrap_or_default()
+            ),
+            "write the bytes as a list, [0, 60], or the text in quotes",
+        );
+        return None;
     }
-    let items = at.list(report, EXPECTED);
-    let texts = items.iter().filter_map(At::scalar).collect::<Vec<_>>();
-    if texts.len() == items.len() && !items.is_empty() {
-        if let Ok(addresses) = texts.iter().map(|text| text.parse::<Ipv4Addr>()).collect() {
-            return Some(DhcpOption::Addresses(addresses));
+    let value = match at.scalar() {
+        Some(text) => format.read_one(text),
+        None => {
+            let items = at.list(report, format.expected());
+            let texts: Option<Vec<_>> = items.iter().map(At::scalar).collect();
+            texts
+                .filter(|texts| !texts.is_empty())
+                .and_then(|texts| format.read_list(&texts))
         }
-        if let Ok(bytes) = texts.iter().map(|text| text.parse::<u8>()).collect()
-            && !ADDRESSES.contains(&code)
-        {
-            return Some(DhcpOption::Bytes(bytes));
-        }
+    };
+    if value.is_none() {
+        at.wrong(
+            report,
+            format!("the value of option {code} is not {}", format.expected()),
+            format!("write {code}: {}", format.example()),
+        );
     }
-    at.wrong(
-        report,
-        format!("the value of option {code} is not {EXPECTED}"),
-        "give only addresses, or only bytes",
-    );
-    None
+    value
 }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::dhcp_option::DhcpOption;
 use super::range::{PortRange, Range4, Range6};
 use crate::id::{IfName, Mac, SegmentName, Vni};
 use crate::time::Duration;
@@ -169,6 +170,8 @@ pub struct Dhcp4 {
     pub max_leases: Option<u32>,
     /// Addresses that are kept for certain guests, in or outside the range.
     pub reservations: Vec<Reservation>,
+    /// What guests boot that have no reservation, or one that does not say.
+    pub boot: NetworkBoot,
     /// Options handed to the guests as they are, by number (1 to 254, none that the server itself sets).
     pub options: BTreeMap<u8, DhcpOption>,
 }
@@ -182,17 +185,31 @@ pub struct Reservation {
     pub address: Ipv4Addr,
     /// The host name that it is told, if any.
     pub hostname: Option<String>,
+    /// What it boots.
+    pub boot: NetworkBoot,
 }
 
-/// The value of a DHCP option, at most 255 bytes long and not empty.
+/// What guests that boot from the network are told; of a reservation, in place of what the segment says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkBoot {
+    /// The server that has the boot file (`siaddr`, option 66).
+    pub next_server: Option<Ipv4Addr>,
+    /// The boot file (`file`, option 67).
+    pub boot_file: Option<BootFile>,
+}
+
+/// Which file a guest boots; each name has 1 to 255 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DhcpOption {
-    /// IPv4 addresses, four bytes each.
-    Addresses(Vec<Ipv4Addr>),
-    /// Text, as its UTF-8 bytes without a terminator.
-    Text(String),
-    /// Bytes as they are.
-    Bytes(Vec<u8>),
+pub enum BootFile {
+    /// The same for all.
+    Same(String),
+    /// By what the guest can start.
+    ByClient {
+        /// By the number of its architecture (option 93, RFC 4578 section 2.1).
+        architectures: BTreeMap<u16, String>,
+        /// For iPXE, whatever the architecture: what the others load it for.
+        ipxe: Option<String>,
+    },
 }
 
 /// IPv6 for the guests.
@@ -284,6 +301,19 @@ impl Segment {
     }
 }
 
+impl BootFile {
+    /// Every file that it names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let (same, by_client) = match self {
+            BootFile::Same(file) => (Some(file), None),
+            BootFile::ByClient { architectures, ipxe } => (None, Some(architectures.values().chain(ipxe))),
+        };
+        same.into_iter()
+            .chain(by_client.into_iter().flatten())
+            .map(String::as_str)
+    }
+}
+
 impl Ipv4 {
     /// All host addresses of the subnet: without the network's own and the broadcast address.
     pub fn hosts(&self) -> Range4 {
@@ -301,16 +331,5 @@ impl fmt::Display for Protocol {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
         })
-    }
-}
-
-impl DhcpOption {
-    /// The option's value as it goes on the wire.
-    pub fn bytes(&self) -> Vec<u8> {
-        match self {
-            DhcpOption::Addresses(addresses) => addresses.iter().flat_map(|address| address.octets()).collect(),
-            DhcpOption::Text(text) => text.clone().into_bytes(),
-            DhcpOption::Bytes(bytes) => bytes.clone(),
-        }
     }
 }

@@ -15,7 +15,7 @@ use crate::addresses::{self, Reach, SegmentPool};
 use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip::{self, HostRecord, Presence};
 use crate::cluster::membership::{self, Peer, PeerState, Who};
-use crate::config::{self, HostAddress, HostConfig, Mode, MtuBound, Segment};
+use crate::config::{self, HostAddress, HostConfig, Mode, MtuBound, NetworkBoot, Segment};
 use crate::election::{Candidacy, GroupId, GroupView, HostView, Role, Standing, Uplink, View};
 use crate::gateway::dhcp::SegmentService;
 use crate::gateway::uplink::Health;
@@ -629,6 +629,7 @@ fn service_of(id: SegmentId, mine: &Mine, facts: Option<&Facts>) -> Option<Segme
     } else {
         upstream
     };
+    let reserved = dhcp.reservations.iter();
     Some(SegmentService {
         segment: id,
         subnet: ipv4.subnet,
@@ -644,6 +645,11 @@ fn service_of(id: SegmentId, mine: &Mine, facts: Option<&Facts>) -> Option<Segme
             .options
             .iter()
             .map(|(code, option)| (*code, option.bytes()))
+            .collect(),
+        boot: dhcp.boot.clone(),
+        reserved_boot: reserved
+            .filter(|reservation| reservation.boot != NetworkBoot::default())
+            .map(|reservation| (reservation.mac, reservation.boot.clone()))
             .collect(),
         lease_time: dhcp.lease_time,
     })

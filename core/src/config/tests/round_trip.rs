@@ -21,6 +21,49 @@ fn v4(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 9, 8, last)
 }
 
+/// A value of each format that an option may have.
+fn formatted() -> impl Strategy<Value = BTreeMap<u8, DhcpOption>> {
+    let route = (any::<u32>(), 0_u8..=32, any::<u32>()).prop_map(|(to, length, via)| StaticRoute {
+        to: ipnet::Ipv4Net::new(Ipv4Addr::from_bits(to), length).unwrap().trunc(),
+        via: Ipv4Addr::from_bits(via),
+    });
+    let number = |code, number| (code, DhcpOption::Number(number));
+    (
+        (any::<i32>(), any::<u8>(), any::<u16>(), any::<u32>()),
+        vec(any::<u16>(), 1..5),
+        vec("[a-z]{1,9}(\\.[a-z]{1,9}){0,2}", 1..4),
+        vec(route, 1..4),
+    )
+        .prop_map(move |((signed, byte, short, long), numbers, domains, routes)| {
+            BTreeMap::from([
+                number(2, OptionNumber::Signed(signed)),
+                number(19, OptionNumber::Byte(byte % 2)),
+                number(23, OptionNumber::Byte(byte)),
+                number(22, OptionNumber::Short(short)),
+                number(35, OptionNumber::Long(long)),
+                (25, DhcpOption::Numbers(numbers)),
+                (119, DhcpOption::Domains(domains)),
+                (121, DhcpOption::Routes(routes)),
+                (33, DhcpOption::Addresses(vec![v4(1), v4(2)])),
+            ])
+        })
+}
+
+fn boot() -> impl Strategy<Value = NetworkBoot> {
+    let files = (btree_map(any::<u16>(), "[!-~]{1,20}", 0..3), of("[!-~]{1,20}"));
+    let files = files.prop_filter("a mapping names a file", |(by, ipxe)| ipxe.is_some() || !by.is_empty());
+    let boot_file = prop_oneof![
+        "[ -~]{1,20}".prop_map(BootFile::Same),
+        files.prop_map(|(architectures, ipxe)| BootFile::ByClient { architectures, ipxe }),
+    ];
+    of((1_u8..254, of(boot_file))).prop_map(|found| {
+        found.map_or_else(NetworkBoot::default, |(last, boot_file)| NetworkBoot {
+            next_server: Some(v4(last)),
+            boot_file,
+        })
+    })
+}
+
 fn dhcp() -> impl Strategy<Value = Dhcp4> {
     let value = prop_oneof![
         vec(any::<u32>().prop_map(Ipv4Addr::from_bits), 1..5).prop_map(DhcpOption::Addresses),
@@ -34,6 +77,10 @@ fn dhcp() -> impl Strategy<Value = Dhcp4> {
             Reservation {
                 mac: Mac([2, last, a, b, c, d]),
                 address: v4(last),
+                boot: NetworkBoot {
+                    next_server: hostname.as_ref().map(|_| v4(last)),
+                    boot_file: hostname.clone().map(BootFile::Same),
+                },
                 hostname,
             }
         };
@@ -47,16 +94,23 @@ fn dhcp() -> impl Strategy<Value = Dhcp4> {
         10_u64..31_536_000,
         of(1_u32..),
         reservations,
-        // Free options whose value may be of any kind.
-        btree_map(224_u8..=254, value, 0..5),
+        // Free options whose value may be of any kind, and some of each format.
+        (btree_map(224_u8..=248, value, 0..5), formatted()),
+        boot(),
     )
-        .prop_map(|(range, seconds, max_leases, reservations, options)| Dhcp4 {
-            range,
-            lease_time: Duration::from_secs(seconds),
-            max_leases,
-            reservations,
-            options,
-        })
+        .prop_map(
+            |(range, seconds, max_leases, reservations, (mut options, formatted), boot)| {
+                options.extend(formatted);
+                Dhcp4 {
+                    range,
+                    lease_time: Duration::from_secs(seconds),
+                    max_leases,
+                    boot,
+                    reservations,
+                    options,
+                }
+            },
+        )
 }
 
 fn transport() -> impl Strategy<Value = Transport> {

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use crate::addresses::Request;
+use crate::config::NetworkBoot;
 use crate::id::{HostId, Mac, SegmentId};
 use crate::time::Duration;
 
@@ -26,8 +27,13 @@ pub struct SegmentService {
     pub dns: Vec<Ipv4Addr>,
     /// The domain (option 15).
     pub domain: Option<String>,
-    /// Further options by code, as they stand on the wire; in place of the options 3, 6, 12, 15 and 28 of this server.
+    /// Further options by code, as they stand on the wire; in place of the options 3, 6, 12, 15, 28, 66 and
+    /// 67 of this server.
     pub options: BTreeMap<u8, Vec<u8>>,
+    /// What guests boot from the network.
+    pub boot: NetworkBoot,
+    /// What guests with a reservation of their own boot, where that says so.
+    pub reserved_boot: BTreeMap<Mac, NetworkBoot>,
     /// How long a lease lasts (option 51); guests renew after half of it.
     pub lease_time: Duration,
 }

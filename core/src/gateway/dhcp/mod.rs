@@ -11,6 +11,7 @@
 //! - *Rapid commit* (option 80): an offer costs no disk, its acknowledgement does; guests fall back to the four steps.
 //! - *A lease time asked for* (option 51): the segment's own is what can be promised.
 
+mod boot;
 pub mod datagram;
 mod exchange;
 mod names;

@@ -2,6 +2,8 @@
 //!
 //! Names end up in tables, logs and other hosts' gossip; so nothing but one label of RFC 1123 leaves this file.
 
+use crate::config::wire_name;
+
 /// The longest label (RFC 1123 section 2.1).
 const LONGEST_LABEL: usize = 63;
 
@@ -56,17 +58,6 @@ impl Fqdn {
         }
         data
     }
-}
-
-/// A domain name as its labels, each with its length in front (RFC 1035 section 3.1); it was checked when it was read.
-pub(crate) fn wire_name(name: &str) -> Vec<u8> {
-    let mut data = Vec::with_capacity(name.len() + 2);
-    for label in name.split('.') {
-        data.push(label.len() as u8);
-        data.extend(label.as_bytes());
-    }
-    data.push(0);
-    data
 }
 
 /// The first label of a name, of letters, digits and hyphens alone; anything else in it becomes a hyphen.

@@ -11,6 +11,7 @@ use crate::addresses::Answer;
 use crate::id::Mac;
 use crate::time::Duration;
 
+use super::boot::{Boot, boot};
 use super::exchange::{Effect, SegmentService};
 use super::request::{GuestMessage, Kind, Replies};
 
@@ -21,6 +22,8 @@ const SMALLEST_LIMIT: u16 = 576;
 /// IPv4 and UDP header.
 const HEADERS: usize = 28;
 const MAGIC: [u8; 4] = [99, 130, 83, 99];
+/// The boot file's field (RFC 2131 section 2).
+const FILE: std::ops::Range<usize> = 108..236;
 const BOOT_REPLY: u8 = 2;
 const ETHERNET: u8 = 1;
 const BROADCAST_FLAG: u16 = 0x8000;
@@ -134,8 +137,12 @@ fn write(service: &SegmentService, to: &GuestMessage, saying: Saying<'_>) -> Vec
         Saying::No { .. } => (MessageType::Nak, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED),
     };
     let limit = to.largest.max(SMALLEST_LIMIT).min(service.mtu.max(SMALLEST_LIMIT));
+    let boots = match saying {
+        Saying::Lease { .. } | Saying::Options => boot(service, to),
+        Saying::No { .. } => Boot::default(),
+    };
     let mut options = Options {
-        bytes: header(to, ciaddr, yiaddr),
+        bytes: header(to, ciaddr, yiaddr, boots),
         limit: usize::from(limit) - HEADERS,
     };
 
@@ -154,14 +161,19 @@ fn write(service: &SegmentService, to: &GuestMessage, saying: Saying<'_>) -> Vec
     }
     match saying {
         Saying::No { why } => options.add(OptionCode::Message, why.as_bytes()),
-        Saying::Lease { hostname, .. } => add_network(&mut options, service, to, hostname),
-        Saying::Options => add_network(&mut options, service, to, None),
+        Saying::Lease { hostname, .. } => add_network(&mut options, service, to, (hostname, boots)),
+        Saying::Options => add_network(&mut options, service, to, (None, boots)),
     }
     options.finish()
 }
 
 /// Mask and MTU always, the rest as far as the guest asks for it; a guest that names no options gets all.
-fn add_network(options: &mut Options, service: &SegmentService, to: &GuestMessage, hostname: Option<&str>) {
+fn add_network(
+    options: &mut Options,
+    service: &SegmentService,
+    to: &GuestMessage,
+    (hostname, boots): (Option<&str>, Boot<'_>),
+) {
     options.add(OptionCode::SubnetMask, &service.subnet.netmask().octets());
     options.add(OptionCode::InterfaceMtu, &service.mtu.to_be_bytes());
     if let Some(fqdn) = &to.fqdn {
@@ -194,6 +206,12 @@ fn add_network(options: &mut Options, service: &SegmentService, to: &GuestMessag
     );
     know(OptionCode::Hostname, hostname.unwrap_or_default().as_bytes().to_vec());
     know(OptionCode::BroadcastAddr, service.subnet.broadcast().octets().to_vec());
+    let server = boots.server.map(|server| server.to_string());
+    know(OptionCode::TFTPServerName, server.unwrap_or_default().into_bytes());
+    know(
+        OptionCode::BootfileName,
+        boots.file.unwrap_or_default().as_bytes().to_vec(),
+    );
     let own = OWN.map(u8::from);
     let raw = service.options.iter().filter(|(code, _)| !own.contains(code));
     known.extend(raw.map(|(code, data)| (*code, data.clone())));
@@ -208,7 +226,7 @@ fn add_network(options: &mut Options, service: &SegmentService, to: &GuestMessag
     }
 }
 
-fn header(to: &GuestMessage, ciaddr: Ipv4Addr, yiaddr: Ipv4Addr) -> Vec<u8> {
+fn header(to: &GuestMessage, ciaddr: Ipv4Addr, yiaddr: Ipv4Addr, boots: Boot<'_>) -> Vec<u8> {
     let flags = match to.replies {
         Replies::Broadcast => BROADCAST_FLAG,
         Replies::Unicast => 0,
@@ -220,11 +238,16 @@ fn header(to: &GuestMessage, ciaddr: Ipv4Addr, yiaddr: Ipv4Addr) -> Vec<u8> {
     bytes.extend(flags.to_be_bytes());
     bytes.extend(ciaddr.octets());
     bytes.extend(yiaddr.octets());
-    // siaddr and giaddr.
-    bytes.extend([0; 8]);
+    bytes.extend(boots.server.unwrap_or(Ipv4Addr::UNSPECIFIED).octets());
+    // giaddr.
+    bytes.extend([0; 4]);
     bytes.extend(to.client.0);
-    // The rest of chaddr, sname, file.
-    bytes.resize(236, 0);
+    // The rest of chaddr, sname.
+    bytes.resize(FILE.start, 0);
+    // A longer name is in option 67 alone; the field ends with a zero.
+    let file = boots.file.filter(|file| file.len() < FILE.len());
+    bytes.extend(file.unwrap_or_default().as_bytes());
+    bytes.resize(FILE.end, 0);
     bytes.extend(MAGIC);
     bytes
 }

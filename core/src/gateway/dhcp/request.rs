@@ -11,6 +11,7 @@ use dhcproto::v4::{HType, MessageType, Opcode, OptionCode};
 
 use crate::id::Mac;
 
+use super::boot::BootClient;
 use super::exchange::Ignored;
 use super::names::{Fqdn, host_name};
 
@@ -35,6 +36,8 @@ pub(super) struct GuestMessage {
     pub(super) hostname: String,
     /// Option 81.
     pub(super) fqdn: Option<Fqdn>,
+    /// What it can boot from the network.
+    pub(super) boots: BootClient,
     /// Option 55.
     pub(super) wanted: Option<Vec<u8>>,
     /// Option 57: the largest IP packet that the guest takes.
@@ -146,6 +149,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GuestMessage, Ignored> {
             .or(named)
             .unwrap_or_default(),
         fqdn,
+        boots: BootClient::read(|code| options.get(&code).map(Vec::as_slice)),
         wanted: bytes_of(OptionCode::ParameterRequestList).cloned(),
         largest: bytes_of(OptionCode::MaxMessageSize)
             .and_then(|data| <[u8; 2]>::try_from(&data[..]).ok())

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::server::{AGAIN, KEPT, MOST_PENDING, OFFER_LIFE, OLDEST_ANSWER};
 use super::*;
 use crate::addresses::{Answer, Basis, Claim, Request, Silence};
+use crate::config::{BootFile, NetworkBoot};
 use crate::id::{HostId, Mac, SegmentId};
 use crate::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ fn service() -> SegmentService {
         dns: vec![[9, 9, 9, 9].into(), [1, 1, 1, 1].into()],
         domain: Some("blue.internal".to_owned()),
         options: BTreeMap::from([(42, GATEWAY.to_vec())]),
+        boot: NetworkBoot::default(),
+        reserved_boot: BTreeMap::new(),
         lease_time: HOUR,
     }
 }
@@ -389,6 +392,127 @@ fn an_offer_is_taken_unnamed_only_while_it_stands() {
     server.handle_packet(BLUE, &chosen.packet(), NOW + OFFER_LIFE + Duration::from_millis(1));
     assert_eq!(drain(&mut server), []);
     assert_eq!(server.ignored(), &BTreeMap::from([(Ignored::NothingOffered, 1)]));
+}
+
+/// Replies to a guest that asks for server and file, and what of each it hears: siaddr, file, option 66, option 67.
+fn boots(service: SegmentService, sent: Sent) -> (Ipv4Addr, String, Option<String>, Option<String>) {
+    let mut server = server();
+    server.set_segment(service);
+    let told = answered(&mut server, &sent.option(55, &[66, 67]).end(), offer());
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let field = |range: std::ops::Range<usize>| text(told.bytes[range].split(|byte| *byte == 0).next().unwrap());
+    let option = |code| match told.option(code) {
+        Some(DhcpOption::TFTPServerName(name) | DhcpOption::BootfileName(name)) => Some(text(name)),
+        _ => None,
+    };
+    (
+        told.message.siaddr(),
+        field(108..236),
+        option(OptionCode::TFTPServerName),
+        option(OptionCode::BootfileName),
+    )
+}
+
+#[test]
+fn a_guest_boots_what_fits_it() {
+    let next_server = Ipv4Addr::new(192, 168, 124, 5);
+    let by_client = BootFile::ByClient {
+        architectures: BTreeMap::from([(0, "undionly.kpxe".to_owned()), (7, "ipxe.efi".to_owned())]),
+        ipxe: Some("http://192.168.124.5/boot.ipxe".to_owned()),
+    };
+    let segment = |boot_file: BootFile| SegmentService {
+        boot: NetworkBoot {
+            next_server: Some(next_server),
+            boot_file: Some(boot_file),
+        },
+        ..service()
+    };
+    let asks: Dress = |sent| sent;
+    let cases: [(&str, Dress, BootFile, Option<&str>); 8] = [
+        ("any", asks, BootFile::Same("pxelinux.0".to_owned()), Some("pxelinux.0")),
+        (
+            "BIOS",
+            |sent| sent.option(93, &[0, 0]),
+            by_client.clone(),
+            Some("undionly.kpxe"),
+        ),
+        (
+            "UEFI",
+            |sent| sent.option(93, &[0, 7]),
+            by_client.clone(),
+            Some("ipxe.efi"),
+        ),
+        (
+            "the first that is known",
+            |sent| sent.option(93, &[0, 9, 0, 7]),
+            by_client.clone(),
+            Some("ipxe.efi"),
+        ),
+        ("another", |sent| sent.option(93, &[0, 11]), by_client.clone(), None),
+        ("no architecture", asks, by_client.clone(), None),
+        (
+            "iPXE by its class",
+            |sent| sent.option(93, &[0, 7]).option(77, b"iPXE"),
+            by_client.clone(),
+            Some("http://192.168.124.5/boot.ipxe"),
+        ),
+        (
+            "iPXE by its options",
+            |sent| sent.option(93, &[0, 0]).option(175, &[1, 1, 1]),
+            by_client.clone(),
+            Some("http://192.168.124.5/boot.ipxe"),
+        ),
+    ];
+    for (what, dress, file, expected) in cases {
+        let (server, field, name, option) = boots(segment(file), dress(Sent::new(1)));
+        assert_eq!(
+            (server, name.as_deref()),
+            (next_server, Some("192.168.124.5")),
+            "{what}"
+        );
+        assert_eq!(option.as_deref(), expected, "{what}");
+        assert_eq!(field, expected.unwrap_or_default(), "{what}");
+    }
+}
+
+#[test]
+fn a_reservation_boots_its_own_and_the_rest_of_the_segments() {
+    let named = |file: &str| Some(BootFile::Same(file.to_owned()));
+    let mut service = SegmentService {
+        boot: NetworkBoot {
+            next_server: Some([192, 168, 124, 5].into()),
+            boot_file: named("pxelinux.0"),
+        },
+        reserved_boot: BTreeMap::from([(
+            GUEST,
+            NetworkBoot {
+                next_server: None,
+                boot_file: named(&"x".repeat(128)),
+            },
+        )]),
+        ..service()
+    };
+    let (server, field, name, option) = boots(service.clone(), Sent::new(1));
+    assert_eq!(server.octets(), [192, 168, 124, 5]);
+    assert_eq!(name.as_deref(), Some("192.168.124.5"));
+    assert_eq!(
+        (field.as_str(), option.map(|file| file.len())),
+        ("", Some(128)),
+        "too long for the field"
+    );
+    service.options.insert(66, b"tftp.blue.internal".to_vec());
+    let (server, _, name, _) = boots(service.clone(), Sent::new(1));
+    assert_eq!(server.octets(), [192, 168, 124, 5]);
+    assert_eq!(
+        name.as_deref(),
+        Some("tftp.blue.internal"),
+        "the operator's own option 66"
+    );
+
+    let mut server = super::tests::server();
+    server.set_segment(service);
+    let refused = answered(&mut server, &Sent::new(3).option(50, &LEASED).end(), Answer::Nak);
+    assert!(refused.message.siaddr().is_unspecified());
 }
 
 #[test]
