@@ -286,7 +286,9 @@ impl Event {
                 "cannot read this generation of the segment; upgrade overlayd on this host"
             }
             Self::PoolExhausted { .. } => "no free address for a guest; see `overlayctl pool show`",
-            Self::LeaseLimitReached { .. } => "`max_leases` reached, no address for a guest; see `overlayctl lease list`",
+            Self::LeaseLimitReached { .. } => {
+                "`max_leases` reached, no address for a guest; see `overlayctl lease list`"
+            }
             Self::AddressDeclined { .. } => "address declined: a guest found it in use",
             Self::OwnershipLost { .. } => "another host introduced the same addresses and owns them",
             Self::LeaseVoid { .. } => {

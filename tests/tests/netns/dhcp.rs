@@ -19,6 +19,7 @@ use overlayd::sockets::arp::Announcer;
 use overlayd::sockets::dhcp::{Port, Received, Reply};
 use overlayd::sockets::icmp::{Outcome, Prober, Sources, Verdict};
 use overlayd_core::addresses::{Answer, Request};
+use overlayd_core::config::{self, NetworkBoot};
 use overlayd_core::gateway::dhcp::{Effect, Packet, SegmentService, Server};
 use overlayd_core::id::{HostId, IfName, Mac, SegmentId};
 use overlayd_core::time::Instant;
@@ -195,6 +196,8 @@ fn service() -> SegmentService {
         dns: vec![Ipv4Addr::new(9, 9, 9, 9)],
         domain: Some("blue.internal".to_owned()),
         options: BTreeMap::new(),
+        boot: NetworkBoot::default(),
+        reserved_boot: BTreeMap::new(),
         lease_time: LEASE_TIME,
     }
 }
@@ -207,10 +210,14 @@ struct Gateway {
 
 impl Gateway {
     fn start(site: &Site) -> Self {
+        Self::start_with(site, service())
+    }
+
+    fn start_with(site: &Site, service: SegmentService) -> Self {
         let (stop, stopped) = oneshot::channel();
         Self {
             stop,
-            thread: inside(&site.host, move || serve(stopped)),
+            thread: inside(&site.host, move || serve(service, stopped)),
         }
     }
 
@@ -220,10 +227,10 @@ impl Gateway {
     }
 }
 
-async fn serve(mut stopped: oneshot::Receiver<()>) -> Table {
+async fn serve(service: SegmentService, mut stopped: oneshot::Receiver<()>) -> Table {
     let mut table = Table::default();
     let mut server = Server::new();
-    server.set_segment(service());
+    server.set_segment(service);
     let (sender, mut received) = mpsc::channel(256);
     let port = Port::open(BLUE, gw_blue(), sender);
     let now = Instant::from_millis(0);
@@ -248,6 +255,7 @@ async fn serve(mut stopped: oneshot::Receiver<()>) -> Table {
         while let Some(effect) = server.poll_effect() {
             match effect {
                 Effect::Ask { token, request } => server.handle_answer(token, table.answer(request), now),
+                Effect::Unserved { .. } => {}
                 Effect::Reply {
                     destination_mac,
                     source,
@@ -317,6 +325,58 @@ fn udhcpc_leases_renews_and_releases() {
     assert!(wrote.contains("renew 192.168.124.16"), "{wrote}");
     let released = |request: &Request| matches!(request, Request::Release { address, .. } if address.to_string() == "192.168.124.16");
     assert!(table.asked.iter().any(released), "{:?}", table.asked);
+}
+
+#[test]
+#[ignore = "needs root: cargo netns"]
+fn udhcpc_understands_the_boot_file_and_each_option_that_was_configured() {
+    let text = "\
+segments:
+  - name: blue
+    vni: 10
+    ipv4:
+      subnet: 192.168.0.0/16
+      dhcp:
+        next_server: 192.168.124.5
+        boot_file: { 0: undionly.kpxe, 7: ipxe.efi, ipxe: \"http://192.168.124.5/boot.ipxe\" }
+        options:
+          2: -3600
+          33: [\"10.9.0.1 via 192.168.124.254\"]
+          119: [blue.internal, example.com]
+          121: [\"10.0.0.0/8 via 192.168.124.254\", \"0.0.0.0/0 via 192.168.124.1\"]
+";
+    let configured = config::segments(text, "test.yaml").unwrap().remove(0);
+    let dhcp = configured.ipv4.unwrap().dhcp.unwrap();
+    let site = Site::new();
+    let gateway = Gateway::start_with(
+        &site,
+        SegmentService {
+            options: dhcp
+                .options
+                .iter()
+                .map(|(code, option)| (*code, option.bytes()))
+                .collect(),
+            boot: dhcp.boot,
+            ..service()
+        },
+    );
+    let log = site.folder.path().join("env");
+    let script = site.script(
+        "script",
+        &format!(
+            "echo \"$1|$siaddr|$boot_file|$tftp|$bootfile|$timezone|$routes|$search|$staticroutes\" >> {}",
+            log.display()
+        ),
+    );
+    let asks = "-i eth0 -f -q -n -t 10 -T 1 -O tftp -O bootfile -O timezone -O routes -O search -O staticroutes -x 0x5d:0007 -s";
+    let mut arguments: Vec<&str> = asks.split(' ').collect();
+    arguments.push(&script);
+    succeeds(&mut site.guest("udhcpc", &arguments));
+    gateway.stop();
+    let wrote = site.wrote("env");
+    let told = "bound|192.168.124.5|ipxe.efi|192.168.124.5|ipxe.efi|-3600|10.9.0.1 192.168.124.254|blue.internal example.com|\
+                10.0.0.0/8 192.168.124.254 0.0.0.0/0 192.168.124.1";
+    assert!(wrote.lines().any(|line| line == told), "{wrote}");
 }
 
 #[test]
@@ -440,6 +500,33 @@ fn a_thousand_clients_get_a_lease_each_and_keep_it() {
     let addresses =
         |report: &overlayd_tests::dhcp_load::Report| report.exchanges.iter().map(|one| one.address).collect::<Vec<_>>();
     assert_eq!(addresses(&first), addresses(&second));
+}
+
+#[test]
+#[ignore = "needs root: cargo netns"]
+fn a_guest_in_a_vlan_is_not_answered_and_a_priority_tag_is_no_vlan() {
+    let site = Site::new();
+    let gateway = Gateway::start(&site);
+    let tc = |line: &str| succeeds(Command::new("tc").args(["-n", &site.guest]).args(line.split(' ')));
+    tc("qdisc add dev eth0 clsact");
+    let failed_in = |vid: u16, seed: u8| {
+        tc(&format!(
+            "filter replace dev eth0 egress pref 1 handle 1 matchall action vlan push id {vid} priority 3"
+        ));
+        let load = Load {
+            interface: "eth0".to_owned(),
+            clients: Client::fresh(seed, 1),
+            spacing: Duration::ZERO,
+            at_once: 1,
+            retry: Duration::from_millis(50),
+            patience: Duration::from_secs(1),
+        };
+        inside(&site.guest, move || async move { run(&load).unwrap().failed() })
+            .join()
+            .unwrap()
+    };
+    assert_eq!([failed_in(0, 1), failed_in(5, 2), failed_in(0, 3)], [0, 1, 0]);
+    gateway.stop();
 }
 
 #[test]

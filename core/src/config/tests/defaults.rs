@@ -146,6 +146,35 @@ fn labels_select_a_host_that_carries_all_of_them() {
 }
 
 #[test]
+fn an_option_of_a_known_format_goes_out_in_it() {
+    let cases: [(&str, u8, &[u8]); 14] = [
+        ("2: -3600", 2, &[255, 255, 241, 240]),
+        ("2: [0, 0, 14, 16]", 2, &[0, 0, 14, 16]),
+        ("16: [10.0.0.1]", 16, &[10, 0, 0, 1]),
+        ("19: true", 19, &[1]),
+        ("23: 64", 23, &[64]),
+        ("22: 576", 22, &[2, 64]),
+        ("35: 60", 35, &[0, 0, 0, 60]),
+        ("25: [68, 1500]", 25, &[0, 68, 5, 220]),
+        ("33: [10.0.0.5 via 10.0.0.1]", 33, &[10, 0, 0, 5, 10, 0, 0, 1]),
+        ("66: 10.0.0.5", 66, b"10.0.0.5"),
+        ("119: blue.internal", 119, b"\x04blue\x08internal\0"),
+        ("119: [a.b, c]", 119, b"\x01a\x01b\0\x01c\0"),
+        (
+            "121: [10.0.0.0/8 via 10.0.0.1, 0.0.0.0/0 via 10.0.0.2]",
+            121,
+            &[8, 10, 10, 0, 0, 1, 0, 10, 0, 0, 2],
+        ),
+        ("121: [24, 10, 9, 8, 10, 0, 0, 1]", 121, &[24, 10, 9, 8, 10, 0, 0, 1]),
+    ];
+    for (text, code, bytes) in cases {
+        let segment = one(&with_dhcp(&format!("options: {{ {text} }}")));
+        let options = segment.ipv4.unwrap().dhcp.unwrap().options;
+        assert_eq!(options[&code].bytes(), bytes, "{text}");
+    }
+}
+
+#[test]
 fn an_option_is_addresses_bytes_or_text() {
     let segment = one(&with_dhcp(
         "options: { 42: [10.0.0.1, 10.0.0.2], 66: tftp, 150: [1, 255], 67: \"12\" }",

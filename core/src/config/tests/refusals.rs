@@ -358,7 +358,26 @@ fn lease_times_and_options_have_their_bounds() {
     option("0: x", 29, "0", "\"0\" is not a DHCP option number");
     option("255: x", 31, "255", "\"255\" is not a DHCP option number");
     option("3: [10.0.0.1]", 26, "3", "option 3 cannot be configured");
-    option("42: 10.0.0.1", 30, "42", "option 42 is a list of addresses");
+    let format = |text: &str, column: usize, number: &str, expected: &str| {
+        option(
+            text,
+            column,
+            number,
+            &format!("the value of option {number} is not {expected}"),
+        );
+    };
+    format("42: 10.0.0.1", 30, "42", "a list of IPv4 addresses");
+    format("42: [1, 2]", 26, "42", "a list of IPv4 addresses");
+    format("16: [10.0.0.1, 10.0.0.2]", 26, "16", "a list of one IPv4 address");
+    format("2: one hour", 29, "2", "a number from -2147483648 to 2147483647");
+    format("19: maybe", 30, "19", "true or false");
+    format("23: 256", 30, "23", "a number from 0 to 255");
+    format("33: 10.0.0.5", 30, "33", "a list of routes to single hosts");
+    format("33: [10.0.0.5]", 26, "33", "a list of routes to single hosts");
+    format("66: [10.0.0.5]", 26, "66", "a text");
+    format("119: 'blue.internal, example.com'", 31, "119", "a list of domain names");
+    format("121: 10.0.0.0/8 via 10.0.0.1", 31, "121", "a list of routes");
+    format("121: [10.0.0.5/8 via 10.0.0.1]", 26, "121", "a list of routes");
     option(
         "150: 7",
         31,
@@ -372,6 +391,39 @@ fn lease_times_and_options_have_their_bounds() {
         "150",
         "the value of option 150 is not a list of IPv4 addresses, a list of bytes (0 to 255), or a text",
     );
+}
+
+#[test]
+fn boot_files_have_a_server_and_a_known_client() {
+    let key = "segments[0].ipv4.dhcp";
+    for (text, expected) in [
+        (
+            "boot_file: pxelinux.0",
+            format!("6:27 {key}.boot_file: a boot file without a server"),
+        ),
+        (
+            "boot_file: { 0: undionly.kpxe, ipxe: \"http://10.0.0.9/x\" }",
+            format!("6:16 {key}.boot_file: a boot file without a server"),
+        ),
+        (
+            "next_server: 0.0.0.0",
+            format!("6:29 {key}.next_server: 0.0.0.0 is not the address of a single host"),
+        ),
+        (
+            "boot_file: { efi: \"http://10.0.0.9/x\" }",
+            format!("6:34 {key}.boot_file.efi: \"efi\" is not an architecture"),
+        ),
+        (
+            "boot_file: ''",
+            format!("6:27 {key}.boot_file: \"\" is not a file name of 1 to 255 bytes"),
+        ),
+    ] {
+        let text = with_dhcp(text);
+        let first = segments(&text, "test.yaml").expect_err(&text);
+        let first = first.iter().next().unwrap();
+        let found = format!("{}:{} {}: {}", first.line, first.column, first.key, first.message);
+        assert_eq!(found, expected);
+    }
 }
 
 #[test]

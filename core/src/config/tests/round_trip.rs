@@ -72,7 +72,7 @@ fn dhcp() -> impl Strategy<Value = Dhcp4> {
         "[ -~\n\t\\\\\"]{1,20}".prop_map(DhcpOption::Text),
     ];
     let reservations = btree_map(100_u8..200, (any::<u32>(), of("[a-z]{1,9}")), 0..5).prop_map(|found| {
-        let reserve = |(last, (mac, hostname)): (u8, (u32, _))| {
+        let reserve = |(last, (mac, hostname)): (u8, (u32, Option<String>))| {
             let [a, b, c, d] = mac.to_be_bytes();
             Reservation {
                 mac: Mac([2, last, a, b, c, d]),

@@ -64,7 +64,7 @@ pub(super) fn step(
                 client,
             };
             // Of the two, the owner does what fits: the client has the address, or nobody has it yet.
-            let unbound = Request::SetAside {
+            let unbound = Request::Conflict {
                 segment,
                 address: whose,
             };

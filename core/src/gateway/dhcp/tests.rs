@@ -374,7 +374,7 @@ fn a_guest_that_was_offered_an_address_may_take_or_decline_it_unnamed_and_unboun
             address,
             client: GUEST,
         },
-        Request::SetAside { segment, address },
+        Request::Conflict { segment, address },
     ];
     assert_eq!(requests.collect::<Vec<_>>(), both);
     assert_eq!(
