@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod first_lease;
 mod joining;
 mod recovering;
 mod world;

@@ -70,7 +70,10 @@ struct Host {
     notes: Vec<String>,
 }
 
-/// DHCPACK and DHCPNAK (RFC 2132, option 53).
+/// Kinds of DHCP messages (RFC 2132, option 53).
+const DISCOVER: u8 = 1;
+pub(crate) const OFFER: u8 = 2;
+const REQUEST: u8 = 3;
 pub(crate) const ACK: u8 = 5;
 pub(crate) const NAK: u8 = 6;
 
@@ -96,8 +99,15 @@ pub(crate) fn segments(text: &str) -> Vec<Segment> {
 }
 
 impl World {
-    /// Hosts hv1, hv2, … in one cluster.
+    /// Hosts hv1, hv2, … in one cluster, a second after the last joined.
     pub(crate) fn formed(count: usize) -> Self {
+        let mut world = Self::forming(count);
+        world.run(1_000);
+        world
+    }
+
+    /// The same, as soon as the last one's `join` has returned.
+    pub(crate) fn forming(count: usize) -> Self {
         let mut world = Self {
             now: Instant::from_millis(1_000_000),
             hosts: Vec::new(),
@@ -115,7 +125,6 @@ impl World {
                 _ => drop(world.join(host, index - 1).unwrap()),
             }
         }
-        world.run(1_000);
         world
     }
 
@@ -259,12 +268,22 @@ impl World {
 
     /// A rebooting guest's word reaches a gateway.
     pub(crate) fn request(&mut self, gateway: usize, mac: &str, address: Ipv4Addr) {
+        let wanted = [[50, 4].as_slice(), &address.octets()].concat();
+        self.say(gateway, mac, REQUEST, &wanted);
+    }
+
+    /// A new guest's first word reaches a gateway.
+    pub(crate) fn discover(&mut self, gateway: usize, mac: &str) {
+        self.say(gateway, mac, DISCOVER, &[]);
+    }
+
+    fn say(&mut self, gateway: usize, mac: &str, kind: u8, options: &[u8]) {
         let client: Mac = mac.parse().unwrap();
         let mut bytes = vec![0; 236];
         bytes[..3].copy_from_slice(&[1, 1, 6]);
         bytes[28..34].copy_from_slice(&client.0);
-        bytes.extend([99, 130, 83, 99, 53, 1, 3, 50, 4]);
-        bytes.extend(address.octets());
+        bytes.extend([99, 130, 83, 99, 53, 1, kind]);
+        bytes.extend(options);
         bytes.push(255);
         let blue = self.inputs(gateway).unwrap().segments.iter();
         let (id, _) = blue.clone().find(|(_, it)| it.segment.name.as_str() == "blue").unwrap();

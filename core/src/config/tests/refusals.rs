@@ -399,7 +399,7 @@ fn boot_files_have_a_server_and_a_known_client() {
     for (text, expected) in [
         (
             "boot_file: pxelinux.0",
-            format!("6:27 {key}.boot_file: a boot file without a server"),
+            format!("6:26 {key}.boot_file: a boot file without a server"),
         ),
         (
             "boot_file: { 0: undionly.kpxe, ipxe: \"http://10.0.0.9/x\" }",
@@ -415,7 +415,7 @@ fn boot_files_have_a_server_and_a_known_client() {
         ),
         (
             "boot_file: ''",
-            format!("6:27 {key}.boot_file: \"\" is not a file name of 1 to 255 bytes"),
+            format!("6:26 {key}.boot_file: \"\" is not a file name of 1 to 255 bytes"),
         ),
     ] {
         let text = with_dhcp(text);

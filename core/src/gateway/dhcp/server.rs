@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  message ─► Ask ─► answered: Reply
-//!              ▲ └─► no address yet: kept ── 50 ms ──┐      a share may be on its way
+//!              ▲ └─► no address yet: kept ── 100 ms ─┐      a share may be on its way
 //!              └──────────── up to 2 s ──────────────┘      then the guest counts as unserved
 //! ```
 
@@ -29,7 +29,7 @@ const MOST_OFFERS: usize = 4096;
 /// How long a DISCOVER is kept that cannot be answered yet: guests ask again after some seconds.
 pub(super) const KEPT: Duration = Duration::from_secs(2);
 /// How soon the leases are asked again for it.
-pub(super) const AGAIN: Duration = Duration::from_millis(50);
+pub(super) const AGAIN: Duration = Duration::from_millis(100);
 /// How often at most the same shortage is told.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
@@ -291,11 +291,17 @@ impl Server {
                 return Err(Ignored::Repeated);
             }
             Some(open) => {
-                open.token.map(|token| self.asked.remove(&token));
+                if let Some(token) = open.token {
+                    self.asked.remove(&token);
+                }
             }
             None if segment.pending.len() >= MOST_PENDING => {
-                for (_, old) in segment.pending.extract_if(.., |_, pending| !fresh(pending)) {
-                    old.token.map(|token| self.asked.remove(&token));
+                // Those that are only kept give way: whoever has a lease is heard even where new guests get none.
+                let waits = |pending: &Pending| pending.token.is_some() && fresh(pending);
+                for (_, old) in segment.pending.extract_if(.., |_, pending| !waits(pending)) {
+                    if let Some(token) = old.token {
+                        self.asked.remove(&token);
+                    }
                 }
                 if segment.pending.len() >= MOST_PENDING {
                     return Err(Ignored::Busy);
