@@ -103,29 +103,18 @@ mod tests {
     #[test]
     fn the_answer_to_option_81_overrides_updates_and_completes_the_name() {
         let wire: &[u8] = b"\x05\0\0\x03web\x05other\0";
-        let cases: [(&[u8], Option<&str>, Option<&str>, &[u8]); 7] = [
-            (
-                b"\x01\0\0web",
-                None,
-                Some("blue.internal"),
-                b"\x0a\xff\xffweb.blue.internal",
-            ),
-            (
-                b"\x00\0\0web.other",
-                None,
-                Some("blue.internal"),
-                b"\x08\xff\xffweb.blue.internal",
-            ),
-            (b"\x08\0\0web", None, None, b"\x08\xff\xffweb"),
-            (wire, None, Some("blue"), b"\x0e\xff\xff\x03web\x04blue\0"),
-            (wire, None, None, b"\x0e\xff\xff\x03web"),
-            (b"\x01\0\0web", Some("kept"), Some("blue"), b"\x0a\xff\xffkept.blue"),
-            (b"\xf1\0\0", None, Some("blue"), b"\x0a\xff\xff"),
-        ];
-        for (sent, host, domain, expected) in cases {
+        let check = |sent: &[u8], host: Option<&str>, domain: Option<&str>, expected: &[u8]| {
             let answer = Fqdn::read(sent).map(|fqdn| fqdn.answer(host, domain));
             assert_eq!(answer.as_deref(), Some(expected), "{}", sent.escape_ascii());
-        }
+        };
+        let blue = Some("blue.internal");
+        check(b"\x01\0\0web", None, blue, b"\x0a\xff\xffweb.blue.internal");
+        check(b"\x00\0\0web.other", None, blue, b"\x08\xff\xffweb.blue.internal");
+        check(b"\x08\0\0web", None, None, b"\x08\xff\xffweb");
+        check(wire, None, Some("blue"), b"\x0e\xff\xff\x03web\x04blue\0");
+        check(wire, None, None, b"\x0e\xff\xff\x03web");
+        check(b"\x01\0\0web", Some("kept"), Some("blue"), b"\x0a\xff\xffkept.blue");
+        check(b"\xf1\0\0", None, blue, b"\x0a\xff\xff");
         assert_eq!(Fqdn::read(b"\x01\0"), None);
         assert_eq!(Fqdn::read(b"\x04\0\0\x3fshort").and_then(|fqdn| fqdn.label), None);
     }
