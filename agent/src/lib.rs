@@ -15,6 +15,7 @@ pub mod retry;
 pub mod sockets;
 pub mod start;
 pub mod state_dir;
+mod survived;
 pub mod sysctl;
 mod system;
 pub mod workers;

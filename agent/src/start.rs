@@ -6,29 +6,26 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use overlayd_core::addresses::Recovered;
-use overlayd_core::cluster::gossip::Record;
 use overlayd_core::config::{HostConfig, Trust};
 use overlayd_core::id::HostId;
-use overlayd_core::node::{Disk, Found, Membership, Node, Start};
+use overlayd_core::node::{Membership, Node};
 use overlayd_proto::control::control_server::ControlServer;
-use prost::Message;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnixListenerStream;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::clock;
 use crate::effects::{Agent, Edge};
 use crate::event_loop::{Early, Event, Inboxes, run as run_loop};
 use crate::grpc::control::Service;
 use crate::grpc::{Identity, Inbox, Standing, Transport};
-use crate::journal;
-use crate::netlink::{self, GatewayAddress};
+use crate::netlink;
 use crate::sockets::arp::Announcer;
-use crate::state_dir::StateDir;
+use crate::state_dir::{self, StateDir};
+use crate::survived::Survived;
 use crate::workers::state_files::{Begin, Report, StateFiles};
-use crate::workers::{address, disk, kernel};
+use crate::workers::{address, kernel};
 
 /// The configuration is well written and cannot be used by this version.
 #[derive(Debug, thiserror::Error)]
@@ -63,10 +60,8 @@ pub fn run(config: HostConfig, config_path: PathBuf) -> Result<()> {
 
 async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
     let state = StateDir::open(&config.state_dir)?;
-    let identity = state.begin(HostId(random()?))?;
-    let (journal, leases, disk_state) = open_journal(&state)?;
-    let records = cluster(&state)?;
-    let found = found_addresses()?;
+    let survived = Survived::read(&state, HostId(random()?))?;
+    let identity = survived.identity;
     let (events, inbox_events) = mpsc::unbounded_channel();
     let control = control_socket(&config.control_socket, events.clone()).await?;
 
@@ -75,39 +70,8 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
     let (probes, inbox_probes) = mpsc::channel(PEER_QUEUE);
     let (dhcp, inbox_dhcp) = mpsc::channel(DHCP_QUEUE);
     let inbox = Inbox { election, rest };
-    let cluster_id = match identity.membership {
-        Membership::Formed(cluster) => Some(cluster),
-        Membership::Unformed | Membership::Left { .. } => None,
-    };
-    let standing = Identity::new(Standing {
-        host: identity.host,
-        instance: identity.instance,
-        cluster: cluster_id,
-        removed: Default::default(),
-    });
-    let (tell, tell_far) = (events.clone(), events.clone());
-    let kernel = kernel::start(
-        config.clone(),
-        config.state_dir.clone(),
-        move |report| {
-            let _ = tell.send(Event::Kernel(report));
-        },
-        move |guests| {
-            let _ = tell_far.send(Event::Far(guests));
-        },
-    )?;
-    let tell = events.clone();
-    let addresses = address::start(move |group, event| {
-        let _ = tell.send(Event::Address(group, event));
-    })?;
-    let answered = state.answered();
-    let tell = events.clone();
-    let files = StateFiles::start(state, move |report| {
-        let _ = tell.send(match report {
-            Report::Unsaved(problem) => Event::Unsaved(problem),
-            Report::Journal(life, report) => Event::Disk(life, report),
-        });
-    })?;
+    let standing = standing(&identity);
+    let (kernel, addresses, files) = threads(&config, state, &events)?;
     let mut edge = Edge {
         config_path,
         files,
@@ -141,20 +105,8 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
         is_ready: false,
         watchdog: watchdog(),
     };
+    let (start, journal) = survived.into_start(config, random()?);
     edge.begin_journal(Begin::With(journal));
-    let start = Start {
-        host: identity.host,
-        instance: identity.instance,
-        membership: identity.membership,
-        seed: random()?,
-        config,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        records,
-        leases,
-        disk: disk_state,
-        found,
-        answered,
-    };
     let node = Node::new(start, clock::now());
     info!(host = %identity.host, instance = identity.instance, "overlayd {} starting", env!("CARGO_PKG_VERSION"));
     if node.waiting().is_some() {
@@ -180,6 +132,52 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     ended
+}
+
+/// As whom this host speaks to the others at first.
+fn standing(identity: &state_dir::Identity) -> Identity {
+    Identity::new(Standing {
+        host: identity.host,
+        instance: identity.instance,
+        cluster: match identity.membership {
+            Membership::Formed(cluster) => Some(cluster),
+            Membership::Unformed | Membership::Left { .. } => None,
+        },
+        removed: Default::default(),
+    })
+}
+
+type Threads = (
+    mpsc::UnboundedSender<kernel::Order>,
+    std::sync::mpsc::Sender<address::Order>,
+    StateFiles,
+);
+
+/// The threads that do what may wait; what they tell becomes events.
+fn threads(config: &HostConfig, state: StateDir, events: &mpsc::UnboundedSender<Event>) -> Result<Threads> {
+    let (tell, tell_far) = (events.clone(), events.clone());
+    let kernel = kernel::start(
+        config.clone(),
+        config.state_dir.clone(),
+        move |report| {
+            let _ = tell.send(Event::Kernel(report));
+        },
+        move |guests| {
+            let _ = tell_far.send(Event::Far(guests));
+        },
+    )?;
+    let tell = events.clone();
+    let addresses = address::start(move |group, event| {
+        let _ = tell.send(Event::Address(group, event));
+    })?;
+    let tell = events.clone();
+    let files = StateFiles::start(state, move |report| {
+        let _ = tell.send(match report {
+            Report::Unsaved(problem) => Event::Unsaved(problem),
+            Report::Journal(life, report) => Event::Disk(life, report),
+        });
+    })?;
+    Ok((kernel, addresses, files))
 }
 
 /// Accepts operators' calls until dropped.
@@ -213,67 +211,6 @@ async fn control_socket(
         UnixListenerStream::new(listener),
     );
     Ok(async move { server.await.context("the control socket failed") })
-}
-
-fn open_journal(state: &StateDir) -> Result<(journal::Journal, Recovered, Disk)> {
-    let (journal, found) = state.journal()?;
-    Ok(match found {
-        journal::Found::New => (journal, Recovered::default(), Disk::Whole),
-        journal::Found::Whole { records, cut } => {
-            if cut > 0 {
-                warn!(
-                    bytes = cut,
-                    "dropped an incomplete record at the end of the journal, left by a crash; nothing that was confirmed is lost"
-                );
-            }
-            let mut recovered = Recovered::default();
-            for bytes in &records {
-                let Some((sequence, record)) = disk::decode(bytes) else {
-                    error!("the journal has a record that this version cannot read; treating the journal as lost");
-                    return Ok((journal, Recovered::default(), Disk::Lost));
-                };
-                recovered.sequence = sequence;
-                recovered.records.push(record);
-            }
-            (journal, recovered, Disk::Whole)
-        }
-        journal::Found::Damaged { at, kept } => {
-            error!(
-                at,
-                kept = %kept.display(),
-                "the journal of addresses and leases is damaged: leases that only this host had are lost, and it no longer \
-                 owns or keeps any; see `overlayctl status` for the fix"
-            );
-            (journal, Recovered::default(), Disk::Lost)
-        }
-    })
-}
-
-fn cluster(state: &StateDir) -> Result<Vec<Record>> {
-    let mut records = Vec::new();
-    for bytes in state.cluster()? {
-        match overlayd_proto::gossip::Record::decode(bytes.as_slice())
-            .ok()
-            .and_then(|record| record.try_into().ok())
-        {
-            Some(record) => records.push(record),
-            None => warn!("cannot read a record of the saved cluster state; the other hosts send it again"),
-        }
-    }
-    Ok(records)
-}
-
-fn found_addresses() -> Result<Vec<Found>> {
-    let mut socket = GatewayAddress::open().context("cannot open a netlink socket")?;
-    let found = socket.found().context("cannot read the gateway addresses")?;
-    Ok(found
-        .into_iter()
-        .map(|found| Found {
-            segment: found.segment,
-            term: found.term,
-            remaining: found.remaining,
-        })
-        .collect())
 }
 
 fn watchdog() -> Option<(Duration, Instant)> {
@@ -337,7 +274,7 @@ pub fn cleanup(config: HostConfig, force: bool) -> Result<()> {
     if !removed.kept.is_empty() {
         bail!("not everything could be removed:\n{}", removed.kept.join("\n"));
     }
-    let identity = crate::state_dir::Identity {
+    let identity = state_dir::Identity {
         host: HostId(random()?),
         membership: Membership::Unformed,
         instance: 0,

@@ -1,0 +1,135 @@
+//! What an earlier run left: the files of the state directory, and the gateway addresses in the kernel. Read once, at the
+//! start.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use overlayd_core::addresses::Recovered;
+use overlayd_core::cluster::gossip::Record;
+use overlayd_core::config::HostConfig;
+use overlayd_core::id::HostId;
+use overlayd_core::node::{Disk, Found, Start};
+use prost::Message;
+use tracing::{error, warn};
+
+use crate::journal;
+use crate::netlink::GatewayAddress;
+use crate::state_dir::{Identity, StateDir};
+use crate::workers::disk;
+
+/// What an earlier run left.
+pub(crate) struct Survived {
+    /// Who this host is, with the instance of this start.
+    pub(crate) identity: Identity,
+    /// Open, and read into `leases`.
+    journal: journal::Journal,
+    /// What the journal held.
+    leases: Recovered,
+    /// Whether it is whole.
+    disk: Disk,
+    /// What the cluster knew.
+    records: Vec<Record>,
+    /// Hosts whose kernel ever answered a probe.
+    answered: BTreeSet<HostId>,
+    /// Gateway addresses that the kernel still has.
+    found: Vec<Found>,
+}
+
+impl Survived {
+    /// Reads it all; `new` names this host where nothing is known yet.
+    ///
+    /// # Errors
+    /// The disk refuses, or kernel state cannot be read.
+    pub(crate) fn read(state: &StateDir, new: HostId) -> Result<Self> {
+        let identity = state.begin(new)?;
+        let (journal, leases, disk) = open_journal(state)?;
+        Ok(Self {
+            identity,
+            journal,
+            leases,
+            disk,
+            records: cluster(state)?,
+            answered: state.answered(),
+            found: found_addresses()?,
+        })
+    }
+
+    /// What the node begins with, and the journal that goes on.
+    pub(crate) fn into_start(self, config: HostConfig, seed: u64) -> (Start, journal::Journal) {
+        let start = Start {
+            host: self.identity.host,
+            instance: self.identity.instance,
+            membership: self.identity.membership,
+            seed,
+            config,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            records: self.records,
+            leases: self.leases,
+            disk: self.disk,
+            found: self.found,
+            answered: self.answered,
+        };
+        (start, self.journal)
+    }
+}
+
+fn open_journal(state: &StateDir) -> Result<(journal::Journal, Recovered, Disk)> {
+    let (journal, found) = state.journal()?;
+    Ok(match found {
+        journal::Found::New => (journal, Recovered::default(), Disk::Whole),
+        journal::Found::Whole { records, cut } => {
+            if cut > 0 {
+                warn!(
+                    bytes = cut,
+                    "dropped an incomplete record at the end of the journal, left by a crash; nothing that was confirmed is lost"
+                );
+            }
+            let mut recovered = Recovered::default();
+            for bytes in &records {
+                let Some((sequence, record)) = disk::decode(bytes) else {
+                    error!("the journal has a record that this version cannot read; treating the journal as lost");
+                    return Ok((journal, Recovered::default(), Disk::Lost));
+                };
+                recovered.sequence = sequence;
+                recovered.records.push(record);
+            }
+            (journal, recovered, Disk::Whole)
+        }
+        journal::Found::Damaged { at, kept } => {
+            error!(
+                at,
+                kept = %kept.display(),
+                "the journal of addresses and leases is damaged: leases that only this host had are lost, and it no longer \
+                 owns or keeps any; see `overlayctl status` for the fix"
+            );
+            (journal, Recovered::default(), Disk::Lost)
+        }
+    })
+}
+
+fn cluster(state: &StateDir) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for bytes in state.cluster()? {
+        match overlayd_proto::gossip::Record::decode(bytes.as_slice())
+            .ok()
+            .and_then(|record| record.try_into().ok())
+        {
+            Some(record) => records.push(record),
+            None => warn!("cannot read a record of the saved cluster state; the other hosts send it again"),
+        }
+    }
+    Ok(records)
+}
+
+fn found_addresses() -> Result<Vec<Found>> {
+    let mut socket = GatewayAddress::open().context("cannot open a netlink socket")?;
+    let found = socket.found().context("cannot read the gateway addresses")?;
+    Ok(found
+        .into_iter()
+        .map(|found| Found {
+            segment: found.segment,
+            term: found.term,
+            remaining: found.remaining,
+        })
+        .collect())
+}
