@@ -9,20 +9,22 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use overlayd_core::addresses::{JournalRecord, Recovered};
 use overlayd_core::id::{HostId, IfName, SegmentId};
-use overlayd_core::node::{Call, Done, Effect, Facts, JoinRequest, Membership, Node, PeerMessage, Refusal};
+use overlayd_core::node::{Call, Done, Effect, Facts, Force, JoinRequest, Membership, Node, PeerMessage, Refusal};
 use overlayd_proto::convert::Bulk;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
-use crate::event_loop::{Early, Event, join_reply, refuse};
+use crate::event::{Event, ReplyTo};
 use crate::grpc::peer::Server;
 use crate::grpc::{Identity, Inbox, Invitation, JoinRefusal, JoinReply, Transport, invite, join};
+use crate::joining::{join_reply, refuse};
 use crate::log;
 use crate::sockets::arp::Announcer;
 use crate::sockets::dhcp::{Port, Received, Reply};
 use crate::sockets::icmp::{Outcome, Prober, Sources};
 use crate::state_dir;
+use crate::systemd::Systemd;
 use crate::workers::state_files::{Begin, Cluster, StateFiles};
 use crate::workers::{address, disk, kernel};
 
@@ -30,18 +32,6 @@ use crate::workers::{address, disk, kernel};
 const JOIN_PATIENCE: Duration = Duration::from_secs(2);
 /// An invited host joins within this.
 const INVITE_PATIENCE: Duration = Duration::from_secs(8);
-
-/// The agent: what decides, and what does.
-pub struct Agent {
-    /// What decides.
-    pub node: Node,
-    /// What does.
-    pub edge: Edge,
-    /// Something without which it cannot go on.
-    pub fatal: Option<anyhow::Error>,
-    /// What operators ask before the kernel has said anything: answered then.
-    pub(crate) early: Early,
-}
 
 /// Everything outside of the node.
 pub struct Edge {
@@ -72,25 +62,20 @@ pub struct Edge {
     pub(crate) blind: Option<String>,
     /// What cannot be written to the state directory for now.
     pub(crate) unsaved: Option<String>,
-    pub(crate) removed_lines: Vec<String>,
-    pub(crate) leave_by_force: kernel::Guests,
     pub(crate) facts: Option<Facts>,
     pub(crate) started_wall: u64,
-    pub(crate) is_ready: bool,
-    pub(crate) watchdog: Option<(Duration, Instant)>,
-}
-
-impl Agent {
-    /// Does all that the node has to be done.
-    pub fn perform_all(&mut self) {
-        while let Some(effect) = self.node.poll_effect() {
-            self.edge.perform(effect);
-        }
-        while self.edge.tasks.try_join_next().is_some() {}
-    }
+    pub(crate) systemd: Systemd,
 }
 
 impl Edge {
+    /// Does all that the node wants done.
+    pub(crate) fn perform_all(&mut self, node: &mut Node) {
+        while let Some(effect) = node.poll_effect() {
+            self.perform(effect);
+        }
+        while self.tasks.try_join_next().is_some() {}
+    }
+
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Send { to, said } => self.send(to, said),
@@ -142,8 +127,8 @@ impl Edge {
             }
             Effect::CallJoin { to, request } => self.call_join(to, *request),
             Effect::CallInvite { call, to } => self.call_invite(call, to),
-            Effect::Desired(Some(inputs)) => self.order_kernel(kernel::Order::Desired(Some(inputs))),
-            Effect::Desired(None) => self.remove_all(),
+            Effect::Desired(inputs) => self.order_kernel(kernel::Order::Desired(Some(inputs))),
+            Effect::RemoveAll(force) => self.remove_all(force),
             Effect::Prepare(group) => self.order_kernel(kernel::Order::Prepare(group)),
             Effect::Listen(links) => self.listen_for_guests(links),
             Effect::Announce {
@@ -268,14 +253,14 @@ impl Edge {
         }
     }
 
-    fn remove_all(&mut self) {
+    fn remove_all(&mut self, force: Force) {
         let (done, answer) = oneshot::channel();
         let events = self.events.clone();
-        self.order_kernel(kernel::Order::RemoveAll {
-            guests: self.leave_by_force,
-            done,
-        });
-        self.leave_by_force = kernel::Guests::Keep;
+        let guests = match force {
+            Force::No => kernel::Guests::Keep,
+            Force::Yes => kernel::Guests::CutOff,
+        };
+        self.order_kernel(kernel::Order::RemoveAll { guests, done });
         // Owns nothing but the answer; cancelled when the agent ends.
         self.tasks.spawn(async move {
             if let Ok(removed) = answer.await {
@@ -341,26 +326,10 @@ impl Edge {
         Call(self.last_call)
     }
 
-    /// Tells systemd, once.
-    pub(crate) fn ready(&mut self) {
-        if !self.is_ready {
-            self.is_ready = true;
-            info!("ready");
-            // Without systemd there is nobody to tell.
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        }
-    }
-
-    pub(crate) fn watchdog(&mut self) {
-        if let Some((every, last)) = &mut self.watchdog
-            && last.elapsed() >= *every
-        {
-            *last = Instant::now();
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-        }
-    }
-
-    pub(crate) fn next_watchdog(&self) -> Option<Duration> {
-        self.watchdog.map(|(every, last)| every.saturating_sub(last.elapsed()))
+    /// The number of an operator's call that the node answers later.
+    pub(crate) fn call(&mut self, reply: ReplyTo<Result<Done, Refusal>>) -> Call {
+        let call = self.next_call();
+        self.calls.insert(call, reply);
+        call
     }
 }

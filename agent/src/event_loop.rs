@@ -1,4 +1,4 @@
-//! The one loop: whatever happens becomes an [`Event`], the node decides, [`crate::effects`] does.
+//! The one loop: an [`Event`] comes in, the node decides, [`crate::effects`] does.
 //!
 //! ```text
 //!  grpc election ─┐ (first)
@@ -10,60 +10,30 @@
 //! so that a holder of a gateway that was frozen steps down before it answers anybody.
 
 use std::future::pending;
-use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-use overlayd_core::election::{self, AddressEvent, GroupId};
-use overlayd_core::node::{Call, Done, JoinRequest, Node, Refusal, Welcome};
+use overlayd_core::election;
+use overlayd_core::node::{JoinRequest, Node, PeerMessage, Refusal};
 use overlayd_core::time::Instant;
 use overlayd_proto::convert::Bulk;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use crate::clock;
-use crate::effects::Agent;
-use crate::grpc::{self, JoinError, JoinRefusal, JoinReply};
+use crate::effects::Edge;
+use crate::event::{Ask, Event, Inboxes};
+use crate::grpc;
+use crate::joining::welcome;
 use crate::sockets::{dhcp, icmp};
 use crate::workers::{disk, kernel};
+use crate::{clock, control};
 
-/// Asked and answered within the loop.
-pub type Question = Box<dyn FnOnce(&mut Agent, Instant) + Send>;
-
-/// Something that a thread, a task or an operator brings.
-pub enum Event {
-    /// An operator's question: answered in the loop, with everything at hand.
-    Ask(Question),
-    /// The kernel's thread has looked.
-    Kernel(kernel::Report),
-    /// Gateway addresses are set or off.
-    Address(GroupId, AddressEvent),
-    /// VXLAN interfaces have heard guests.
-    Far(kernel::RemoteMacs),
-    /// The journal of this life of it has come further.
-    Disk(u64, disk::Report),
-    /// What cannot be written to the state directory for now; `None`: everything is on disk.
-    Unsaved(Option<String>),
-    /// What came of a call to join.
-    Welcome(SocketAddr, Result<JoinReply, JoinError>),
-    /// What came of an invitation.
-    Invited(Call, SocketAddr, Result<(), JoinError>),
-    /// All that was ours is out of the kernel.
-    RemovedAll(kernel::Removed),
-}
-
-/// The receiving ends of everything.
-pub struct Inboxes {
-    /// Election messages; emptied first.
-    pub election: mpsc::Receiver<grpc::Event>,
-    /// What threads and operators bring.
-    pub events: mpsc::UnboundedReceiver<Event>,
-    /// Ends of probes.
-    pub probes: mpsc::Receiver<icmp::Outcome>,
-    /// Guests' DHCP messages.
-    pub dhcp: mpsc::Receiver<dhcp::Received>,
-    /// Everything else from other hosts.
-    pub peers: mpsc::Receiver<grpc::Event>,
+/// The agent: what decides, and what does.
+pub struct Agent {
+    node: Node,
+    edge: Edge,
+    early: Early,
+    /// Something without which it cannot go on.
+    fatal: Option<anyhow::Error>,
 }
 
 /// Why the loop ended.
@@ -115,7 +85,7 @@ pub async fn run(mut agent: Agent, mut inboxes: Inboxes) -> Result<Ended> {
 
 /// What operators ask before the kernel has said anything. Until then nobody knows whether this host has an underlay,
 /// and what rests on that would be refused; so it waits, and is answered in its order.
-pub(crate) struct Early<Q = Question> {
+struct Early<Q = Ask> {
     kept: Option<Vec<Q>>,
 }
 
@@ -151,62 +121,59 @@ async fn at(deadline: Option<std::time::Duration>) {
 }
 
 impl Agent {
+    /// An agent that starts.
+    pub fn new(node: Node, edge: Edge) -> Self {
+        Self {
+            node,
+            edge,
+            early: Early::default(),
+            fatal: None,
+        }
+    }
+
+    fn perform_all(&mut self) {
+        self.edge.perform_all(&mut self.node);
+    }
+
     fn due(&mut self, now: Instant) {
         if self.node.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.node.handle_timeout(now);
         }
-        self.edge.watchdog();
+        self.edge.systemd.beat();
     }
 
     fn next_deadline(&self) -> Option<std::time::Duration> {
         let node = self.node.poll_timeout().map(|(at, _)| at.since(clock::now()));
-        node.into_iter().chain(self.edge.next_watchdog()).min()
+        node.into_iter().chain(self.edge.systemd.next_beat()).min()
     }
 
     fn happened(&mut self, event: Event) {
         let now = clock::now();
         match event {
-            Event::Ask(question) => {
-                if let Some(question) = self.early.keep(question) {
-                    question(self, now);
+            Event::Ask(ask) => {
+                if let Some(ask) = self.early.keep(ask) {
+                    control::answer(&mut self.node, &mut self.edge, ask, now);
                 }
             }
             Event::Kernel(report) => {
                 self.kernel(report, now);
-                for question in self.early.release() {
-                    question(self, now);
+                for ask in self.early.release() {
+                    control::answer(&mut self.node, &mut self.edge, ask, now);
                 }
             }
-            Event::Far(guests) => self.node.hear_remote_macs(&guests),
+            Event::RemoteMacs(guests) => self.node.hear_remote_macs(&guests),
             Event::Address(group, event) => self.node.handle_address(group, event, now),
             Event::Disk(life, report) if life == self.edge.journal_life => self.disk(report, now),
             Event::Disk(..) => {}
             Event::Unsaved(problem) => self.edge.unsaved = problem,
-            Event::Welcome(from, Ok(reply)) => match welcome(reply) {
-                Some(welcome) => self.node.handle_welcome(from, Ok(welcome), now),
-                None => self
-                    .node
-                    .handle_welcome(from, Err(Refusal::new("its answer makes no sense")), now),
-            },
-            Event::Welcome(from, Err(problem)) => {
-                let refusal = Refusal::new(problem.to_string());
-                match problem {
-                    JoinError::Never(_) => self.node.handle_join_refused(from, refusal, now),
-                    JoinError::Unreachable { .. } | JoinError::NotYet(_) | JoinError::Malformed { .. } => {
-                        self.node.handle_welcome(from, Err(refusal), now);
-                    }
-                }
-            }
+            Event::Welcome(from, result) => self.node.handle_welcome(from, welcome(result), now),
             Event::Invited(call, address, result) => {
                 let result = result
                     .map(|()| address)
                     .map_err(|problem| Refusal::new(problem.to_string()));
                 self.node.handle_invited(call, result);
             }
-            Event::RemovedAll(removed) => {
-                self.edge.removed_lines = removed.lines;
-                self.node.handle_removed_all(removed.kept);
-            }
+            Event::RemovedAll(removed) => self.node.handle_removed_all(removed.lines, removed.kept),
         }
     }
 
@@ -236,7 +203,7 @@ impl Agent {
                 // A service that is never ready is killed and started again for ever: what needs an operator is told,
                 // and the rest goes on.
                 if ready {
-                    self.edge.ready();
+                    self.edge.systemd.ready();
                 }
             }
             kernel::Report::Prepared(groups) => {
@@ -246,7 +213,7 @@ impl Agent {
             }
             kernel::Report::KernelUnreadable(problem) => {
                 if self.edge.blind.as_ref() != Some(&problem) {
-                    error!(%problem, "the kernel cannot be asked");
+                    error!(%problem, "cannot read kernel state");
                     self.edge.blind = Some(problem);
                 }
             }
@@ -284,7 +251,6 @@ impl Agent {
     }
 
     fn peer(&mut self, event: grpc::Event) {
-        use overlayd_core::node::PeerMessage;
         let now = clock::now();
         match event {
             grpc::Event::Connected { host, .. } => self.node.connected(host, now),
@@ -292,27 +258,17 @@ impl Agent {
             grpc::Event::Refused { address, why, text } => {
                 warn!(%address, "a host does not take this one's calls: {text}");
                 if why == grpc::Refusal::Removed {
-                    self.node.handle_removed(now);
+                    self.node.handle_removed();
                 }
             }
             grpc::Event::Election { from, message } => self.node.handle(from, PeerMessage::Election(message), now),
-            grpc::Event::Bulk {
-                from,
-                message: Bulk::Membership(packet),
-            } => {
-                self.node.handle(from, PeerMessage::Membership(packet), now);
-            }
-            grpc::Event::Bulk {
-                from,
-                message: Bulk::Gossip(message),
-            } => {
-                self.node.handle(from, PeerMessage::Gossip(message), now);
-            }
-            grpc::Event::Bulk {
-                from,
-                message: Bulk::Hearing(hearing),
-            } => {
-                self.node.handle(from, PeerMessage::Hearing(hearing), now);
+            grpc::Event::Bulk { from, message } => {
+                let message = match message {
+                    Bulk::Membership(packet) => PeerMessage::Membership(packet),
+                    Bulk::Gossip(message) => PeerMessage::Gossip(message),
+                    Bulk::Hearing(hearing) => PeerMessage::Hearing(hearing),
+                };
+                self.node.handle(from, message, now);
             }
             grpc::Event::Leases { from, message } => self.node.handle(from, PeerMessage::Lease(message), now),
             grpc::Event::Join { request, reply } => {
@@ -334,7 +290,7 @@ impl Agent {
     }
 
     /// Reads the configuration again.
-    pub fn reload(&mut self) {
+    fn reload(&mut self) {
         match crate::read_config(&self.edge.config_path) {
             Ok(config) => {
                 info!(file = %self.edge.config_path.display(), "configuration read again");
@@ -343,65 +299,6 @@ impl Agent {
             }
             Err(problem) => error!("the configuration stays as it was:\n{problem:#}"),
         }
-    }
-
-    /// Resolves once all that calls have changed so far is on disk, or was refused: `status` tells then.
-    pub fn flushed(&mut self, now: Instant) -> oneshot::Receiver<()> {
-        self.node.flush(now);
-        self.perform_all();
-        self.edge.files.flushed()
-    }
-
-    /// Begins a call that the node answers later.
-    pub fn call(&mut self, begin: impl FnOnce(&mut Node, Call)) -> oneshot::Receiver<Result<Done, Refusal>> {
-        let call = self.edge.next_call();
-        let (reply, answer) = oneshot::channel();
-        self.edge.calls.insert(call, reply);
-        begin(&mut self.node, call);
-        answer
-    }
-}
-
-fn welcome(reply: JoinReply) -> Option<Welcome> {
-    let via_name = reply.records.iter().find_map(|record| match record {
-        overlayd_core::cluster::gossip::Record::Host(host) if host.id == reply.host => Some(host.name.clone()),
-        _ => None,
-    })?;
-    Some(Welcome {
-        cluster: reply.cluster,
-        via: reply.host,
-        via_name,
-        records: reply.records,
-        roster: overlayd_core::addresses::Roster {
-            members: reply.members.into_iter().collect(),
-            removed: reply.removed.into_iter().collect(),
-        },
-    })
-}
-
-/// What a newcomer is told.
-pub fn join_reply(result: Result<Box<Welcome>, Refusal>) -> Result<JoinReply, JoinRefusal> {
-    match result {
-        Ok(welcome) => Ok(JoinReply {
-            cluster: welcome.cluster,
-            host: welcome.via,
-            records: welcome.records,
-            members: welcome.roster.members.into_iter().collect(),
-            removed: welcome.roster.removed.into_iter().collect(),
-        }),
-        Err(refusal) => Err(refuse(&refusal)),
-    }
-}
-
-/// A refusal as one sentence, with what to do.
-pub fn refuse(refusal: &Refusal) -> JoinRefusal {
-    let text = match &refusal.hint {
-        Some(hint) => format!("{}; {hint}", refusal.what),
-        None => refusal.what.clone(),
-    };
-    match refusal.lasts {
-        overlayd_core::node::Lasts::ForNow => JoinRefusal::NotYet(text),
-        overlayd_core::node::Lasts::UntilChanged => JoinRefusal::Never(text),
     }
 }
 

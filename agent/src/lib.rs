@@ -4,9 +4,12 @@
 
 pub mod args;
 pub mod clock;
+pub mod control;
 pub mod effects;
+pub mod event;
 pub mod event_loop;
 pub mod grpc;
+mod joining;
 pub mod journal;
 mod log;
 pub mod netlink;
@@ -18,6 +21,7 @@ pub mod state_dir;
 mod survived;
 pub mod sysctl;
 mod system;
+mod systemd;
 pub mod workers;
 
 use std::path::Path;

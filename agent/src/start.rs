@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use overlayd_core::config::{HostConfig, Trust};
@@ -16,14 +15,16 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tracing::{info, warn};
 
 use crate::clock;
-use crate::effects::{Agent, Edge};
-use crate::event_loop::{Early, Event, Inboxes, run as run_loop};
-use crate::grpc::control::Service;
+use crate::control::Service;
+use crate::effects::Edge;
+use crate::event::{Event, Inboxes};
+use crate::event_loop::{Agent, run as run_loop};
 use crate::grpc::{Identity, Inbox, Standing, Transport};
 use crate::netlink;
 use crate::sockets::arp::Announcer;
 use crate::state_dir::{self, StateDir};
 use crate::survived::Survived;
+use crate::systemd::Systemd;
 use crate::workers::state_files::{Begin, Report, StateFiles};
 use crate::workers::{address, kernel};
 
@@ -98,12 +99,9 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
         look: kernel::Look::default(),
         blind: None,
         unsaved: None,
-        removed_lines: Vec::new(),
-        leave_by_force: kernel::Guests::Keep,
         facts: None,
         started_wall: clock::wall_millis(),
-        is_ready: false,
-        watchdog: watchdog(),
+        systemd: Systemd::new(),
     };
     let (start, journal) = survived.into_start(config, random()?);
     edge.begin_journal(Begin::With(journal));
@@ -111,14 +109,8 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
     info!(host = %identity.host, instance = identity.instance, "overlayd {} starting", env!("CARGO_PKG_VERSION"));
     if node.waiting().is_some() {
         // There is nothing to be applied first.
-        edge.ready();
+        edge.systemd.ready();
     }
-    let agent = Agent {
-        node,
-        edge,
-        fatal: None,
-        early: Early::default(),
-    };
     let inboxes = Inboxes {
         election: inbox_election,
         events: inbox_events,
@@ -127,7 +119,7 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
         peers: inbox_peers,
     };
     let ended = tokio::select! {
-        ended = run_loop(agent, inboxes) => ended.map(|_| ()),
+        ended = run_loop(Agent::new(node, edge), inboxes) => ended.map(|_| ()),
         ended = control => ended,
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -163,7 +155,7 @@ fn threads(config: &HostConfig, state: StateDir, events: &mpsc::UnboundedSender<
             let _ = tell.send(Event::Kernel(report));
         },
         move |guests| {
-            let _ = tell_far.send(Event::Far(guests));
+            let _ = tell_far.send(Event::RemoteMacs(guests));
         },
     )?;
     let tell = events.clone();
@@ -211,11 +203,6 @@ async fn control_socket(
         UnixListenerStream::new(listener),
     );
     Ok(async move { server.await.context("the control socket failed") })
-}
-
-fn watchdog() -> Option<(Duration, Instant)> {
-    let every = sd_notify::watchdog_enabled()?;
-    Some((every / 3, Instant::now()))
 }
 
 fn random() -> Result<u64> {

@@ -7,7 +7,6 @@
 //! Each host dials every other one, and sends only on what it dialled. Elections have a TCP connection of their own, and
 //! a queue of their own into the event loop, so that bulk never delays them.
 
-pub mod control;
 mod dialler;
 mod join;
 mod links;

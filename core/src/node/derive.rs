@@ -111,13 +111,14 @@ impl Derived {
 impl Node {
     /// Computes all that follows from what is known, and hands out what is different.
     pub(super) fn derive(&mut self, now: Instant) {
+        let leave_announced = self.has_announced_leave();
         let Some(formed) = &mut self.formed else { return };
         formed.derived_at(now);
         formed.read_segments();
         let facts = self.facts.as_ref();
         if let Some(facts) = facts
             && !formed.left
-            && self.leaving.as_ref().is_none_or(|leaving| !leaving.is_gone())
+            && !leave_announced
         {
             formed.tell_host(&self.config, facts, &self.version, now);
         }
@@ -427,7 +428,7 @@ impl Member {
         }
         if self.derived.inputs.as_ref() != Some(&inputs) {
             self.derived.inputs = Some(inputs.clone());
-            self.effects.push_back(Effect::Desired(Some(Box::new(inputs))));
+            self.effects.push_back(Effect::Desired(Box::new(inputs)));
         }
     }
 

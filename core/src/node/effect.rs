@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::removing::Hearing;
+use super::operations::Hearing;
 use crate::addresses::{self, JournalRecord};
 use crate::cluster::gossip::{self, HostRecord, Record};
 use crate::election;
@@ -78,15 +78,6 @@ pub struct JoinRequest {
     pub cluster: Option<ClusterId>,
 }
 
-/// Whether a host has others in its cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Company {
-    /// None.
-    Alone,
-    /// At least one.
-    Others,
-}
-
 /// A host is let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
@@ -133,6 +124,11 @@ impl Refusal {
         }
     }
 
+    /// A name that no segment of the cluster has.
+    pub fn no_segment(name: &SegmentName) -> Self {
+        Self::new(format!("segment {name} not found")).hint("see `overlayctl segment list`")
+    }
+
     /// Asking again does not help until something is changed.
     #[must_use]
     pub fn until_changed(self) -> Self {
@@ -156,6 +152,15 @@ impl Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Call(pub u64);
 
+/// Whether guests, their leases or ranges may be left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// They may not.
+    No,
+    /// The operator says so.
+    Yes,
+}
+
 /// How a call of an operator ended that took a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
@@ -174,19 +179,23 @@ pub enum Done {
     Left {
         /// It was the last one.
         cluster: Ended,
-        /// What the others must do now.
+        /// What was taken out of the kernel, as `ip`, `bridge` and `nft` lines.
+        removed: Vec<String>,
+        /// What the operator has to do now.
         notes: Vec<String>,
     },
     /// The invited host, which listens there, is a member.
     Invited(SocketAddr),
     /// The gateway is where it should be, by host.
     Moved {
-        /// Who served before.
-        from: Option<HostId>,
+        /// The host that was the gateway before.
+        from: Option<String>,
     },
-    /// Every gateway that could go has gone.
+    /// Other hosts are the gateways that this one was, where they can be.
     Drained {
-        /// Segments that this host goes on serving.
+        /// Segments that another host is the gateway of now.
+        handed_over: Vec<SegmentName>,
+        /// Segments that this host is still the gateway of.
         kept: Vec<SegmentName>,
     },
     /// The lease has ended.
@@ -254,8 +263,11 @@ pub enum Effect {
         /// Comes back.
         number: u64,
     },
-    /// This is what the kernel should have from now on; `None`: nothing of ours.
-    Desired(Option<Box<inputs::Inputs>>),
+    /// This is what the kernel should have from now on.
+    Desired(Box<inputs::Inputs>),
+    /// Take everything of ours out of the kernel and report with [`super::Node::handle_removed_all`]; bridges with guests
+    /// only by force.
+    RemoveAll(Force),
     /// This host is to be a group's gateway soon: report with [`super::Node::handle_prepared`] once the kernel is as it
     /// should be by the latest [`Effect::Desired`], or nothing more can be done about it.
     Prepare(election::GroupId),

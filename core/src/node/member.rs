@@ -7,9 +7,7 @@ use rand::Rng;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use super::derive::Derived;
-use super::effect::{Call, Effect, PeerMessage, Refusal};
-use super::recovering::Recovery;
-use super::removing::Removal;
+use super::effect::{Effect, PeerMessage};
 use super::{Found, Reason, group_of};
 use crate::addresses::{self, Leases, Recovered};
 use crate::cluster::catalogue::Catalogue;
@@ -39,8 +37,6 @@ const UNANSWERED: u32 = 6;
 pub(super) const SAVE_AFTER: Duration = Duration::from_millis(20);
 /// How often a holder repeats its claim in gossip: hosts that are no voters believe one for 5 s.
 const CLAIM_EVERY: Duration = Duration::from_secs(2);
-/// How often a move that was asked for and has not come about is asked for again.
-pub(super) const MOVE_AGAIN: Duration = Duration::from_millis(500);
 /// So many guests that nobody has told of are remembered at most.
 const REMOTE_MACS: usize = 16_384;
 /// Numbers of the node's own probes; the election's are below.
@@ -67,17 +63,6 @@ impl Survived {
             answered: BTreeSet::new(),
         }
     }
-}
-
-/// A gateway move that an operator waits for.
-#[derive(Debug)]
-pub(super) struct Move {
-    pub(super) call: Call,
-    pub(super) from: Option<HostId>,
-    pub(super) to: Option<HostId>,
-    pub(super) until: Instant,
-    /// When it is asked for again: the holder may not know yet that the receiver can take it.
-    pub(super) again: Instant,
 }
 
 #[derive(Debug)]
@@ -112,15 +97,13 @@ pub(super) struct Member {
     derived_last: Instant,
     pub(super) save_at: Option<Instant>,
     claim_at: Instant,
-    pub(super) moves: BTreeMap<GroupId, Move>,
-    pub(super) removals: BTreeMap<HostId, Removal>,
-    pub(super) recovery: Option<Recovery>,
     /// The journal was lost when the agent started; else a write failed, and what is on disk may be whole.
     pub(super) lost_at_start: bool,
     pub(super) drained: bool,
     /// The groups whose gateway addresses are on this host's links: only there guests are listened to.
     pub(super) addressed: BTreeSet<GroupId>,
-    pub(super) releases: BTreeMap<u64, Call>,
+    /// The leases' answers to the node's own requests, by token.
+    pub(super) own_answers: BTreeMap<u64, addresses::Answer>,
     next_token: u64,
     next_probe: u64,
     /// What this host's guests were said to be last.
@@ -191,13 +174,10 @@ impl Member {
             derived_last: now,
             save_at: None,
             claim_at: now,
-            moves: BTreeMap::new(),
-            removals: BTreeMap::new(),
-            recovery: None,
             lost_at_start: false,
             drained: false,
             addressed: BTreeSet::new(),
-            releases: BTreeMap::new(),
+            own_answers: BTreeMap::new(),
             next_token: OWN_TOKENS,
             next_probe: OWN_PROBES,
             guests: BTreeMap::new(),
@@ -268,7 +248,7 @@ impl Member {
             PeerMessage::Membership(packet) => self.membership.handle_packet(from, &packet, now),
             PeerMessage::Gossip(message) => self.gossip.handle(from, message, now),
             PeerMessage::Lease(message) => self.leases.handle_message(from, message, now),
-            PeerMessage::Hearing(hearing) if !self.gossip.is_removed(from) => self.handle_hearing(from, hearing, now),
+            // The node's operations know what it is about.
             PeerMessage::Hearing(_) => {}
         }
     }
@@ -306,7 +286,6 @@ impl Member {
         if changed {
             self.touch_now(now);
             self.tell_claim(group, now);
-            self.finish_move(group);
         }
     }
 
@@ -417,14 +396,6 @@ impl Member {
                 .map(|timeout| (timeout.at, Reason::Machine("leases"))),
         );
         all.extend(self.dhcp.poll_timeout().map(|at| (at, Reason::Machine("dhcp"))));
-        all.extend(
-            self.moves
-                .values()
-                .map(|waits| (waits.until.min(waits.again), Reason::Call)),
-        );
-        all.extend(self.removals.values().map(|removal| (removal.timeout(), Reason::Call)));
-        let recovery = self.recovery.as_ref().and_then(Recovery::timeout);
-        all.extend(recovery.map(|at| (at, Reason::Call)));
         all
     }
 
@@ -447,40 +418,6 @@ impl Member {
         }
         if self.save_at.is_some_and(|at| at <= now) {
             self.flush(now);
-        }
-        self.retry_moves(now);
-        self.retry_removals(now);
-        self.retry_recovery(now);
-        let late: Vec<_> = self
-            .moves
-            .iter()
-            .filter(|(_, waits)| waits.until <= now)
-            .map(|(group, _)| *group)
-            .collect();
-        for group in late {
-            if let Some(waits) = self.moves.remove(&group) {
-                let refusal = Refusal::new("the gateway did not move within the time given")
-                    .hint("look at `overlayctl gateway list`, and at the log of the host that it was to move to");
-                self.effects.push_back(Effect::Answer {
-                    call: waits.call,
-                    result: Err(refusal),
-                });
-            }
-        }
-    }
-
-    fn retry_moves(&mut self, now: Instant) {
-        for (group, waits) in &mut self.moves {
-            let holder = self.election.holder(*group).map(|(host, _)| host);
-            let there = holder.is_none() || holder == waits.to || (waits.to.is_none() && holder != waits.from);
-            if waits.again > now {
-                continue;
-            }
-            waits.again = now + MOVE_AGAIN;
-            if !there {
-                // What stands against it may be gone the next time; the call ends by itself.
-                let _ = self.election.move_gateway(*group, waits.to, now);
-            }
         }
     }
 

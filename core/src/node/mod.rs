@@ -13,16 +13,12 @@
 //! What is derived from everything (views, the desired state, whom to dial) is computed whole and handed out only when
 //! it differs from what was handed out before.
 
-mod calls;
 mod derive;
 mod effect;
 mod lease_migration;
-mod leaving;
 mod member;
-mod recovering;
-mod removing;
+mod operations;
 mod route;
-mod segments;
 mod show;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,12 +27,9 @@ use std::net::{IpAddr, SocketAddr};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
-pub use calls::Forming;
-pub use effect::{Call, Done, Effect, Ended, Facts, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
-pub use leaving::Force;
+pub use effect::{Call, Done, Effect, Ended, Facts, Force, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
 use member::Member;
-pub use removing::{Hearing, Sign};
-pub use segments::{Applied, Change, Guests, Run};
+pub use operations::{Applied, Change, Forming, Hearing, InitReply, Run, Sign};
 pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, Problem, SegmentLine, Serves, Severity};
 
 use crate::addresses::Recovered;
@@ -47,11 +40,6 @@ use crate::gateway::uplink::Health;
 use crate::health::events::Event;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use crate::time::{Duration, Instant};
-
-/// How long a host that is to join waits before it asks the next address of its list.
-const JOIN_AGAIN: Duration = Duration::from_millis(500);
-/// How long an operator's `join` may take.
-const JOIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Whether this host is in a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,36 +115,20 @@ pub struct Node {
     looked: Looked,
     membership: Membership,
     formed: Option<Box<Member>>,
-    joining: Option<Joining>,
     effects: VecDeque<Effect>,
     /// What guests' ports are on which bridge, as last observed.
     ports: BTreeMap<IfName, Vec<IfName>>,
     /// Calls of other hosts, to tell them from the edge's own numbers.
     dialled: BTreeMap<HostId, SocketAddr>,
     announced_cluster: Option<(Option<ClusterId>, BTreeSet<HostId>)>,
-    leaving: Option<leaving::Leaving>,
-}
-
-/// Looking for a cluster to be let into.
-#[derive(Debug)]
-struct Joining {
-    /// Addresses to ask in turn.
-    at: Vec<SocketAddr>,
-    next: usize,
-    ask_at: Instant,
-    asked: Option<SocketAddr>,
-    /// The operator's call and when it fails; the configured list is tried for ever.
-    call: Option<(Call, Instant)>,
-    last: Option<Refusal>,
+    pending: VecDeque<operations::Pending>,
 }
 
 /// What a deadline of the node is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The next address of the join list.
-    Join,
-    /// An operator's call has waited long enough.
-    Call,
+    /// An operation tries again, or has taken too long.
+    Operation,
     /// What is derived from everything.
     Derive,
     /// One of the machines.
@@ -183,12 +155,11 @@ impl Node {
             looked: Looked::NotYet,
             membership: start.membership,
             formed: None,
-            joining: None,
             effects: VecDeque::new(),
             ports: BTreeMap::new(),
             dialled: BTreeMap::new(),
             announced_cluster: None,
-            leaving: None,
+            pending: VecDeque::new(),
             rng: Xoshiro256PlusPlus::seed_from_u64(rng.next_u64()),
         };
         match start.membership {
@@ -207,13 +178,15 @@ impl Node {
                 }
                 node.formed = Some(Box::new(formed));
                 if !node.config.cluster.join.is_empty() {
-                    node.look_for(node.config.cluster.join.clone(), None, now);
+                    node.join_listed(now);
                 }
             }
             Membership::Unformed => match (node.config.cluster.trust, node.config.cluster.join.is_empty()) {
-                (Trust::Insecure, true) => node.form(now),
+                (Trust::Insecure, true) => {
+                    node.form(now);
+                }
                 (Trust::Insecure | Trust::MutualTls, false) => {
-                    node.look_for(node.config.cluster.join.clone(), None, now);
+                    node.join_listed(now);
                 }
                 (Trust::MutualTls, true) => {}
             },
@@ -277,6 +250,9 @@ impl Node {
 
     /// Another host has said something. The edge has checked that it is of this cluster.
     pub fn handle(&mut self, from: HostId, said: PeerMessage, now: Instant) {
+        if let PeerMessage::Hearing(hearing) = &said {
+            self.handle_hearing(from, *hearing, now);
+        }
         if let Some(formed) = &mut self.formed {
             formed.handle(from, said, now);
         }
@@ -311,8 +287,8 @@ impl Node {
     pub fn handle_synced(&mut self, sequence: u64, now: Instant) {
         if let Some(formed) = &mut self.formed {
             formed.leases.handle_synced(sequence, now);
-            formed.finish_recovery(sequence);
         }
+        self.finish_recovery(sequence);
         self.settle(now);
     }
 
@@ -320,8 +296,8 @@ impl Node {
     pub fn lost_disk(&mut self, now: Instant) {
         if let Some(formed) = &mut self.formed {
             formed.leases.lost_disk(now);
-            formed.fail_recovery();
         }
+        self.fail_recovery();
         self.settle(now);
     }
 
@@ -382,14 +358,10 @@ impl Node {
 
     /// When [`Node::handle_timeout`] is due, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        let joining = self.joining.iter().flat_map(|joining| {
-            let ask = joining.asked.is_none().then_some((joining.ask_at, Reason::Join));
-            ask.into_iter()
-                .chain(joining.call.map(|(_, until)| (until, Reason::Call)))
-        });
-        let leaving = self.leaving.iter().map(|leaving| (leaving.look_at(), Reason::Call));
-        let formed = self.formed.iter().flat_map(|formed| formed.timeouts());
-        joining.chain(leaving).chain(formed).min_by_key(|(at, _)| *at)
+        let pending = self.pending.iter().filter_map(operations::Pending::timeout);
+        let pending = pending.map(|at| (at, Reason::Operation));
+        let member = self.formed.iter().flat_map(|member| member.timeouts());
+        pending.chain(member).min_by_key(|(at, _)| *at)
     }
 
     /// To be called when the time of [`Node::poll_timeout`] has come; earlier calls do nothing.
@@ -397,8 +369,6 @@ impl Node {
         if let Some(formed) = &mut self.formed {
             formed.handle_timeout(now);
         }
-        self.join_timeout(now);
-        self.leave_timeout(now);
         self.settle(now);
     }
 
@@ -424,8 +394,19 @@ impl Node {
         self.effects.push_back(Effect::Event(event));
     }
 
-    /// Carries the machines' effects from one to the next until nothing moves, then hands out what has changed.
+    /// Lets machines and operations react to each other until nothing moves, then hands out what has changed.
     fn settle(&mut self, now: Instant) {
+        self.settle_machines(now);
+        while self.advance_operations(now) {
+            self.settle_machines(now);
+        }
+        self.tell_cluster();
+        if self.formed.as_ref().is_some_and(|formed| formed.was_removed()) {
+            self.handle_removed();
+        }
+    }
+
+    fn settle_machines(&mut self, now: Instant) {
         // A role that changes asks for another round, and so may what that brings about; in the end nothing is due.
         loop {
             if self.formed.as_ref().is_some_and(|formed| formed.derive_due(now)) {
@@ -441,10 +422,6 @@ impl Node {
                 self.effects.extend(preparing.map(Effect::Prepare));
                 break;
             }
-        }
-        self.tell_cluster();
-        if self.formed.as_ref().is_some_and(|formed| formed.was_removed()) && self.leaving.is_none() {
-            self.learn_of_removal(now);
         }
     }
 
@@ -464,17 +441,6 @@ impl Node {
             });
             self.announced_cluster = Some(now);
         }
-    }
-
-    fn look_for(&mut self, at: Vec<SocketAddr>, call: Option<(Call, Instant)>, now: Instant) {
-        self.joining = Some(Joining {
-            at,
-            next: 0,
-            ask_at: now,
-            asked: None,
-            call,
-            last: None,
-        });
     }
 }
 

@@ -1,9 +1,8 @@
 //! What the machines of a host want done goes to another machine, or out.
 
-use super::effect::{Done, Effect, PeerMessage, Refusal};
-use super::group_of;
+use super::effect::{Effect, PeerMessage};
 use super::member::{Member, OWN_TOKENS, SAVE_AFTER, guest_at};
-use crate::addresses::{self, Answer, LeaseEvent};
+use crate::addresses::{self, LeaseEvent};
 use crate::cluster::gossip::{self, Change, Content, Departure, Key, Origin, Presence, Record};
 use crate::cluster::membership;
 use crate::election::{self, GroupId, Outcome, Role};
@@ -127,7 +126,6 @@ impl Member {
             reason,
         });
         self.tell_claim(group, now);
-        self.finish_move(group);
         self.touch_now(now);
     }
 
@@ -143,21 +141,6 @@ impl Member {
             }
         };
         serves.then_some(holder)
-    }
-
-    pub(super) fn finish_move(&mut self, group: GroupId) {
-        let Some(holder) = self.server(group) else { return };
-        let arrived = self.moves.get(&group).is_some_and(|waits| match waits.to {
-            Some(to) => to == holder,
-            None => waits.from != Some(holder),
-        });
-        if arrived && let Some(waits) = self.moves.remove(&group) {
-            let result = Ok(Done::Moved { from: waits.from });
-            self.effects.push_back(Effect::Answer {
-                call: waits.call,
-                result,
-            });
-        }
     }
 
     /// Services off, before the address.
@@ -178,16 +161,7 @@ impl Member {
                 self.dhcp.handle_answer(token, answer, now);
             }
             addresses::Effect::Answer { token, answer } => {
-                if let Some(call) = self.releases.remove(&token) {
-                    let result = match answer {
-                        Answer::Done => Ok(Done::Released),
-                        Answer::Offer { .. } | Answer::Ack { .. } | Answer::Nak | Answer::Silence(_) => Err(
-                            Refusal::new("the owner of the address could not be reached, or holds no such lease")
-                                .hint("see `overlayctl lease list` for the owner, and try again when it is alive"),
-                        ),
-                    };
-                    self.effects.push_back(Effect::Answer { call, result });
-                }
+                self.own_answers.insert(token, answer);
             }
             addresses::Effect::GossipLease(lease) => {
                 self.gossip.put_lease(lease, now);
@@ -326,8 +300,7 @@ impl Member {
                 }
                 return;
             }
-            Key::Claim(segment, _) => {
-                self.finish_move(group_of(*segment));
+            Key::Claim(..) => {
                 // Only the word that somebody serves or no longer serves matters; the beat is for those who wait for it.
                 let served = |record: &Option<Box<Record>>| match record.as_deref() {
                     Some(Record::Claim(claim)) => Some((claim.term, claim.presence)),

@@ -387,15 +387,11 @@ impl Node {
         if self.formed.is_some() {
             return None;
         }
-        Some(match (&self.joining, self.membership) {
-            (Some(joining), _) => {
-                let at = joining
-                    .at
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                match &joining.last {
+        Some(match (self.join_search(), self.membership) {
+            (Some((addresses, refused)), _) => {
+                let at: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                let at = at.join(", ");
+                match refused {
                     Some(refusal) => format!("waiting to be let in at {at}: {refusal}"),
                     None => format!("waiting for a formed host at {at}"),
                 }

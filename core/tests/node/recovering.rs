@@ -31,7 +31,7 @@ fn the_only_host_left_begins_with_an_empty_journal_and_gives_no_address_twice() 
     let mut world = World::formed(2);
     world.apply(0, &short());
     world.run(9_000);
-    assert!(world.recover(0).unwrap_err().what.contains("takes part"));
+    assert!(world.recover(0).unwrap_err().what.contains("nothing to recover"));
     let (kind, held) = world.ask(0, "52:54:00:00:00:01", address(20)).unwrap();
     assert_eq!((kind, held), (ACK, address(20)));
     world.kill_host(1);
@@ -41,7 +41,7 @@ fn the_only_host_left_begins_with_an_empty_journal_and_gives_no_address_twice() 
     assert!(refusal.what.contains("may be whole"), "{refusal}");
     world.forget_journal(0);
     let refusal = world.recover(0).unwrap_err();
-    assert!(refusal.what.contains("not alone: hv2"), "{refusal}");
+    assert!(refusal.what.contains("not the only member: hv2"), "{refusal}");
     assert!(refusal.hint.unwrap().contains("overlayctl peer remove"));
     world.remove(0, "hv2").unwrap();
     world.run(2_000);
@@ -202,5 +202,5 @@ fn a_host_that_lost_its_journal_holds_up_neither_new_addresses_nor_leases() {
     world.join(joiner, gateway).unwrap();
     world.run(3_000);
     let refusal = world.recover(joiner).unwrap_err();
-    assert!(refusal.what.contains("takes part"), "{refusal}");
+    assert!(refusal.what.contains("nothing is lost"), "{refusal}");
 }

@@ -13,8 +13,8 @@ use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
 use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, Role, Tracking};
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::{
-    Call, Disk, Done, Effect, Facts, Force, Found, Guests, JoinRequest, Membership, Node, PeerMessage, Refusal, Run,
-    Start, Welcome,
+    Call, Disk, Done, Effect, Facts, Force, Found, JoinRequest, Membership, Node, PeerMessage, Refusal, Run, Start,
+    Welcome,
 };
 use overlayd_core::time::{Duration, Instant};
 
@@ -211,7 +211,7 @@ impl World {
     pub(crate) fn apply(&mut self, host: usize, text: &str) {
         let now = self.now;
         self.node_mut(host)
-            .apply(&segments(text), Run::Real, Guests::Heed, now)
+            .apply(&segments(text), Run::Real, Force::No, now)
             .unwrap();
         self.carry(host);
     }
@@ -333,7 +333,9 @@ impl World {
 
     pub(crate) fn drain(&mut self, host: usize) {
         let now = self.now;
-        self.node_mut(host).drain(now).unwrap();
+        self.calls += 1;
+        let call = Call(self.calls);
+        self.node_mut(host).drain(call, now);
         self.carry(host);
     }
 
@@ -588,8 +590,7 @@ impl World {
             let alike = self.hosts[other].identity.1 == self.hosts[host].identity.1;
             let refused = self.hosts[other].refused.contains(&self.hosts[host].identity.0);
             if refused && self.hosts[host].node.is_some() && self.linked(host, other) {
-                let now = self.now;
-                self.node_mut(host).handle_removed(now);
+                self.node_mut(host).handle_removed();
                 self.carry(host);
                 return;
             }
@@ -641,10 +642,8 @@ impl World {
             }
             Event::Welcome(host, from, result) => {
                 let node = self.node_mut(host);
-                match result {
-                    Ok(welcome) => node.handle_welcome(from, Ok(*welcome), now),
-                    Err(refusal) => node.handle_join_refused(from, refusal, now),
-                }
+                let result = result.map(|welcome| *welcome).map_err(Refusal::until_changed);
+                node.handle_welcome(from, result, now);
                 host
             }
             Event::Probe(host, other, number, outcome) => {
@@ -674,7 +673,7 @@ impl World {
                 host
             }
             Event::RemovedAll(host) => {
-                self.node_mut(host).handle_removed_all(Vec::new());
+                self.node_mut(host).handle_removed_all(Vec::new(), Vec::new());
                 host
             }
         };
@@ -762,14 +761,14 @@ impl World {
                     .retain(|_, event| !matches!(event, Event::Take(of, whose, _) if (*of, *whose) == (host, group)));
                 self.later(Event::Address(host, group, AddressEvent::Removed));
             }
-            Effect::Desired(Some(inputs)) => self.hosts[host].inputs = Some(*inputs),
+            Effect::Desired(inputs) => self.hosts[host].inputs = Some(*inputs),
             Effect::Prepare(group) => {
                 let inputs = self.hosts[host].inputs.as_ref();
                 let preparing = inputs.is_some_and(|it| it.segments.values().any(|it| it.role == Role::Preparing));
                 assert!(preparing, "the kernel's thread does not know what is to be prepared");
                 self.later(Event::Prepared(host, group));
             }
-            Effect::Desired(None) => {
+            Effect::RemoveAll(_) => {
                 self.hosts[host].inputs = None;
                 self.later(Event::RemovedAll(host));
             }

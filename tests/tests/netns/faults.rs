@@ -321,7 +321,7 @@ fn the_only_host_recovers_its_pool_after_its_journal_was_damaged_and_gives_no_ad
         guest.dhcp()?;
         let leased = Instant::now();
         let refused = hv1.ctl(&["pool", "recover"]).unwrap_err().to_string();
-        assert!(refused.contains("nothing is to be recovered"), "{refused}");
+        assert!(refused.contains("nothing to recover"), "{refused}");
 
         hv1.kill_agent();
         let journal = hv1.state().join("journal");
@@ -474,7 +474,7 @@ fn a_host_whose_kernel_refuses_nat_is_no_successor_and_does_not_stay_gateway() {
         guest.dhcp()?;
         let said = hv1.refused(&["gateway", "move", "blue", "hv2"])?;
         assert!(
-            said.contains("did not move") && said.contains("of the host that it was to move to"),
+            said.contains("did not move") && said.contains("on the host that it was to move to"),
             "{said}"
         );
         assert_eq!(world.gateway("blue", SOON)?, "hv1");

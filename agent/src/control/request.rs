@@ -1,0 +1,78 @@
+//! What operators' programs send, as values; and refusals as they read them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use overlayd_core::config::CLUSTER_PORT;
+use overlayd_core::id::SegmentName;
+use overlayd_core::node::{Force, Refusal};
+use tonic::metadata::{AsciiMetadataValue, BinaryMetadataValue};
+use tonic::{Code, Status};
+
+/// A refusal as the CLI reads it: the hint goes beside the message.
+pub(super) fn refused(refusal: Refusal) -> Status {
+    let mut status = Status::new(Code::FailedPrecondition, refusal.what);
+    if let Some(hint) = refusal.hint {
+        match AsciiMetadataValue::try_from(hint.as_str()) {
+            Ok(hint) => drop(status.metadata_mut().insert("hint", hint)),
+            Err(_) => {
+                let hint = BinaryMetadataValue::from_bytes(hint.as_bytes());
+                status.metadata_mut().insert_bin("hint-bin", hint);
+            }
+        }
+    }
+    status
+}
+
+pub(super) fn forced(flag: bool) -> Force {
+    if flag { Force::Yes } else { Force::No }
+}
+
+pub(super) fn segment_name(text: &str) -> Result<SegmentName, Status> {
+    SegmentName::new(text).map_err(|invalid| Status::invalid_argument(invalid.to_string()))
+}
+
+/// ADDR or ADDR:PORT, an IPv6 address with a port in brackets.
+pub(super) fn address(text: &str) -> Result<SocketAddr, Status> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    text.parse()
+        .or_else(|_| bare.parse().map(|ip: IpAddr| SocketAddr::new(ip, CLUSTER_PORT)))
+        .map_err(|_| {
+            Status::invalid_argument(format!(
+                "invalid address {text:?}: expected ADDR or ADDR:PORT, with a numeric ADDR"
+            ))
+        })
+}
+
+/// The shortest way to say an address: the usual port goes without saying.
+pub(super) fn spoken(address: SocketAddr) -> String {
+    if address.port() == CLUSTER_PORT {
+        address.ip().to_string()
+    } else {
+        address.to_string()
+    }
+}
+
+/// An address of a guest or a VTEP.
+pub(super) fn ip(text: &str) -> Result<IpAddr, Status> {
+    text.parse()
+        .map_err(|_| Status::invalid_argument(format!("invalid IP address {text:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_go_without_port_and_ipv6_with_or_without_brackets() {
+        for (text, meant) in [
+            ("172.31.0.11", "172.31.0.11:7480"),
+            ("172.31.0.11:99", "172.31.0.11:99"),
+            ("fd00::1", "[fd00::1]:7480"),
+            ("[fd00::1]", "[fd00::1]:7480"),
+            ("[fd00::1]:99", "[fd00::1]:99"),
+        ] {
+            assert_eq!(address(text).unwrap(), meant.parse().unwrap(), "{text}");
+        }
+        assert!(address("hv1").is_err() && address("172.31.0.11:99999").is_err());
+    }
+}

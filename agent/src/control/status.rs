@@ -1,0 +1,72 @@
+//! `status`: what the node knows, and what only the edge does.
+
+use overlayd_core::config::Trust;
+use overlayd_core::node::{Membership, Node, Severity};
+use overlayd_core::time::Instant;
+use overlayd_proto::control as wire;
+
+use super::wire::{gateway, peer, segment};
+use crate::effects::Edge;
+
+/// All that one screen shows.
+pub(super) fn status(node: &Node, edge: &Edge, now: Instant) -> wire::StatusResponse {
+    let facts = node.facts();
+    let mut problems: Vec<wire::Problem> = node
+        .problems()
+        .into_iter()
+        .map(|problem| wire::Problem {
+            severity: match problem.severity {
+                Severity::Fail => wire::Severity::Fail,
+                Severity::Warn => wire::Severity::Warn,
+            }
+            .into(),
+            what: problem.what,
+            hint: problem.hint,
+        })
+        .collect();
+    let fail = |what: String| wire::Problem {
+        severity: wire::Severity::Fail.into(),
+        what,
+        hint: None,
+    };
+    problems.extend(edge.look.obstacles.iter().map(|obstacle| fail(obstacle.to_string())));
+    problems.extend(edge.look.failures.iter().cloned().map(fail));
+    problems.extend(
+        edge.blind
+            .iter()
+            .map(|problem| fail(format!("cannot read kernel state: {problem}"))),
+    );
+    problems.extend(edge.unsaved.iter().map(|problem| wire::Problem {
+        severity: wire::Severity::Warn.into(),
+        what: problem.clone(),
+        hint: Some("free the disk of the state directory, or make it writable".to_owned()),
+    }));
+    problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    let own = node.config().host.name.clone();
+    wire::StatusResponse {
+        host: Some(wire::HostStatus {
+            name: facts.map(|facts| facts.name.clone()).or(own).unwrap_or_default(),
+            id: node.me().to_string(),
+            address: facts.map(|facts| facts.vtep.to_string()),
+            underlay: facts.map(|facts| facts.underlay.to_string()).unwrap_or_default(),
+            underlay_mtu: facts.map(|facts| facts.underlay_mtu.bytes()),
+            overlay_mtu: facts.map(|facts| facts.underlay_mtu.overlay(facts.vtep).bytes()),
+            version: node.version().to_owned(),
+            drained: node.is_drained(),
+            started_unix_ms: i64::try_from(edge.started_wall).unwrap_or(i64::MAX),
+            ops_due: u32::try_from(edge.look.due).unwrap_or(u32::MAX),
+        }),
+        cluster: match node.membership() {
+            Membership::Formed(cluster) => Some(wire::ClusterStatus {
+                id: cluster.to_string(),
+                insecure: node.config().cluster.trust == Trust::Insecure,
+            }),
+            Membership::Unformed | Membership::Left { .. } => None,
+        },
+        waiting: node.waiting().unwrap_or_default(),
+        peers: node.peer_lines().into_iter().map(peer).collect(),
+        segments: node.segment_lines().iter().map(segment).collect(),
+        gateways: node.gateway_lines(now).into_iter().map(gateway).collect(),
+        problems,
+    }
+}

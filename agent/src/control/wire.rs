@@ -1,0 +1,128 @@
+//! The answers of the node as the messages that operators' programs read.
+
+use std::time::Duration;
+
+use overlayd_core::cluster::membership::PeerState;
+use overlayd_core::lease::LeaseState;
+use overlayd_core::node::{Applied, Change, EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, SegmentLine};
+use overlayd_proto::control as wire;
+
+use crate::clock;
+
+pub(super) fn peer(line: PeerLine) -> wire::Peer {
+    wire::Peer {
+        name: line.name,
+        id: line.id.map(|id| id.to_string()),
+        address: line.address.map(|address| address.to_string()).unwrap_or_default(),
+        state: match line.state {
+            PeerState::Alive => wire::PeerState::Alive,
+            PeerState::Suspect => wire::PeerState::Suspect,
+            PeerState::Failed => wire::PeerState::Failed,
+            PeerState::Left => wire::PeerState::Left,
+            PeerState::Static => wire::PeerState::Static,
+        }
+        .into(),
+        self_: line.me,
+        mtu: line.mtu.map(|mtu| mtu.bytes()),
+    }
+}
+
+pub(super) fn segment(line: &SegmentLine) -> wire::Segment {
+    wire::Segment {
+        name: line.segment.name.to_string(),
+        vni: line.vni().number(),
+        bridge: line.segment.bridge.to_string(),
+        mode: line.mode().to_owned(),
+        mtu: line.mtu.map_or(0, |mtu| mtu.bytes()),
+        gateway: line.gateway.clone(),
+        hosts: line.hosts.clone(),
+    }
+}
+
+pub(super) fn gateway(line: GatewayLine) -> wire::Gateway {
+    let ago = |since: Duration| clock::wall_millis().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(0));
+    wire::Gateway {
+        segment: line.segment.to_string(),
+        host: line.host,
+        term: line.term.0,
+        since_unix_ms: line.since.map(|since| i64::try_from(ago(since)).unwrap_or(i64::MAX)),
+        self_: line.me,
+        reason: line.reason,
+    }
+}
+
+pub(super) fn change(applied: Applied) -> wire::SegmentChange {
+    wire::SegmentChange {
+        name: applied.name.to_string(),
+        kind: match applied.change {
+            Change::Added => wire::ChangeKind::Added,
+            Change::Changed => wire::ChangeKind::Changed,
+            Change::Unchanged => wire::ChangeKind::Unchanged,
+        }
+        .into(),
+        fields: applied
+            .fields
+            .into_iter()
+            .map(|field| wire::FieldChange {
+                key: field.key,
+                old: field.old,
+                new: field.new,
+            })
+            .collect(),
+        generation: applied.generation,
+    }
+}
+
+/// `None`: nothing is known of the address any more.
+pub(super) fn lease(line: LeaseLine) -> Option<wire::Lease> {
+    let state = match line.lease.state {
+        LeaseState::Held => wire::LeaseState::Bound,
+        LeaseState::Settled => wire::LeaseState::Reserved,
+        LeaseState::Pending => wire::LeaseState::Pending,
+        LeaseState::Quarantined => wire::LeaseState::Quarantined,
+        LeaseState::Declined => wire::LeaseState::Declined,
+        LeaseState::Free => return None,
+    };
+    let end = |left: Duration| {
+        i64::try_from(clock::wall_millis().saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)))
+            .unwrap_or(i64::MAX)
+    };
+    Some(wire::Lease {
+        segment: line.segment.to_string(),
+        address: line.lease.address.ip().to_string(),
+        mac: line.lease.client.map(|mac| mac.to_string()),
+        hostname: (!line.lease.hostname.is_empty()).then_some(line.lease.hostname),
+        expires_unix_ms: line.lease.left.0.map(end),
+        owner: Some(line.owner),
+        keeper: line.keeper,
+        copies: line.lease.copies,
+        state: state.into(),
+    })
+}
+
+pub(super) fn range(line: PoolLine) -> wire::PoolRange {
+    let (first, last) = (line.line.range.first().ip(), line.line.range.last().ip());
+    wire::PoolRange {
+        segment: line.segment.to_string(),
+        range: if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        },
+        owner: line.owner,
+        free: line.line.free,
+        held: line.line.held,
+        quarantined: line.line.quarantined,
+        declined: line.line.declined,
+    }
+}
+
+pub(super) fn endpoint(line: EndpointLine) -> wire::Endpoint {
+    wire::Endpoint {
+        segment: line.segment.to_string(),
+        mac: line.mac.to_string(),
+        addresses: line.addresses.iter().map(ToString::to_string).collect(),
+        host: line.host,
+        interface: line.interface,
+    }
+}

@@ -1,0 +1,104 @@
+//! `drain` and `undrain`: a drained host is the last that a gateway is given to.
+//!
+//! A drain has ended when other hosts serve what this one served: an agent that is stopped before could take the news
+//! along. What nobody else can serve stays here.
+
+use super::{Machine, Operation, Pace};
+use crate::election::GroupId;
+use crate::id::SegmentName;
+use crate::node::Node;
+use crate::node::effect::{Call, Done, Refusal};
+use crate::node::member::Member;
+use crate::time::{Duration, Instant};
+
+/// How long hand-overs may take.
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Drain {
+    /// What this host was the gateway of.
+    had: Vec<(SegmentName, GroupId)>,
+}
+
+impl Node {
+    /// This host takes no gateway while another can, and hands over those it has.
+    pub fn drain(&mut self, call: Call, now: Instant) {
+        let begun = self.member().map(|member| {
+            let had = member.own_gateways();
+            member.drained = true;
+            member.election.drain(now);
+            member.touch_now(now);
+            Operation::Drain(Drain { had })
+        });
+        self.begin(call, begun, now);
+    }
+
+    /// This host takes gateways again.
+    ///
+    /// # Errors
+    /// It is in no cluster.
+    pub fn undrain(&mut self, now: Instant) -> Result<(), Refusal> {
+        let member = self.member()?;
+        member.drained = false;
+        if !member.leases.has_lost_disk() {
+            member.election.undrain(now);
+        }
+        member.touch_now(now);
+        let refusal = Refusal::new("this host was undrained before its gateways were handed over");
+        self.end(|operation| matches!(operation, Operation::Drain(_)), &Err(refusal));
+        self.settle(now);
+        Ok(())
+    }
+}
+
+impl Machine for Drain {
+    fn patience(&self) -> Option<Duration> {
+        Some(HAND_OVER_WITHIN)
+    }
+
+    fn pace(&self) -> Pace {
+        Pace::Waits
+    }
+
+    fn look(&mut self, node: &mut Node, _now: Instant) -> Option<Result<Done, Refusal>> {
+        let others = node.has_other_candidates();
+        let member = match node.member() {
+            Ok(member) => member,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let open = self.had.iter().any(|(name, group)| {
+            member.group(name) == Some(*group) && member.server(*group).is_none_or(|host| host == member.me)
+        });
+        (!open || !others).then(|| Ok(self.done(member)))
+    }
+
+    fn expire(&mut self, node: &mut Node, _now: Instant) -> Option<Result<Done, Refusal>> {
+        Some(node.member().map(|member| self.done(member)))
+    }
+}
+
+impl Drain {
+    fn done(&self, member: &Member) -> Done {
+        let kept: Vec<SegmentName> = member.own_gateways().into_iter().map(|(name, _)| name).collect();
+        let had = self.had.iter().map(|(name, _)| name);
+        Done::Drained {
+            handed_over: had.filter(|name| !kept.contains(name)).cloned().collect(),
+            kept,
+        }
+    }
+}
+
+impl Member {
+    /// The segments that this host is the gateway of.
+    fn own_gateways(&self) -> Vec<(SegmentName, GroupId)> {
+        let groups = self.derived.groups().into_iter();
+        let held = groups.filter(|group| self.held_term(*group).is_some());
+        held.flat_map(|group| {
+            self.derived
+                .segment_names(group)
+                .into_iter()
+                .map(move |name| (name, group))
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! `init`, and what every way into a cluster has in common.
+
+use std::net::SocketAddr;
+
+use rand::Rng;
+
+use super::Operation;
+use crate::health::events::Event;
+use crate::id::{ClusterId, SegmentId};
+use crate::node::effect::{Effect, Refusal};
+use crate::node::member::{Member, Survived};
+use crate::node::{Membership, Node};
+use crate::time::Instant;
+
+/// Whether `init` made a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forming {
+    /// It did.
+    Now,
+    /// There was one.
+    Before,
+}
+
+/// What `init` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InitReply {
+    /// The cluster that this host is in.
+    pub cluster: ClusterId,
+    /// Whether it is a new one.
+    pub forming: Forming,
+    /// Where others can join it; `None`: the underlay is missing.
+    pub listen: Option<SocketAddr>,
+}
+
+impl Node {
+    /// Makes this host the first of a new cluster, unless it is in one.
+    ///
+    /// # Errors
+    /// It has no underlay.
+    pub fn init(&mut self, now: Instant) -> Result<InitReply, Refusal> {
+        let listen = self.facts.as_ref().map(|facts| facts.listen);
+        let reply = |cluster, forming| InitReply {
+            cluster,
+            forming,
+            listen,
+        };
+        if let Some(member) = &self.formed {
+            return Ok(reply(member.cluster, Forming::Before));
+        }
+        if listen.is_none() {
+            return Err(no_underlay());
+        }
+        let refusal = Refusal::new("`overlayctl init` formed a cluster on this host meanwhile");
+        self.end(|operation| matches!(operation, Operation::Join(_)), &Err(refusal));
+        let cluster = self.form(now);
+        self.settle(now);
+        Ok(reply(cluster, Forming::Now))
+    }
+
+    pub(in crate::node) fn form(&mut self, now: Instant) -> ClusterId {
+        let cluster = ClusterId(self.rng.next_u64());
+        let mut member = Member::new(&mut self.rng, self.me, self.instance, cluster, Survived::nothing(), now);
+        member.leases.form(now);
+        self.enter(member, now);
+        self.introduce(now);
+        self.report(Event::ClusterFormed { cluster });
+        cluster
+    }
+
+    /// The file's segments that the cluster has never heard of.
+    pub(super) fn introduce(&mut self, now: Instant) {
+        let Some(member) = &mut self.formed else { return };
+        for segment in &self.config.segments {
+            let id = SegmentId(self.rng.next_u64());
+            member.gossip.introduce(&segment.name, segment.to_yaml(), id, now);
+        }
+        member.touch_now(now);
+    }
+
+    pub(super) fn enter(&mut self, mut member: Member, now: Instant) {
+        self.membership = Membership::Formed(member.cluster);
+        self.effects.push_back(Effect::SaveIdentity(self.membership));
+        if let Some(facts) = &self.facts {
+            member.election.set_uplink(facts.uplink(), now);
+        }
+        member.save_now(now);
+        self.formed = Some(Box::new(member));
+    }
+}
+
+pub(super) fn no_underlay() -> Refusal {
+    Refusal::new("the underlay of this host is missing")
+        .hint("bring the interface up, or set `host.underlay` and `host.address`")
+}

@@ -1,0 +1,287 @@
+//! `join`, and the `join:` list of the configuration: looking for a cluster that lets this host in.
+//!
+//! ```text
+//!  ask the next address ─► CallJoin ─┬► welcome ─► member
+//!          ▲                         └► refused ─┐
+//!          └────────────── 500 ms ───────────────┘
+//! ```
+//! An operator's join gives up after 5 s; the list is tried until this host has others in its cluster. While an operator
+//! joins, the list waits.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::init::no_underlay;
+use super::{Machine, Operation, Pace};
+use crate::cluster::gossip::{Message, Record};
+use crate::health::events::Event;
+use crate::id::SegmentName;
+use crate::node::derive::host_record;
+use crate::node::effect::{Call, Done, Effect, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
+use crate::node::member::{Member, Survived, is_lasting};
+use crate::node::{Node, group_of};
+use crate::time::{Duration, Instant};
+
+/// How long a host that is to join waits before it asks the next address.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// How long an operator's `join` may take.
+const JOIN_WITHIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(in crate::node) struct Join {
+    /// Addresses to ask in turn.
+    pub(in crate::node) addresses: Vec<SocketAddr>,
+    next: usize,
+    asked: Option<SocketAddr>,
+    /// What the last one said that refused.
+    pub(in crate::node) refused: Option<Refusal>,
+    wanted_by: WantedBy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WantedBy {
+    Operator,
+    Configuration,
+}
+
+/// Whether a host has others in its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Company {
+    Alone,
+    Others,
+}
+
+impl Join {
+    fn new(addresses: Vec<SocketAddr>, wanted_by: WantedBy) -> Self {
+        Self {
+            addresses,
+            next: 0,
+            asked: None,
+            refused: None,
+            wanted_by,
+        }
+    }
+}
+
+impl Node {
+    /// Joins the cluster of the host at `to`; the call is answered when this host is a member, or after 5 s.
+    pub fn join(&mut self, call: Call, to: SocketAddr, now: Instant) {
+        let begun = match self.why_not_join() {
+            None => {
+                // A late reply to the list is no answer to the operator.
+                self.joins().for_each(|listed| listed.asked = None);
+                Ok(Operation::Join(Join::new(vec![to], WantedBy::Operator)))
+            }
+            Some(refusal) => Err(refusal),
+        };
+        self.begin(call, begun, now);
+    }
+
+    /// Looks for a cluster at the addresses of the configuration.
+    pub(in crate::node) fn join_listed(&mut self, now: Instant) {
+        let addresses = self.config.cluster.join.clone();
+        let join = Operation::Join(Join::new(addresses, WantedBy::Configuration));
+        self.wait_for(None, join, now);
+    }
+
+    fn why_not_join(&self) -> Option<Refusal> {
+        if self.facts.is_none() {
+            return Some(no_underlay());
+        }
+        if self.operator_joins() {
+            return Some(Refusal::new("this host is already joining a cluster").hint("try again in 5 s"));
+        }
+        match self.company() {
+            Some(Company::Others) => Some(
+                Refusal::new("this host is in a cluster with other members")
+                    .hint("run `overlayctl leave` first, then join again"),
+            ),
+            Some(Company::Alone) | None => None,
+        }
+    }
+
+    fn operator_joins(&self) -> bool {
+        let joins = |operation: &Operation| {
+            matches!(
+                operation,
+                Operation::Join(Join {
+                    wanted_by: WantedBy::Operator,
+                    ..
+                })
+            )
+        };
+        self.pending.iter().any(|pending| joins(&pending.operation))
+    }
+
+    fn joins(&mut self) -> impl Iterator<Item = &mut Join> {
+        self.pending.iter_mut().filter_map(|pending| {
+            if let Operation::Join(join) = &mut pending.operation {
+                Some(join)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// `None`: it has no cluster.
+    fn company(&self) -> Option<Company> {
+        let member = self.formed.as_ref()?;
+        let others = member.gossip.hosts().any(|host| host.id != self.me);
+        Some(if others { Company::Others } else { Company::Alone })
+    }
+
+    /// What came of an [`Effect::CallJoin`].
+    pub fn handle_welcome(&mut self, from: SocketAddr, result: Result<Welcome, Refusal>, now: Instant) {
+        let Some(join) = self.joins().find(|join| join.asked == Some(from)) else {
+            return;
+        };
+        join.asked = None;
+        let wanted_by = join.wanted_by;
+        let of_this = |operation: &Operation| matches!(operation, Operation::Join(join) if join.wanted_by == wanted_by);
+        match result {
+            Ok(welcome) => {
+                // First: it must not ask again meanwhile.
+                let joins = self.take(of_this);
+                let done = self.welcomed(welcome, now);
+                joins
+                    .into_iter()
+                    .for_each(|join| self.answer(join.call, Ok(done.clone())));
+            }
+            Err(refusal) if wanted_by == WantedBy::Operator && refusal.lasts == Lasts::UntilChanged => {
+                self.end(of_this, &Err(refusal));
+            }
+            Err(refusal) => {
+                let news = join.refused.as_ref() != Some(&refusal);
+                join.refused = Some(refusal.clone());
+                if news && wanted_by == WantedBy::Configuration {
+                    self.report(Event::JoinRefused {
+                        at: from,
+                        reason: refusal.to_string(),
+                    });
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    fn welcomed(&mut self, welcome: Welcome, now: Instant) -> Done {
+        let mut gave_way = Vec::new();
+        match self.formed.take() {
+            // A host that had forgotten the others has nothing to give up.
+            Some(mut own) if own.cluster == welcome.cluster => {
+                let records = Message::Records(welcome.records);
+                own.handle(welcome.via, PeerMessage::Gossip(records), now);
+                own.leases.join(welcome.roster, now);
+                self.formed = Some(own);
+            }
+            own => {
+                let mut brought = Vec::new();
+                if let Some(own) = own {
+                    gave_way = own.what_gives_way(&welcome.records);
+                    brought = own.own_leases(now);
+                    self.stop_serving(&own);
+                }
+                // What does not last is heard like any other word: claims bind, leases and guests are learnt.
+                let (records, passing) = welcome.records.into_iter().partition(is_lasting);
+                let survived = Survived {
+                    records,
+                    ..Survived::nothing()
+                };
+                let mut member = Member::new(&mut self.rng, self.me, self.instance, welcome.cluster, survived, now);
+                member.leases.join(welcome.roster, now);
+                member.handle(welcome.via, PeerMessage::Gossip(Message::Records(passing)), now);
+                member.bring(brought, now);
+                self.dialled.clear();
+                self.enter(member, now);
+                self.introduce(now);
+                self.report(Event::ClusterJoined {
+                    cluster: welcome.cluster,
+                    via: welcome.via_name.clone(),
+                });
+            }
+        }
+        self.settle(now);
+        let hosts = self.formed.as_ref().map_or(0, |member| member.gossip.hosts().count());
+        Done::Joined {
+            cluster: welcome.cluster,
+            via: welcome.via_name,
+            hosts: u32::try_from(hosts).unwrap_or(u32::MAX),
+            gave_way,
+        }
+    }
+
+    /// Takes the gateway addresses and the services of a membership off that ends.
+    pub(super) fn stop_serving(&mut self, member: &Member) {
+        for (id, mine) in member.derived.mine() {
+            self.effects.push_back(Effect::StopAnnouncing(*id));
+            self.effects.push_back(Effect::RemoveAddress {
+                group: group_of(*id),
+                segments: vec![mine.segment.name.clone()],
+            });
+        }
+        self.effects.push_back(Effect::Listen(BTreeMap::new()));
+    }
+}
+
+impl Machine for Join {
+    fn patience(&self) -> Option<Duration> {
+        match self.wanted_by {
+            WantedBy::Operator => Some(JOIN_WITHIN),
+            WantedBy::Configuration => None,
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        Pace::Tries {
+            first_in: Duration::ZERO,
+            every: ASK_EVERY,
+        }
+    }
+
+    fn look(&mut self, node: &mut Node, _now: Instant) -> Option<Result<Done, Refusal>> {
+        let found = self.wanted_by == WantedBy::Configuration && node.company() == Some(Company::Others);
+        found.then(|| Err(Refusal::new("this host is in a cluster with other members")))
+    }
+
+    fn retry(&mut self, node: &mut Node, _now: Instant) -> Option<Result<Done, Refusal>> {
+        let cluster = match self.wanted_by {
+            // An operator's word gives this host's own cluster up; a list in a file does not.
+            WantedBy::Operator => None,
+            WantedBy::Configuration if node.operator_joins() => return None,
+            WantedBy::Configuration => node.formed.as_ref().map(|member| member.cluster),
+        };
+        let facts = node.facts.as_ref().filter(|_| self.asked.is_none())?;
+        let to = *self.addresses.get(self.next % self.addresses.len().max(1))?;
+        self.next += 1;
+        self.asked = Some(to);
+        let host = host_record(node.me, node.instance, &node.config, facts, &node.version, false);
+        node.effects.push_back(Effect::CallJoin {
+            to,
+            request: Box::new(JoinRequest { host, cluster }),
+        });
+        None
+    }
+
+    fn expire(&mut self, _node: &mut Node, _now: Instant) -> Option<Result<Done, Refusal>> {
+        let at = self.addresses.first().map(ToString::to_string).unwrap_or_default();
+        Some(Err(self.refused.take().unwrap_or_else(|| {
+            Refusal::new(format!("no reply from {at}"))
+                .hint("check that overlayd runs there and that a firewall lets its port through")
+        })))
+    }
+}
+
+impl Member {
+    /// What of this cluster of one is not in the other, one sentence each.
+    fn what_gives_way(&self, theirs: &[Record]) -> Vec<String> {
+        let known = |name: &SegmentName| {
+            let named = |record: &Record| matches!(record, Record::Segment(segment) if segment.name == *name);
+            theirs.iter().any(named)
+        };
+        let names = self.catalogue.iter().map(|definition| &definition.segment.name);
+        names
+            .filter(|name| known(name))
+            .map(|name| format!("segment {name}: replaced by the cluster's definition"))
+            .collect()
+    }
+}
