@@ -22,6 +22,7 @@ const COPIED: &[(&str, &str)] = &[
     ("time", "time.rs"),
     ("range", "range.rs"),
     ("lease", "lease.rs"),
+    ("cluster::reachability", "cluster/reachability.rs"),
     ("election", "election"),
     ("addresses", "addresses"),
 ];

@@ -12,7 +12,7 @@
 use std::future::pending;
 
 use anyhow::{Context, Result};
-use overlayd_core::election;
+use overlayd_core::cluster::reachability::Outcome;
 use overlayd_core::node::{JoinRequest, Node, PeerMessage, Refusal};
 use overlayd_core::time::Instant;
 use overlayd_proto::convert::Bulk;
@@ -239,8 +239,8 @@ impl Agent {
 
     fn probed(&mut self, outcome: icmp::Outcome) {
         let result = match outcome.verdict {
-            icmp::Verdict::Answered => election::Outcome::Answered,
-            icmp::Verdict::Silent => election::Outcome::Unanswered,
+            icmp::Verdict::Answered => Outcome::Answered,
+            icmp::Verdict::Silent => Outcome::Unanswered,
         };
         self.node.handle_probe(outcome.host, outcome.ask, result, clock::now());
     }

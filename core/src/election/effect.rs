@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::message::{GroupId, Message};
+use crate::cluster::reachability::{Liveness, Probe};
 use crate::id::{HostId, SegmentId, Term};
 use crate::time::Duration;
 
@@ -18,12 +19,7 @@ pub enum Effect {
     },
     /// Send one ICMP echo to that host's VTEP address and report with [`super::Election::handle_probe`]: answered,
     /// or 50 ms over without an answer (or it could not be sent).
-    Probe {
-        /// Whose kernel.
-        host: HostId,
-        /// To be given back in the report.
-        number: u64,
-    },
+    Probe(Probe),
     /// Add the group's gateway addresses, or renew their lifetime, with the term in the link's alias; report with
     /// [`super::Election::handle_address`]. Services follow the role.
     SetAddress {
@@ -89,26 +85,6 @@ pub enum Role {
         /// Its term.
         term: Term,
     },
-}
-
-/// How a host seems from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Liveness {
-    /// Its agent is heard.
-    Heard,
-    /// Its agent has been silent for 3 s; its kernel answers, or never has.
-    Silent,
-    /// Agent and kernel are silent.
-    Dead,
-}
-
-/// What became of a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Outcome {
-    /// The kernel answered.
-    Answered,
-    /// It did not within 50 ms, or the probe could not be sent.
-    Unanswered,
 }
 
 /// What became of the gateway addresses of a group.

@@ -2,18 +2,26 @@
 //!
 //! Everything said during one call of the machine leaves in one message per receiver.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use super::effect::{Effect, Outcome};
-use super::group::Pass;
+use super::effect::Effect;
 use super::message::{Candidacy, GroupId, Header, Held, Message, Part, Says, Uplink};
 use super::peer::{News, Peer, Watch};
-use super::probe::Report;
 use super::timing;
 use super::view::{HostView, Standing, View};
 use super::{Reason, Start};
+use crate::cluster::reachability::{Outcome, Reachability, Report};
 use crate::id::HostId;
 use crate::time::{Duration, Instant};
+
+/// Whether a beat is due in a pass over all groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// It is.
+    Beat,
+    /// Something happened between beats.
+    Between,
+}
 
 /// This host, as its groups share it.
 #[derive(Debug)]
@@ -24,7 +32,7 @@ pub(super) struct Host {
     rests: u64,
     hosts: BTreeMap<HostId, HostView>,
     peers: BTreeMap<HostId, Peer>,
-    kernel_answered: BTreeSet<HostId>,
+    pub(super) reachability: Reachability,
     uplink: Uplink,
     /// Since when the own uplink has been what it is.
     own_uplink_since: Instant,
@@ -34,7 +42,6 @@ pub(super) struct Host {
     given_up: BTreeMap<HostId, Instant>,
     /// This host's start, or its last gap.
     pub(super) listening: Instant,
-    probes: u64,
     outbox: BTreeMap<HostId, Vec<Part>>,
     wake: Option<(Instant, Reason)>,
     pub(super) effects: VecDeque<Effect>,
@@ -49,14 +56,13 @@ impl Host {
             rests: start.seed,
             hosts: BTreeMap::new(),
             peers: BTreeMap::new(),
-            kernel_answered: start.kernel_answered.clone(),
+            reachability: Reachability::new(start.kernel_answered.clone()),
             uplink: Uplink::Works,
             own_uplink_since: now,
             drained: Candidacy::Candidate,
             uplink_since: BTreeMap::new(),
             given_up: BTreeMap::new(),
             listening: now,
-            probes: 0,
             outbox: BTreeMap::new(),
             wake: None,
             effects: VecDeque::new(),
@@ -71,16 +77,13 @@ impl Host {
         };
         self.peers.retain(|host, _| present(&view.hosts, *host));
         self.outbox.retain(|host, _| present(&view.hosts, *host));
-        let mut forgotten = false;
-        self.kernel_answered.retain(|host| {
-            let removed = view
-                .hosts
-                .get(host)
-                .is_some_and(|view| view.standing == Standing::Removed);
-            forgotten |= removed;
-            !removed
+        self.reachability.retain(|host| present(&view.hosts, host));
+        let known = self.reachability.ever_answered().len();
+        self.reachability.forget_kernels(|host| {
+            let seen = view.hosts.get(&host);
+            seen.is_some_and(|view| view.standing == Standing::Removed)
         });
-        if forgotten {
+        if self.reachability.ever_answered().len() < known {
             self.persist();
         }
         self.uplink_since.retain(|host, _| view.hosts.contains_key(host));
@@ -190,35 +193,45 @@ impl Host {
     pub(super) fn hear(&mut self, from: HostId, header: &Header, now: Instant) -> Option<News> {
         (from == header.sender).then_some(())?;
         let peer = self.peers.get_mut(&from)?;
-        Some(peer.hear(header, self.instance, now))
+        let news = peer.hear(header, self.instance, now);
+        if peer.heard() == Some(now) {
+            self.reachability.begin_row(from, now);
+        }
+        Some(news)
+    }
+
+    /// Its agent said something, on whatever stream.
+    pub(super) fn heard(&mut self, host: HostId, now: Instant) {
+        self.reachability.hear(host, now);
+        if let Some(peer) = self.peers.get_mut(&host) {
+            peer.heard_elsewhere();
+        }
     }
 
     /// A gap in this host's own running: nothing that it thinks of others counts any more.
     pub(super) fn gap(&mut self, now: Instant) {
         self.listening = now;
-        for peer in self.peers.values_mut() {
-            peer.revive(now);
-        }
+        self.peers.values_mut().for_each(Peer::revive);
+        self.reachability.begin_rows(now);
     }
 
     /// What became of a probe.
     pub(super) fn report(&mut self, host: HostId, number: u64, outcome: Outcome, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&host) else { return };
-        if peer.probes.report(number, outcome, now) == Report::Answered {
-            peer.kernel_answered();
-            if self.kernel_answered.insert(host) {
-                self.persist();
+        let report = self.reachability.handle_probe(host, number, outcome, now);
+        match report {
+            Report::FirstAnswer | Report::Answered => {
+                self.peers.entry(host).and_modify(Peer::revive);
+                if report == Report::FirstAnswer {
+                    self.persist();
+                }
             }
+            Report::Unanswered | Report::Unknown => {}
         }
-    }
-
-    pub(super) fn kernel_ever_answered(&self, host: HostId) -> bool {
-        self.kernel_answered.contains(&host)
     }
 
     fn persist(&mut self) {
         self.effects.push_back(Effect::Persist {
-            kernel_answered: self.kernel_answered.clone(),
+            kernel_answered: self.reachability.ever_answered().clone(),
         });
     }
 
@@ -226,7 +239,8 @@ impl Host {
     pub(super) fn judge(&mut self, pass: Pass, now: Instant) {
         let mut doubted = Vec::new();
         for (host, peer) in &mut self.peers {
-            peer.judge(self.kernel_answered.contains(host), self.listening, now);
+            let known = self.reachability.ever_answered().contains(host);
+            peer.judge(known.then_some(self.reachability.row(*host)), self.listening, now);
             if pass == Pass::Beat {
                 doubted.extend(peer.doubted().then_some(*host));
                 peer.watch = Watch::Stranger;
@@ -246,29 +260,16 @@ impl Host {
 
     /// Sends the probes that are due and tells the edge who seems how.
     pub(super) fn probe(&mut self, now: Instant) {
-        let mut next = None;
-        for (&host, peer) in &mut self.peers {
-            if let Some(mut due) = peer.probe_due(self.listening, now) {
-                if due <= now {
-                    self.probes += 1;
-                    peer.probes.send(self.probes, now);
-                    self.effects.push_back(Effect::Probe {
-                        host,
-                        number: self.probes,
-                    });
-                    due = peer
-                        .probe_due(self.listening, now)
-                        .unwrap_or(now + timing::PROBE_ANYWAY);
-                }
-                next = Some(next.map_or(due, |next: Instant| next.min(due)));
-            }
+        for (&host, peer) in &self.peers {
+            self.reachability.set_pace(host, peer.pace(self.listening, now));
             let liveness = peer.liveness(self.listening, now);
-            if liveness != peer.shown {
-                peer.shown = liveness;
+            if self.reachability.set_liveness(host, liveness) {
                 self.effects.push_back(Effect::Liveness { host, liveness });
             }
         }
-        if let Some(next) = next {
+        let due = self.reachability.send_due(now);
+        self.effects.extend(due.into_iter().map(Effect::Probe));
+        if let Some(next) = self.reachability.poll_timeout(now) {
             self.wake(next, Reason::Probe);
         }
     }

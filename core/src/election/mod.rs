@@ -2,8 +2,9 @@
 //!
 //! [`Election`] serves all groups of this host. It decides who holds the gateway and when its address must be off; it
 //! never touches the kernel, and knows nothing of leases, names or NAT. The rules are in `docs/protocol.md`, part A;
-//! their numbers are named where they are built: `group` has the roles, `peer` and `probe` tell who is alive,
-//! `order` who comes first, `timing` all durations.
+//! their numbers are named where they are built: `group` has the roles, `peer` tells who is alive, `order` who comes
+//! first, `timing` all durations. It drives this host's one prober ([`Reachability`]): what a probe shows is judged in
+//! the same call, before anything else is said.
 
 mod effect;
 mod group;
@@ -11,21 +12,21 @@ mod host;
 pub mod message;
 mod order;
 mod peer;
-mod probe;
 pub mod timing;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use effect::{AddressEvent, Effect, FoundAddress, Liveness, Outcome, Role};
+pub use effect::{AddressEvent, Effect, FoundAddress, Role};
 pub use message::{Candidacy, GroupId, Message, Uplink};
 pub use view::{GroupView, HostView, Standing, View};
 
-use group::{First, Group, Pass};
-use host::Host;
+use group::{First, Group};
+use host::{Host, Pass};
 use message::{Part, Says, Turn};
 use peer::News;
 
+use crate::cluster::reachability::{Outcome, Reachability};
 use crate::id::{HostId, Term};
 use crate::time::Instant;
 
@@ -214,6 +215,26 @@ impl Election {
         }
     }
 
+    /// A host's agent said something, on whatever stream.
+    pub fn handle_heard(&mut self, host: HostId, now: Instant) {
+        self.host.heard(host, now);
+    }
+
+    /// Whose kernels membership waits for.
+    pub fn set_suspects(&mut self, suspects: BTreeSet<HostId>, now: Instant) {
+        if *self.reachability().suspects() == suspects {
+            return;
+        }
+        self.begin(now);
+        self.host.reachability.set_suspects(suspects);
+        self.finish(now);
+    }
+
+    /// Who is reachable, as found so far.
+    pub fn reachability(&self) -> &Reachability {
+        &self.host.reachability
+    }
+
     /// What became of an [`Effect::Probe`].
     pub fn handle_probe(&mut self, host: HostId, number: u64, outcome: Outcome, now: Instant) {
         self.begin(now);
@@ -385,17 +406,6 @@ impl Election {
     /// Whether this host is about to hold the group: it claims it, or prepares to be the holder's successor.
     pub fn is_about_to_hold(&self, group: GroupId, now: Instant) -> bool {
         self.groups.get(&group).is_some_and(|group| group.is_about_to_hold(now))
-    }
-
-    /// How another host seems from here.
-    pub fn liveness(&self, host: HostId) -> Option<Liveness> {
-        self.host.peer(host).map(|peer| peer.shown)
-    }
-
-    /// Whether that host's kernel has ever answered a probe; one that has not is replaced only when its grant has run
-    /// out.
-    pub fn kernel_answers(&self, host: HostId) -> bool {
-        self.host.kernel_ever_answered(host)
     }
 
     /// This host.

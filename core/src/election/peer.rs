@@ -1,9 +1,8 @@
 //! What this host hears of another one: signs of life, echoes, the terms that it holds, its kernel.
 
-use super::effect::Liveness;
 use super::message::{Echo, GroupId, Header, Held};
-use super::probe::Probes;
 use super::timing;
+use crate::cluster::reachability::{Liveness, Row};
 use crate::time::{Duration, Instant};
 
 /// Another host of the cluster.
@@ -23,8 +22,6 @@ pub(super) struct Peer {
     received: Option<Instant>,
     /// The terms in its last header.
     held: Vec<Held>,
-    /// Its kernel.
-    pub(super) probes: Probes,
     /// Agent and kernel are silent.
     life: Life,
     /// Its kernel left a probe unanswered, and has not always done so.
@@ -35,8 +32,6 @@ pub(super) struct Peer {
     pub(super) pinged: Option<Instant>,
     /// When it was last sent a `Hello`.
     pub(super) greeted: Option<Instant>,
-    /// What was last said about it to the edge.
-    pub(super) shown: Liveness,
 }
 
 /// How closely another kernel is watched; the strictest of all groups counts.
@@ -85,13 +80,11 @@ impl Peer {
             echoed: None,
             received: None,
             held: Vec::new(),
-            probes: Probes::default(),
             life: Life::Alive,
             doubt: Doubt::None,
             watch: Watch::Stranger,
             pinged: None,
             greeted: None,
-            shown: Liveness::Heard,
         }
     }
 
@@ -117,21 +110,22 @@ impl Peer {
             self.echoed = self.echoed.max(Some(sent));
             if now.since(sent) <= timing::REACH {
                 self.heard = Some(now);
-                self.revive(now);
+                self.revive();
             }
         }
         News::Fresh
     }
 
-    /// A sign of life, or a gap in this host's own running.
-    pub(super) fn revive(&mut self, now: Instant) {
+    /// A sign of life, or a gap in this host's own running: what was thought of it is over.
+    pub(super) fn revive(&mut self) {
         self.life = Life::Alive;
-        self.probes.begin_row(now);
     }
 
-    /// The kernel answered a probe: what was thought of it is over, the row has begun anew by itself.
-    pub(super) fn kernel_answered(&mut self) {
-        self.life = Life::Alive;
+    /// Its agent said something on any stream: where no vote is shared none of the election's will follow, and no probe.
+    pub(super) fn heard_elsewhere(&mut self) {
+        if self.watch == Watch::Stranger {
+            self.revive();
+        }
     }
 
     /// How long it has not been heard, counted from `listening` (this host's start or last gap) at the earliest.
@@ -175,18 +169,23 @@ impl Peer {
         self.life == Life::Dead
     }
 
-    /// Looks whether it is dead by now; `answered_ever`: its kernel has answered a probe before.
-    pub(super) fn judge(&mut self, answered_ever: bool, listening: Instant, now: Instant) {
+    /// Looks whether it is dead by now. `row`: what its kernel's probes have shown; `None`: it has never answered one.
+    pub(super) fn judge(&mut self, row: Option<Row>, listening: Instant, now: Instant) {
         let span = match self.watch {
             Watch::SuspectedHolder => timing::DEAD_SPAN_HOLDER,
             Watch::Stranger | Watch::Member | Watch::Closely => timing::DEAD_SPAN,
         };
         let silent = self.silence(listening, now) >= timing::DEAD_SILENCE;
-        if answered_ever && silent && self.probes.unanswered(span, now) {
+        self.doubt = Doubt::None;
+        let Some(row) = row else { return };
+        let voted = self.watch > Watch::Stranger;
+        if voted && silent && is_kernel_silent(row, span, now) {
             self.life = Life::Dead;
         }
-        let doubted = answered_ever && self.life == Life::Alive && self.probes.doubtful();
-        self.doubt = if doubted { Doubt::Some } else { Doubt::None };
+        // More than twice as many probes as decide tell no more.
+        if self.life == Life::Alive && (1..2 * timing::DEAD_PROBES).contains(&row.unanswered) {
+            self.doubt = Doubt::Some;
+        }
     }
 
     /// Whether it is a voter that left a probe unanswered: its agent is asked, too.
@@ -194,21 +193,20 @@ impl Peer {
         self.watch >= Watch::Member && self.doubt == Doubt::Some
     }
 
-    /// When the next probe is due.
-    pub(super) fn probe_due(&self, listening: Instant, now: Instant) -> Option<Instant> {
-        let every = match self.watch {
-            Watch::Stranger => return None,
-            Watch::Member if self.doubted() => timing::PROBE,
-            Watch::Member => timing::PROBE_ANYWAY,
+    /// How often its kernel is to be probed: the election's whole policy.
+    pub(super) fn pace(&self, listening: Instant, now: Instant) -> Option<Duration> {
+        match self.watch {
+            Watch::Stranger => None,
+            Watch::Member if self.doubted() => Some(timing::PROBE),
+            Watch::Member => Some(timing::PROBE_ANYWAY),
             Watch::Closely | Watch::SuspectedHolder => {
                 if self.dead() || self.silence(listening, now) >= timing::SLOW_AFTER {
-                    timing::PROBE_SLOWLY
+                    Some(timing::PROBE_SLOWLY)
                 } else {
-                    timing::PROBE
+                    Some(timing::PROBE)
                 }
             }
-        };
-        Some(self.probes.sent().map_or(now, |sent| sent + every))
+        }
     }
 
     /// How it seems.
@@ -219,4 +217,12 @@ impl Peer {
             Life::Alive => Liveness::Heard,
         }
     }
+}
+
+/// Whether a long enough row over `span` is unanswered.
+fn is_kernel_silent(row: Row, span: Duration, now: Instant) -> bool {
+    row.lasts(timing::DEAD_PROBES, span, now)
+        && row
+            .answered
+            .is_none_or(|answered| now.since(answered) >= timing::DEAD_SILENCE)
 }

@@ -129,16 +129,12 @@ impl Node {
         };
         let facts = facts.or(remembered.as_ref());
         formed.derived.segments = formed.my_segments(facts);
-        let kernels = formed.kernels(now);
-        let heard = formed.heard(now);
-        let gone = formed.gone();
         let peers = membership::view(&membership::Inputs {
             me: formed.me,
             gossip: &formed.gossip,
             membership: &formed.membership,
-            dead: &gone,
-            kernels: &kernels,
-            heard: &heard,
+            reachability: formed.reachability(),
+            now,
         });
         if formed.derived.peers != peers {
             for event in events::of_peers(&formed.derived.peers, &peers) {
@@ -253,7 +249,6 @@ impl Member {
 
     fn election_view(&self, now: Instant) -> View {
         let states: BTreeMap<HostId, PeerState> = self.states();
-        let gone = self.gone();
         let mut hosts = BTreeMap::new();
         for host in self.gossip.hosts() {
             let (candidacy, priority) = match host.candidacy {
@@ -267,7 +262,7 @@ impl Member {
             };
             // The word of the election itself does not come back to it: it counts its own silence.
             let standing = match states.get(&host.id) {
-                Some(PeerState::Failed) if !gone.contains(&host.id) => Standing::Failed,
+                Some(PeerState::Failed) if !self.reachability().is_gone(host.id) => Standing::Failed,
                 Some(PeerState::Left) => Standing::Removed,
                 Some(PeerState::Alive | PeerState::Suspect | PeerState::Failed | PeerState::Static) | None => {
                     Standing::Member

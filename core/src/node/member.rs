@@ -12,8 +12,9 @@ use super::{Found, Reason, group_of};
 use crate::addresses::{self, Leases, Recovered};
 use crate::cluster::catalogue::Catalogue;
 use crate::cluster::gossip::{self, Endpoint, Gossip, Key, Presence, Record};
-use crate::cluster::membership::{Liveness, Membership};
-use crate::election::{self, AddressEvent, Election, FoundAddress, GroupId, Outcome, Role};
+use crate::cluster::membership::{MemberState, Membership};
+use crate::cluster::reachability::{Outcome, Reachability};
+use crate::election::{self, AddressEvent, Election, FoundAddress, GroupId, Role};
 use crate::gateway::dhcp;
 use crate::health::events::Event;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
@@ -23,24 +24,14 @@ use crate::time::{Duration, Instant};
 const DERIVE_EVERY: Duration = Duration::from_millis(50);
 /// With each guest on another host this is longer, as far as new ones are concerned.
 const DERIVE_PER_GUEST: Duration = Duration::from_micros(25);
-/// How long a host's own word counts for its being there; membership needs longer to give one up.
-const HEARD_FRESH: Duration = Duration::from_secs(3);
-/// How long a kernel's answer to a probe counts.
-const KERNEL_FRESH: Duration = Duration::from_secs(3);
-/// How often the kernel of a host whose agent is silent is probed.
-const KERNEL_EVERY: Duration = Duration::from_millis(100);
-/// A host that has said nothing for so long is probed: everybody speaks at least once a second.
-const SILENT_AFTER: Duration = Duration::from_millis(1200);
-/// So many probes in a row without an answer, and a kernel that has answered before is gone.
-const UNANSWERED: u32 = 6;
+/// How often it is looked whose agent is silent.
+const SUSPECTS_EVERY: Duration = Duration::from_millis(100);
 /// What gossip knows is written to disk this long after a change, so that a burst is written once.
 pub(super) const SAVE_AFTER: Duration = Duration::from_millis(20);
 /// How often a holder repeats its claim in gossip: hosts that are no voters believe one for 5 s.
 const CLAIM_EVERY: Duration = Duration::from_secs(2);
 /// So many guests that nobody has told of are remembered at most.
 const REMOTE_MACS: usize = 16_384;
-/// Numbers of the node's own probes; the election's are below.
-const OWN_PROBES: u64 = 1 << 63;
 /// Tokens of the operator's requests to the leases; the DHCP server's are below.
 pub(super) const OWN_TOKENS: u64 = 1 << 63;
 
@@ -82,15 +73,8 @@ pub(super) struct Member {
     /// Groups that are to be prepared: likewise.
     pub(super) preparing: BTreeSet<GroupId>,
     pub(super) connected: BTreeSet<HostId>,
-    /// Hosts that the election has found dead.
-    pub(super) dead: BTreeSet<HostId>,
-    /// When a host last said anything.
-    heard: BTreeMap<HostId, Instant>,
-    /// When the kernel of a host last answered.
-    kernels: BTreeMap<HostId, Instant>,
-    kernels_probed: Instant,
-    /// Probes of this node in a row that a silent host's kernel has not answered.
-    unanswered: BTreeMap<HostId, u32>,
+    /// When it was last looked whose agent is silent.
+    suspects_at: Instant,
     pub(super) catalogue: Catalogue,
     pub(super) derived: Derived,
     derive_at: Option<Instant>,
@@ -105,7 +89,6 @@ pub(super) struct Member {
     /// The leases' answers to the node's own requests, by token.
     pub(super) own_answers: BTreeMap<u64, addresses::Answer>,
     next_token: u64,
-    next_probe: u64,
     /// What this host's guests were said to be last.
     guests: BTreeMap<(SegmentId, Mac), IfName>,
     /// Where the frames of guests came from that no host has told of yet.
@@ -163,11 +146,7 @@ impl Member {
             deferred_addresses: BTreeMap::new(),
             preparing: BTreeSet::new(),
             connected: BTreeSet::new(),
-            dead: BTreeSet::new(),
-            heard: BTreeMap::new(),
-            kernels: BTreeMap::new(),
-            kernels_probed: now,
-            unanswered: BTreeMap::new(),
+            suspects_at: now,
             catalogue: Catalogue::default(),
             derived: Derived::default(),
             derive_at: Some(now),
@@ -179,7 +158,6 @@ impl Member {
             addressed: BTreeSet::new(),
             own_answers: BTreeMap::new(),
             next_token: OWN_TOKENS,
-            next_probe: OWN_PROBES,
             guests: BTreeMap::new(),
             remote_macs: BTreeMap::new(),
             isolated_until: None,
@@ -238,8 +216,9 @@ impl Member {
 
     pub(super) fn handle(&mut self, from: HostId, said: PeerMessage, now: Instant) {
         if !self.gossip.is_removed(from) {
-            self.heard.insert(from, now);
-            if self.unanswered.remove(&from).is_some_and(|count| count >= UNANSWERED) {
+            let gone = self.reachability().is_gone(from);
+            self.election.handle_heard(from, now);
+            if gone && !self.reachability().is_gone(from) {
                 self.touch_now(now);
             }
         }
@@ -254,27 +233,21 @@ impl Member {
     }
 
     pub(super) fn handle_probe(&mut self, host: HostId, number: u64, outcome: Outcome, now: Instant) {
-        if outcome == Outcome::Answered {
-            let before = self.kernels.insert(host, now);
-            if before.is_none_or(|before| now.since(before) > KERNEL_FRESH) {
-                self.touch(now);
-            }
+        let seen =
+            |reachability: &Reachability| (reachability.is_gone(host), reachability.is_kernel_answering(host, now));
+        let (gone, answering) = seen(self.reachability());
+        self.election.handle_probe(host, number, outcome, now);
+        let after = seen(self.reachability());
+        if after.0 != gone {
+            self.touch_now(now);
+        } else if after.1 != answering {
+            self.touch(now);
         }
-        if number >= OWN_PROBES {
-            let count = self.unanswered.entry(host).or_insert(0);
-            let before = *count;
-            *count = if outcome == Outcome::Answered {
-                0
-            } else {
-                before.saturating_add(1)
-            };
-            if (before < UNANSWERED) != (*count < UNANSWERED) {
-                self.touch_now(now);
-            }
-        }
-        if number < OWN_PROBES {
-            self.election.handle_probe(host, number, outcome, now);
-        }
+    }
+
+    /// Whose agent and kernel answer, for all who ask.
+    pub(super) fn reachability(&self) -> &Reachability {
+        self.election.reachability()
     }
 
     pub(super) fn handle_address(&mut self, group: GroupId, event: AddressEvent, now: Instant) {
@@ -371,7 +344,7 @@ impl Member {
     pub(super) fn timeouts(&self) -> Vec<(Instant, Reason)> {
         let mut all = vec![
             (self.claim_at, Reason::Machine("claim")),
-            (self.kernels_probed + KERNEL_EVERY, Reason::Machine("kernels")),
+            (self.suspects_at + SUSPECTS_EVERY, Reason::Machine("suspects")),
         ];
         all.extend(self.derive_at.map(|at| (at, Reason::Derive)));
         all.extend(self.save_at.map(|at| (at, Reason::Machine("save"))));
@@ -412,9 +385,9 @@ impl Member {
                 self.tell_claim(group, now);
             }
         }
-        if now >= self.kernels_probed + KERNEL_EVERY {
-            self.kernels_probed = now;
-            self.probe_silent(now);
+        if now >= self.suspects_at + SUSPECTS_EVERY {
+            self.suspects_at = now;
+            self.look_for_suspects(now);
         }
         if self.save_at.is_some_and(|at| at <= now) {
             self.flush(now);
@@ -434,55 +407,18 @@ impl Member {
         self.save_at = Some(now);
     }
 
-    /// Hosts that membership has given up keep their traffic while their kernel answers.
-    fn probe_silent(&mut self, now: Instant) {
-        let silent: Vec<(HostId, IpAddr)> = self
-            .gossip
-            .hosts()
-            .filter(|host| host.id != self.me)
-            .filter(|host| {
-                let quiet = self.heard.get(&host.id).is_some_and(|at| now.since(*at) > SILENT_AFTER);
-                quiet || self.membership.liveness(host.id) != Some(Liveness::Alive)
+    /// A host whose agent is silent, or that membership does not see alive, keeps its traffic while its kernel answers.
+    fn look_for_suspects(&mut self, now: Instant) {
+        let others = self.gossip.hosts().map(|host| host.id).filter(|id| *id != self.me);
+        let suspects: BTreeSet<HostId> = others
+            .filter(|id| {
+                self.reachability().is_silent(*id, now) || self.membership.state(*id) != Some(MemberState::Alive)
             })
-            .map(|host| (host.id, host.vtep))
             .collect();
-        for (host, address) in &silent {
-            self.next_probe += 1;
-            self.effects.push_back(Effect::Probe {
-                host: *host,
-                address: *address,
-                number: self.next_probe,
-            });
-        }
-        let stale = self.kernels.values().any(|at| {
-            let age = now.since(*at);
-            age > KERNEL_FRESH && age <= KERNEL_FRESH + KERNEL_EVERY * 2
-        });
-        if stale || !silent.is_empty() {
+        if !suspects.is_empty() || self.reachability().has_turned_stale(SUSPECTS_EVERY * 2, now) {
             self.touch(now);
         }
-    }
-
-    /// Hosts whose agent and kernel are silent, as this node itself has found or the election.
-    pub(super) fn gone(&self) -> BTreeSet<HostId> {
-        let silent = |(host, count): &(&HostId, &u32)| **count >= UNANSWERED && self.kernels.contains_key(host);
-        let own = self.unanswered.iter().filter(silent).map(|(host, _)| *host);
-        own.chain(self.dead.iter().copied()).collect()
-    }
-
-    /// Hosts that have said anything of late.
-    pub(super) fn heard(&self, now: Instant) -> BTreeSet<HostId> {
-        let fresh = |(_, at): &(&HostId, &Instant)| now.since(**at) <= HEARD_FRESH;
-        self.heard.iter().filter(fresh).map(|(host, _)| *host).collect()
-    }
-
-    /// Hosts whose kernel has answered of late.
-    pub(super) fn kernels(&self, now: Instant) -> BTreeSet<HostId> {
-        self.kernels
-            .iter()
-            .filter(|(_, at)| now.since(**at) <= KERNEL_FRESH)
-            .map(|(host, _)| *host)
-            .collect()
+        self.election.set_suspects(suspects, now);
     }
 
     /// Says in gossip what this host is for a group: the gateway from when its kernel has the address.

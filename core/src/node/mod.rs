@@ -34,8 +34,9 @@ pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, Problem
 
 use crate::addresses::Recovered;
 use crate::cluster::gossip::Record;
+use crate::cluster::reachability::Outcome;
 use crate::config::{HostConfig, Trust};
-use crate::election::{AddressEvent, GroupId, Outcome};
+use crate::election::{AddressEvent, GroupId};
 use crate::gateway::uplink::Health;
 use crate::health::events::Event;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};

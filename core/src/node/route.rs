@@ -5,7 +5,8 @@ use super::member::{Member, OWN_TOKENS, SAVE_AFTER, guest_at};
 use crate::addresses::{self, LeaseEvent};
 use crate::cluster::gossip::{self, Change, Content, Departure, Key, Origin, Presence, Record};
 use crate::cluster::membership;
-use crate::election::{self, GroupId, Outcome, Role};
+use crate::cluster::reachability::{Outcome, Probe};
+use crate::election::{self, GroupId, Role};
 use crate::gateway::dhcp::{self, Shortage};
 use crate::health::events::{Event, GatewayChange};
 use crate::id::{HostId, Mac, SegmentId};
@@ -67,7 +68,7 @@ impl Member {
     fn carry_election(&mut self, effect: election::Effect, now: Instant) {
         match effect {
             election::Effect::Send { to, message } => self.send(to, PeerMessage::Election(message)),
-            election::Effect::Probe { host, number } => match self.gossip.host(host) {
+            election::Effect::Probe(Probe { host, number }) => match self.gossip.host(host) {
                 Some(known) => {
                     let address = known.vtep;
                     self.effects.push_back(Effect::Probe { host, address, number });
@@ -95,13 +96,7 @@ impl Member {
                 self.touch_now(now);
             }
             election::Effect::Role { group, role, reason } => self.role_changed(group, role, reason, now),
-            election::Effect::Liveness { host, liveness } => {
-                match liveness {
-                    election::Liveness::Dead => self.dead.insert(host),
-                    election::Liveness::Heard | election::Liveness::Silent => self.dead.remove(&host),
-                };
-                self.touch_now(now);
-            }
+            election::Effect::Liveness { .. } => self.touch_now(now),
             election::Effect::Persist { kernel_answered } => {
                 self.effects.push_back(Effect::SaveAnswered(kernel_answered));
             }

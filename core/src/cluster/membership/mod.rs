@@ -67,7 +67,7 @@ impl foca::Identity for Identity {
 
 /// What membership knows of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Liveness {
+pub enum MemberState {
     /// It answers.
     Alive,
     /// It did not answer in time, and has a few seconds to object.
@@ -252,11 +252,11 @@ impl Membership {
     }
 
     /// What is known of a host; `None`: nobody has told of it.
-    pub fn liveness(&self, host: HostId) -> Option<Liveness> {
+    pub fn state(&self, host: HostId) -> Option<MemberState> {
         self.heard_of(host).or_else(|| {
             self.expected.get(&host).map(|expected| match expected {
-                Expected::Until(_) => Liveness::Suspect,
-                Expected::GivenUp => Liveness::Down,
+                Expected::Until(_) => MemberState::Suspect,
+                Expected::GivenUp => MemberState::Down,
             })
         })
     }
@@ -265,14 +265,14 @@ impl Membership {
         self.foca.num_members() == 0 && self.foca.iter_membership_state().len() > 0
     }
 
-    fn heard_of(&self, host: HostId) -> Option<Liveness> {
+    fn heard_of(&self, host: HostId) -> Option<MemberState> {
         self.foca
             .iter_membership_state()
             .find(|member| member.id().host == host)
             .map(|member| match member.state() {
-                State::Alive => Liveness::Alive,
-                State::Suspect => Liveness::Suspect,
-                State::Down => Liveness::Down,
+                State::Alive => MemberState::Alive,
+                State::Suspect => MemberState::Suspect,
+                State::Down => MemberState::Down,
             })
     }
 

@@ -81,15 +81,15 @@ impl World {
         self.now = end;
     }
 
-    fn sees(&self, who: u64, whom: u64) -> Option<Liveness> {
-        self.hosts[&HostId(who)].liveness(HostId(whom))
+    fn sees(&self, who: u64, whom: u64) -> Option<MemberState> {
+        self.hosts[&HostId(who)].state(HostId(whom))
     }
 
     fn all_see_all(&self) -> bool {
         let ids: Vec<u64> = self.hosts.keys().map(|id| id.0).collect();
         ids.iter().all(|one| {
             ids.iter()
-                .all(|other| one == other || self.sees(*one, *other) == Some(Liveness::Alive))
+                .all(|other| one == other || self.sees(*one, *other) == Some(MemberState::Alive))
         })
     }
 }
@@ -109,7 +109,7 @@ fn a_dead_host_is_given_up_by_all_within_fifteen_seconds_and_no_other_is() {
         world.events.clear();
         world.run(Duration::from_secs(15));
         for id in 1..count {
-            assert_eq!(world.sees(id, count), Some(Liveness::Down), "host {id} of {count}");
+            assert_eq!(world.sees(id, count), Some(MemberState::Down), "host {id} of {count}");
         }
         let wrong = world.events.iter().find(|(_, on, effect)| {
             *on != HostId(count) && matches!(effect, Effect::Down(host) if *host != HostId(count))
@@ -124,7 +124,7 @@ fn a_host_that_was_cut_off_is_back_within_ten_seconds_of_the_heal() {
         let mut world = World::new(count);
         world.silent.insert(HostId(1));
         world.run(Duration::from_secs(60));
-        assert_eq!(world.sees(1, 2), Some(Liveness::Down));
+        assert_eq!(world.sees(1, 2), Some(MemberState::Down));
         world.silent.clear();
         world.run(Duration::from_secs(10));
         assert!(world.all_see_all(), "{count} hosts");
@@ -171,7 +171,7 @@ fn a_host_that_leaves_is_gone_within_two_seconds() {
     world.hosts.get_mut(&HostId(5)).unwrap().leave(now);
     world.run(Duration::from_secs(2));
     for id in 1..5 {
-        assert_eq!(world.sees(id, 5), Some(Liveness::Down), "host {id}");
+        assert_eq!(world.sees(id, 5), Some(MemberState::Down), "host {id}");
     }
 }
 
@@ -182,10 +182,10 @@ fn a_known_host_that_never_speaks_is_waited_for_and_then_given_up() {
     let one = world.hosts.get_mut(&HostId(1)).unwrap();
     one.expect(HostId(2), now);
     one.expect(HostId(7), now);
-    assert_eq!(one.liveness(HostId(7)), Some(Liveness::Suspect));
+    assert_eq!(one.state(HostId(7)), Some(MemberState::Suspect));
     world.run(EXPECTED_FOR);
-    assert_eq!(world.sees(1, 7), Some(Liveness::Down));
-    assert_eq!(world.sees(1, 2), Some(Liveness::Alive));
+    assert_eq!(world.sees(1, 7), Some(MemberState::Down));
+    assert_eq!(world.sees(1, 2), Some(MemberState::Alive));
     assert!(
         world
             .events
@@ -198,7 +198,7 @@ fn a_known_host_that_never_speaks_is_waited_for_and_then_given_up() {
     seven.announce(HostId(1), now);
     world.hosts.insert(HostId(7), seven);
     world.run(Duration::from_secs(1));
-    assert_eq!(world.sees(1, 7), Some(Liveness::Alive));
+    assert_eq!(world.sees(1, 7), Some(MemberState::Alive));
 }
 
 #[test]
@@ -211,18 +211,19 @@ fn a_packet_for_another_sender_or_cut_short_at_any_byte_changes_nothing() {
     for length in 0..packet.len() {
         let mut one = Membership::new(HostId(1), 1, 1);
         one.handle_packet(HostId(2), &packet[..length], Instant::from_millis(1));
-        assert_eq!(one.liveness(HostId(2)), None, "{length} bytes");
+        assert_eq!(one.state(HostId(2)), None, "{length} bytes");
     }
     let mut one = Membership::new(HostId(1), 1, 1);
     one.handle_packet(HostId(3), &packet, Instant::from_millis(1));
-    assert_eq!(one.liveness(HostId(2)), None);
+    assert_eq!(one.state(HostId(2)), None);
     one.handle_packet(HostId(2), &packet, Instant::from_millis(1));
-    assert_eq!(one.liveness(HostId(2)), Some(Liveness::Alive));
+    assert_eq!(one.state(HostId(2)), Some(MemberState::Alive));
 }
 
 #[test]
 fn one_word_per_peer_from_all_that_is_known() {
     use crate::cluster::gossip::{Candidacy, Departure, HostRecord, Message, Presence, Record, Uplink};
+    use crate::cluster::reachability::{Liveness, Outcome, Reachability};
     use crate::mtu::OverlayMtu;
 
     let mut world = World::new(4);
@@ -253,16 +254,25 @@ fn one_word_per_peer_from_all_that_is_known() {
     gossip.put_static_peer([192, 0, 2, 99].into(), None, Presence::Here, now);
     let membership = &world.hosts[&HostId(1)];
     let check = |dead: &[u64], kernels: &[u64], heard: &[u64], expected: &[(&str, PeerState)]| {
-        let heard = heard.iter().copied().map(HostId).collect();
-        let dead = dead.iter().copied().map(HostId).collect();
-        let kernels = kernels.iter().copied().map(HostId).collect();
+        let mut reachability = Reachability::new(std::collections::BTreeSet::new());
+        for host in kernels.iter().copied().map(HostId) {
+            reachability.set_pace(host, Some(Duration::ZERO));
+            for probe in reachability.send_due(now) {
+                reachability.handle_probe(probe.host, probe.number, Outcome::Answered, now);
+            }
+        }
+        for host in heard.iter().copied().map(HostId) {
+            reachability.hear(host, now);
+        }
+        for host in dead.iter().copied().map(HostId) {
+            reachability.set_liveness(host, Liveness::Dead);
+        }
         let inputs = Inputs {
             me: HostId(1),
             gossip: &gossip,
             membership,
-            dead: &dead,
-            kernels: &kernels,
-            heard: &heard,
+            reachability: &reachability,
+            now,
         };
         let seen = view(&inputs);
         let seen: Vec<_> = seen.iter().map(|peer| (peer.name.as_str(), peer.state)).collect();

@@ -1,12 +1,13 @@
 //! The peers as an operator and the flood lists see them: one word per peer, from all that is known.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{Liveness, Membership};
+use super::{MemberState, Membership};
 use crate::cluster::gossip::{Departure, Gossip};
+use crate::cluster::reachability::Reachability;
 use crate::id::{HostId, SegmentId};
 use crate::mtu::OverlayMtu;
+use crate::time::Instant;
 
 /// How a peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,12 +80,10 @@ pub struct Inputs<'a> {
     pub gossip: &'a Gossip,
     /// Whose agents answer.
     pub membership: &'a Membership,
-    /// Hosts that the election has found dead: agent and kernel silent.
-    pub dead: &'a BTreeSet<HostId>,
-    /// Hosts whose kernel has answered a probe of late.
-    pub kernels: &'a BTreeSet<HostId>,
-    /// Hosts whose agent has said anything of late: what membership thinks of them is out of date.
-    pub heard: &'a BTreeSet<HostId>,
+    /// Whose agents and kernels are silent.
+    pub reachability: &'a Reachability,
+    /// When it is asked.
+    pub now: Instant,
 }
 
 /// All peers and this host: hosts by id, then static peers by address, then hosts that have left.
@@ -121,18 +120,18 @@ fn state_of(inputs: &Inputs<'_>, host: HostId) -> PeerState {
     if host == inputs.me {
         return PeerState::Alive;
     }
-    if inputs.dead.contains(&host) {
+    if inputs.reachability.is_gone(host) {
         return PeerState::Failed;
     }
-    if inputs.heard.contains(&host) {
+    if inputs.reachability.is_agent_heard(host, inputs.now) {
         return PeerState::Alive;
     }
-    let kernel_answers = inputs.kernels.contains(&host);
-    match inputs.membership.liveness(host) {
-        Some(Liveness::Alive) => PeerState::Alive,
+    let kernel_answers = inputs.reachability.is_kernel_answering(host, inputs.now);
+    match inputs.membership.state(host) {
+        Some(MemberState::Alive) => PeerState::Alive,
         // Nobody has told of it yet: its traffic goes on until membership decides.
-        Some(Liveness::Suspect) | None => PeerState::Suspect,
-        Some(Liveness::Down) if kernel_answers => PeerState::Suspect,
-        Some(Liveness::Down) => PeerState::Failed,
+        Some(MemberState::Suspect) | None => PeerState::Suspect,
+        Some(MemberState::Down) if kernel_answers => PeerState::Suspect,
+        Some(MemberState::Down) => PeerState::Failed,
     }
 }

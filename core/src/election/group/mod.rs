@@ -35,7 +35,7 @@ use hand_over::Preparation;
 use hold::Hold;
 
 use super::effect::{Effect, FoundAddress, Role};
-use super::host::Host;
+use super::host::{Host, Pass};
 use super::message::{Candidacy, Established, GroupId, Held, Key, Lasting, Rank, Says};
 use super::peer::Watch;
 use super::view::GroupView;
@@ -113,15 +113,6 @@ enum Attention {
     Needed,
     /// Nothing but time can change anything before the next beat.
     Settled,
-}
-
-/// Whether a beat is due in this pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pass {
-    /// It is.
-    Beat,
-    /// Something happened between beats.
-    Between,
 }
 
 impl Group {

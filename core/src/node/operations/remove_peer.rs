@@ -125,8 +125,8 @@ impl Machine for RemovePeer {
             Err(refusal) => return Some(Err(refusal)),
         };
         // A member that dies meanwhile hears nothing.
-        let gone = member.gone();
-        self.open.retain(|asked, _| !gone.contains(asked));
+        let reachability = member.reachability();
+        self.open.retain(|asked, _| !reachability.is_gone(*asked));
         if !self.open.is_empty() {
             return None;
         }
@@ -217,10 +217,10 @@ impl Member {
 
     /// What this host itself hears of another one.
     fn sign_of(&self, host: HostId, now: Instant) -> Sign {
-        let gone = self.gone().contains(&host);
-        if host == self.me || !gone && self.heard(now).contains(&host) {
+        let gone = self.reachability().is_gone(host);
+        if host == self.me || !gone && self.reachability().is_agent_heard(host, now) {
             Sign::Agent
-        } else if !gone && self.kernels(now).contains(&host) {
+        } else if !gone && self.reachability().is_kernel_answering(host, now) {
             Sign::Kernel
         } else {
             Sign::Nothing

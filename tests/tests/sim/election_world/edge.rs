@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::core::election::{Effect, GroupId, GroupView, HostView, Message, Outcome, Standing, View};
+use super::core::cluster::reachability::{Outcome, Probe};
+use super::core::election::{Effect, GroupId, GroupView, HostView, Message, Standing, View};
 use super::core::id::{HostId, Term};
 use super::{MS, Power, What, World};
 
@@ -40,7 +41,7 @@ impl World {
         let instance = self.machines[host].instance;
         match effect {
             Effect::Send { to, message } => self.send(host, to, message),
-            Effect::Probe { host: to, number } => self.probe(host, to, number),
+            Effect::Probe(Probe { host: to, number }) => self.probe(host, to, number),
             Effect::SetAddress { group, term, lifetime } => {
                 let at = self.now + self.chance.between(100, 2 * MS);
                 self.at(

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::core::cluster::reachability::{Outcome, Probe};
 use super::core::election::message::{Echo, Header, Held, Lasting, Part, Says};
 use super::core::election::{
-    AddressEvent, Candidacy, Effect, Election, FoundAddress, GroupId, GroupView, HostView, Message, Outcome, Role,
-    Standing, Start, Uplink, View,
+    AddressEvent, Candidacy, Effect, Election, FoundAddress, GroupId, GroupView, HostView, Message, Role, Standing,
+    Start, Uplink, View,
 };
 use super::core::id::{HostId, SegmentId, Term};
 use super::core::time::{Duration, Instant};
@@ -119,10 +120,12 @@ impl Stage {
                     self.sent
                         .extend(message.parts.into_iter().map(|part| (self.now, to, part)));
                 }
-                Effect::Probe { host, number } if self.alive.contains(&host) => {
+                Effect::Probe(Probe { host, number }) if self.alive.contains(&host) => {
                     self.election.handle_probe(host, number, Outcome::Answered, now);
                 }
-                Effect::Probe { host, number } => self.election.handle_probe(host, number, Outcome::Unanswered, now),
+                Effect::Probe(Probe { host, number }) => {
+                    self.election.handle_probe(host, number, Outcome::Unanswered, now);
+                }
                 Effect::SetAddress { group, lifetime, .. } => {
                     self.lifetimes.push((self.now, lifetime));
                     self.election.handle_address(group, AddressEvent::Set, now);

@@ -36,8 +36,8 @@ pub(crate) const WEAKER: &[Weaker] = &[
         id: "E5",
         rule: "dead without asking the kernel",
         file: "election/peer.rs",
-        from: "silent && self.probes.unanswered(span, now)",
-        to: r#"silent && (crate::mutants::weak("E5") || self.probes.unanswered(span, now))"#,
+        from: "silent && is_kernel_silent(row, span, now)",
+        to: r#"silent && (crate::mutants::weak("E5") || is_kernel_silent(row, span, now))"#,
     },
     Weaker {
         id: "E6",
@@ -173,8 +173,8 @@ pub(crate) const WEAKER: &[Weaker] = &[
         id: "E19",
         rule: "a kernel that never answered counts as dead",
         file: "election/host.rs",
-        from: "peer.judge(self.kernel_answered.contains(host),",
-        to: r#"peer.judge(self.kernel_answered.contains(host) || crate::mutants::weak("E19"),"#,
+        from: "self.reachability.ever_answered().contains(host);",
+        to: r#"self.reachability.ever_answered().contains(host) || crate::mutants::weak("E19");"#,
     },
     Weaker {
         id: "E20",
@@ -256,14 +256,12 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "E25",
         rule: "three probes decide over a kernel",
-        file: "election/probe.rs",
-        from: r#"        self.run >= timing::DEAD_PROBES
-"#,
-        to: r#"        if crate::mutants::weak("E25") {
-            return self.run >= 3;
-        }
-        self.run >= timing::DEAD_PROBES
-"#,
+        file: "election/peer.rs",
+        from: "    row.lasts(timing::DEAD_PROBES, span, now)",
+        to: r#"    if crate::mutants::weak("E25") {
+        return row.unanswered >= 3;
+    }
+    row.lasts(timing::DEAD_PROBES, span, now)"#,
     },
     Weaker {
         id: "E26",
