@@ -1,4 +1,4 @@
-//! What the election wants done, and what it wants to know about it afterwards.
+//! What the election starts with, what it wants done, and what it wants to know about it afterwards.
 
 use std::collections::BTreeSet;
 
@@ -6,6 +6,21 @@ use super::message::{GroupId, Message};
 use crate::cluster::reachability::{Liveness, Probe};
 use crate::id::{HostId, SegmentId, Term};
 use crate::time::Duration;
+
+/// What a host starts with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// This host.
+    pub me: HostId,
+    /// Grows with each start; on disk before it is used.
+    pub instance: u64,
+    /// Seed of the random rests.
+    pub seed: u64,
+    /// The gateway addresses found in the kernel.
+    pub kernel: Vec<FoundAddress>,
+    /// The hosts whose kernels have ever answered a probe, as last persisted.
+    pub kernel_answered: BTreeSet<HostId>,
+}
 
 /// Something for the edge to do, in the order in which it was polled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,4 +122,48 @@ pub struct FoundAddress {
     pub term: Term,
     /// What is left of its lifetime; `None`: unlimited.
     pub remaining: Option<Duration>,
+}
+
+/// Why a gateway is not moved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MoveError {
+    /// This host is not in such a group.
+    #[error("this host takes no part in the election of that segment's gateway")]
+    UnknownGroup,
+    /// Nobody is known to hold it.
+    #[error("the segment has no gateway at the moment")]
+    NoHolder,
+    /// It is there already.
+    #[error("that host is the gateway already")]
+    AlreadyThere,
+    /// The host named cannot take it.
+    #[error(
+        "host {0} cannot take the gateway: it is no candidate, is drained, or cannot be reached from the gateway host"
+    )]
+    Unfit(HostId),
+    /// No host can take it.
+    #[error("no other host can take the gateway: none that is a candidate can be reached from here")]
+    NoSuccessor,
+}
+
+/// What a planned hand-over began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moving {
+    /// This host holds the group and prepares that successor.
+    To(HostId),
+    /// Another host holds it and was asked to hand over.
+    AskedOf(HostId),
+}
+
+/// Why [`super::Election::poll_timeout`] wants to be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The beat of renewals, asks and pings.
+    Beat,
+    /// The end of a hold.
+    Hold,
+    /// A suspicion, a claim or a wait.
+    Watch,
+    /// A probe.
+    Probe,
 }

@@ -4,12 +4,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::effect::Effect;
+use super::effect::{Effect, Reason, Start};
 use super::message::{Candidacy, GroupId, Header, Held, Message, Part, Says, Uplink};
 use super::peer::{News, Peer, Watch};
 use super::timing;
 use super::view::{HostView, Standing, View};
-use super::{Reason, Start};
 use crate::cluster::reachability::{Outcome, Reachability, Report};
 use crate::id::HostId;
 use crate::time::{Duration, Instant};

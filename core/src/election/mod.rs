@@ -17,7 +17,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use effect::{AddressEvent, Effect, FoundAddress, Role};
+pub use effect::{AddressEvent, Effect, FoundAddress, MoveError, Moving, Reason, Role, Start};
 pub use message::{Candidacy, GroupId, Message, Uplink};
 pub use view::{GroupView, HostView, Standing, View};
 
@@ -29,65 +29,6 @@ use peer::News;
 use crate::cluster::reachability::{Outcome, Reachability};
 use crate::id::{HostId, Term};
 use crate::time::Instant;
-
-/// What a host starts with.
-#[derive(Clone, Debug)]
-pub struct Start {
-    /// This host.
-    pub me: HostId,
-    /// Grows with each start; on disk before it is used.
-    pub instance: u64,
-    /// Seed of the random rests.
-    pub seed: u64,
-    /// The gateway addresses found in the kernel.
-    pub kernel: Vec<FoundAddress>,
-    /// The hosts whose kernels have ever answered a probe, as last persisted.
-    pub kernel_answered: BTreeSet<HostId>,
-}
-
-/// Why a gateway is not moved.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MoveError {
-    /// This host is not in such a group.
-    #[error("this host takes no part in the election of that segment's gateway")]
-    UnknownGroup,
-    /// Nobody is known to hold it.
-    #[error("the segment has no gateway at the moment")]
-    NoHolder,
-    /// It is there already.
-    #[error("that host is the gateway already")]
-    AlreadyThere,
-    /// The host named cannot take it.
-    #[error(
-        "host {0} cannot take the gateway: it is no candidate, is drained, or cannot be reached from the gateway host"
-    )]
-    Unfit(HostId),
-    /// No host can take it.
-    #[error("no other host can take the gateway: none that is a candidate can be reached from here")]
-    NoSuccessor,
-}
-
-/// What a planned hand-over began with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moving {
-    /// This host holds the group and prepares that successor.
-    To(HostId),
-    /// Another host holds it and was asked to hand over.
-    AskedOf(HostId),
-}
-
-/// Why [`Election::poll_timeout`] wants to be called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The beat of renewals, asks and pings.
-    Beat,
-    /// The end of a hold.
-    Hold,
-    /// A suspicion, a claim or a wait.
-    Watch,
-    /// A probe.
-    Probe,
-}
 
 /// The election of all groups of this host.
 #[derive(Debug)]

@@ -1,29 +1,8 @@
 //! The claimant's side: when to ask for the group, and when it is won or lost (rule 5 of `docs/protocol.md`).
 
+use super::state::{Claim, Errand};
 use super::*;
 use crate::election::message::{Named, Refusal};
-
-/// An attempt to become gateway.
-#[derive(Clone, Debug)]
-pub(super) struct Claim {
-    pub(super) term: Term,
-    begun: Instant,
-    /// When it last asked.
-    asked: Instant,
-    granted: BTreeSet<HostId>,
-    /// Members that had failed when it began.
-    failed: BTreeSet<HostId>,
-    errand: Errand,
-}
-
-/// On whose account a claim is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Errand {
-    /// Nobody holds the group, and nobody better seems alive.
-    Vacancy,
-    /// The last holder named this host.
-    Successor,
-}
 
 impl Group {
     /// Begins a claim when it is this host's turn.

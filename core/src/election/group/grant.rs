@@ -3,36 +3,6 @@
 use super::*;
 use crate::election::message::{Named, Refusal};
 
-/// A promise to let one host hold or claim the group, and nobody else.
-#[derive(Clone, Debug)]
-pub(super) struct Grant {
-    pub(super) to: HostId,
-    pub(super) term: Term,
-    /// `None`: endless.
-    until: Option<Instant>,
-    pub(super) standing: Established,
-}
-
-impl Grant {
-    /// Whether it still binds.
-    pub(super) fn binds(&self, now: Instant) -> bool {
-        self.until.is_none_or(|until| now < until)
-    }
-
-    /// Which of two to keep where only one can be.
-    pub(super) fn outranks(&self, other: &Grant, now: Instant) -> bool {
-        (self.binds(now), self.standing, self.term, self.to) > (other.binds(now), other.standing, other.term, other.to)
-    }
-
-    fn named(&self) -> Named {
-        Named {
-            host: self.to,
-            term: self.term,
-            standing: self.standing,
-        }
-    }
-}
-
 impl Group {
     /// The grant to another than `host`, while it binds.
     fn grant_beside(&self, host: HostId, now: Instant) -> Option<&Grant> {

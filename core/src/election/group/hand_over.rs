@@ -11,32 +11,10 @@
 //!   │                             │ address on                 │
 //! ```
 
+use super::state::{HandOver, Progress};
 use super::*;
+use crate::election::effect::{MoveError, Moving};
 use crate::election::message::Uplink;
-use crate::election::{MoveError, Moving};
-
-/// A hand-over under way.
-#[derive(Clone, Debug)]
-pub(super) struct HandOver {
-    to: HostId,
-    begun: Instant,
-    reason: &'static str,
-}
-
-/// This host prepares to be somebody's successor.
-#[derive(Clone, Debug)]
-pub(super) struct Preparation {
-    holder: HostId,
-    term: Term,
-    begun: Instant,
-    progress: Progress,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    Asked,
-    Done,
-}
 
 impl Group {
     /// `gateway move`, on whichever host.

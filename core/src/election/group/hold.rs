@@ -1,46 +1,10 @@
 //! The holder's side: rounds, deadlines, stepping down, and finding one's own address after a restart (rules 1 and 8
 //! of `docs/protocol.md`).
 
+use super::state::{Hold, Round, SteppingDown};
 use super::*;
 use crate::election::effect::AddressEvent;
-use crate::election::group::hand_over::HandOver;
 use crate::election::message::{Named, Refusal};
-
-/// The gateway, for now.
-#[derive(Clone, Debug)]
-pub(super) struct Hold {
-    pub(super) term: Term,
-    /// The end of the hold; `None`: endless, as the address.
-    until: Option<Instant>,
-    round: Option<Round>,
-    /// The number of the next round.
-    next_round: u64,
-    /// Whether the address in the kernel may be without lifetime.
-    pub(super) address: Lasting,
-    /// When the lifetime was last written.
-    written: Option<Instant>,
-    pub(super) hand_over: Option<HandOver>,
-    /// Hosts that were to be successor and did not get ready: others come before them.
-    pub(super) unready: BTreeSet<HostId>,
-    /// No hand-over that nobody ordered begins before this.
-    pub(super) next_hand_over: Option<Instant>,
-}
-
-/// Asking every member once.
-#[derive(Clone, Debug)]
-struct Round {
-    number: u64,
-    begun: Instant,
-    lasting: Lasting,
-    granted: BTreeSet<HostId>,
-}
-
-impl Hold {
-    /// Whether it must be renewed.
-    pub(super) fn ends(&self) -> bool {
-        self.until.is_some()
-    }
-}
 
 impl Group {
     /// A claim is won: the address is set at once, the first round begins.

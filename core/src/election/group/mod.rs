@@ -24,22 +24,21 @@ mod claim;
 mod grant;
 mod hand_over;
 mod hold;
+mod state;
 mod view;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use claim::Claim;
-use grant::Grant;
-use hand_over::Preparation;
-use hold::Hold;
+pub(super) use state::First;
+use state::{Attention, Grant, Preparation, State, Vote};
 
-use super::effect::{Effect, FoundAddress, Role};
+use super::effect::{Effect, FoundAddress, Reason, Role};
 use super::host::{Host, Pass};
 use super::message::{Candidacy, Established, GroupId, Held, Key, Lasting, Rank, Says};
 use super::peer::Watch;
 use super::view::GroupView;
-use super::{Reason, order, timing};
+use super::{order, timing};
 use crate::id::{HostId, SegmentId, Term};
 use crate::time::Instant;
 
@@ -73,46 +72,6 @@ pub(super) struct Group {
     pub(super) shown: Role,
     pub(super) since: Instant,
     pub(super) reason: Cow<'static, str>,
-}
-
-/// Whether this host has a vote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Vote {
-    /// It is one of the first seven.
-    Voter,
-    /// It follows what it hears.
-    Listener,
-    /// It is in no such group, as far as it knows; others may think otherwise and ask it.
-    Outsider,
-}
-
-#[derive(Clone, Debug)]
-enum State {
-    Follower,
-    Claimant(Claim),
-    Holder(Hold),
-    SteppingDown(SteppingDown),
-}
-
-/// The gateway is given up, its address is on its way off.
-#[derive(Clone, Debug)]
-struct SteppingDown {
-    term: Term,
-    lasting: Lasting,
-    successor: Option<HostId>,
-    /// When the removal was last asked for.
-    asked: Instant,
-    /// When the kernel has dropped the address in any case.
-    gone: Option<Instant>,
-}
-
-/// Whether a pass between beats has anything to do here: with a hundred groups most have not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attention {
-    /// Something was said or is under way.
-    Needed,
-    /// Nothing but time can change anything before the next beat.
-    Settled,
 }
 
 impl Group {
@@ -406,25 +365,5 @@ impl Group {
             role,
             reason: self.reason.to_string(),
         });
-    }
-}
-
-/// Whether it is the first view after the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum First {
-    /// It is: the quiet time covers what is not known.
-    Start,
-    /// It is not.
-    Later,
-}
-
-impl State {
-    /// The term held, or just given up.
-    fn term(&self) -> Option<Term> {
-        match self {
-            State::Follower | State::Claimant(_) => None,
-            State::Holder(hold) => Some(hold.term),
-            State::SteppingDown(down) => Some(down.term),
-        }
     }
 }
