@@ -54,14 +54,14 @@ pub enum Effect {
     /// This host is to be the successor: prepare everything but the address, then call
     /// [`super::Election::handle_prepared`]. Nothing may ever come of it.
     Prepare {
-        /// The group.
+        /// The group that it is to take.
         group: GroupId,
         /// The present holder.
         holder: HostId,
     },
     /// The role of this host in a group, or the holder that it knows of, has changed.
     Role {
-        /// The group.
+        /// In which group.
         group: GroupId,
         /// What it is now.
         role: Role,
@@ -70,7 +70,7 @@ pub enum Effect {
     },
     /// What the election thinks of another host has changed.
     Liveness {
-        /// Which host.
+        /// Another host of the view.
         host: HostId,
         /// What it is now.
         liveness: Liveness,
@@ -157,7 +157,7 @@ pub enum Moving {
 
 /// Why [`super::Election::poll_timeout`] wants to be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum ElectionTimer {
     /// The beat of renewals, asks and pings.
     Beat,
     /// The end of a hold.

@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::effect::{Effect, Reason, Start};
+use super::effect::{Effect, ElectionTimer, Start};
 use super::message::{Candidacy, GroupId, Header, Held, Message, Part, Says, Uplink};
-use super::peer::{News, Peer, Watch};
+use super::peer::{News, RemoteHost, Watch};
 use super::timing;
-use super::view::{HostView, Standing, View};
+use super::view::{ElectionView, HostStanding, HostView};
 use crate::cluster::reachability::{Outcome, Reachability, Report};
 use crate::id::HostId;
 use crate::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::time::{Duration, Instant};
 /// Whether a beat is due in a pass over all groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
-    /// It is.
+    /// Renewals, asks and pings leave.
     Beat,
     /// Something happened between beats.
     Between,
@@ -24,13 +24,13 @@ pub(super) enum Pass {
 
 /// This host, as its groups share it.
 #[derive(Debug)]
-pub(super) struct Host {
+pub(super) struct LocalHost {
     pub(super) me: HostId,
     instance: u64,
     sequence: u64,
     rests: u64,
     hosts: BTreeMap<HostId, HostView>,
-    peers: BTreeMap<HostId, Peer>,
+    peers: BTreeMap<HostId, RemoteHost>,
     pub(super) reachability: Reachability,
     uplink: Uplink,
     /// Since when the own uplink has been what it is.
@@ -42,11 +42,11 @@ pub(super) struct Host {
     /// This host's start, or its last gap.
     pub(super) listening: Instant,
     outbox: BTreeMap<HostId, Vec<Part>>,
-    wake: Option<(Instant, Reason)>,
+    timer: Option<(Instant, ElectionTimer)>,
     pub(super) effects: VecDeque<Effect>,
 }
 
-impl Host {
+impl LocalHost {
     pub(super) fn new(start: &Start, now: Instant) -> Self {
         Self {
             me: start.me,
@@ -63,16 +63,18 @@ impl Host {
             given_up: BTreeMap::new(),
             listening: now,
             outbox: BTreeMap::new(),
-            wake: None,
+            timer: None,
             effects: VecDeque::new(),
         }
     }
 
     /// Takes over who is there; hosts that left or were removed are forgotten at once.
-    pub(super) fn set_hosts(&mut self, view: &View, now: Instant) {
+    pub(super) fn set_hosts(&mut self, view: &ElectionView, now: Instant) {
         self.hosts = view.hosts.clone();
         let present = |hosts: &BTreeMap<HostId, HostView>, host| {
-            hosts.get(&host).is_some_and(|view| view.standing != Standing::Removed)
+            hosts
+                .get(&host)
+                .is_some_and(|view| view.standing != HostStanding::Removed)
         };
         self.peers.retain(|host, _| present(&view.hosts, *host));
         self.outbox.retain(|host, _| present(&view.hosts, *host));
@@ -80,7 +82,7 @@ impl Host {
         let known = self.reachability.ever_answered().len();
         self.reachability.forget_kernels(|host| {
             let seen = view.hosts.get(&host);
-            seen.is_some_and(|view| view.standing == Standing::Removed)
+            seen.is_some_and(|view| view.standing == HostStanding::Removed)
         });
         if self.reachability.ever_answered().len() < known {
             self.persist();
@@ -89,18 +91,18 @@ impl Host {
         self.given_up.retain(|host, _| {
             view.hosts
                 .get(host)
-                .is_some_and(|view| view.standing == Standing::Failed)
+                .is_some_and(|view| view.standing == HostStanding::Failed)
         });
         for (&host, seen) in &view.hosts {
-            if seen.standing == Standing::Failed {
+            if seen.standing == HostStanding::Failed {
                 self.given_up.entry(host).or_insert(now);
             }
             let uplink = self.uplink_since.entry(host).or_insert((seen.uplink, now));
             if uplink.0 != seen.uplink {
                 *uplink = (seen.uplink, now);
             }
-            if host != self.me && seen.standing != Standing::Removed {
-                self.peers.entry(host).or_insert_with(|| Peer::new(now));
+            if host != self.me && seen.standing != HostStanding::Removed {
+                self.peers.entry(host).or_insert_with(|| RemoteHost::new(now));
             }
         }
     }
@@ -109,7 +111,7 @@ impl Host {
     pub(super) fn present(&self) -> bool {
         self.hosts
             .get(&self.me)
-            .is_some_and(|view| view.standing != Standing::Removed)
+            .is_some_and(|view| view.standing != HostStanding::Removed)
     }
 
     /// What the view says of a host that is neither removed nor unknown; an own drain counts already.
@@ -117,7 +119,7 @@ impl Host {
         let mut view = *self
             .hosts
             .get(&host)
-            .filter(|view| view.standing != Standing::Removed)?;
+            .filter(|view| view.standing != HostStanding::Removed)?;
         if host == self.me {
             view.candidacy = view.candidacy.max(self.drained);
             view.uplink = self.uplink;
@@ -159,17 +161,17 @@ impl Host {
                 .is_none_or(|peer| peer.silence(self.listening, now) >= timing::REPLACED)
     }
 
-    pub(super) fn peer(&self, host: HostId) -> Option<&Peer> {
+    pub(super) fn peer(&self, host: HostId) -> Option<&RemoteHost> {
         self.peers.get(&host)
     }
 
-    pub(super) fn peers(&self) -> impl Iterator<Item = (HostId, &Peer)> {
+    pub(super) fn peers(&self) -> impl Iterator<Item = (HostId, &RemoteHost)> {
         self.peers.iter().map(|(host, peer)| (*host, peer))
     }
 
     /// Whether that host's agent and kernel are dead; one that is unknown or removed is.
     pub(super) fn dead(&self, host: HostId) -> bool {
-        self.peers.get(&host).is_none_or(Peer::dead)
+        self.peers.get(&host).is_none_or(RemoteHost::dead)
     }
 
     pub(super) fn failed(&self, host: HostId, now: Instant) -> bool {
@@ -210,7 +212,7 @@ impl Host {
     /// A gap in this host's own running: nothing that it thinks of others counts any more.
     pub(super) fn gap(&mut self, now: Instant) {
         self.listening = now;
-        self.peers.values_mut().for_each(Peer::revive);
+        self.peers.values_mut().for_each(RemoteHost::revive);
         self.reachability.begin_rows(now);
     }
 
@@ -219,7 +221,7 @@ impl Host {
         let report = self.reachability.handle_probe(host, number, outcome, now);
         match report {
             Report::FirstAnswer | Report::Answered => {
-                self.peers.entry(host).and_modify(Peer::revive);
+                self.peers.entry(host).and_modify(RemoteHost::revive);
                 if report == Report::FirstAnswer {
                     self.persist();
                 }
@@ -269,7 +271,7 @@ impl Host {
         let due = self.reachability.send_due(now);
         self.effects.extend(due.into_iter().map(Effect::Probe));
         if let Some(next) = self.reachability.poll_timeout(now) {
-            self.wake(next, Reason::Probe);
+            self.schedule(next, ElectionTimer::Probe);
         }
     }
 
@@ -339,20 +341,20 @@ impl Host {
     }
 
     /// Wants to be called at `at`, or before.
-    pub(super) fn wake(&mut self, at: Instant, reason: Reason) {
-        if self.wake.is_none_or(|(wake, _)| at < wake) {
-            self.wake = Some((at, reason));
+    pub(super) fn schedule(&mut self, at: Instant, reason: ElectionTimer) {
+        if self.timer.is_none_or(|(timer, _)| at < timer) {
+            self.timer = Some((at, reason));
         }
     }
 
     /// What was wanted since this was last asked.
-    pub(super) fn take_alarm(&mut self) -> Option<(Instant, Reason)> {
-        self.wake.take()
+    pub(super) fn take_timer(&mut self) -> Option<(Instant, ElectionTimer)> {
+        self.timer.take()
     }
 
     /// When to be called.
-    pub(super) fn wakes(&self) -> Option<(Instant, Reason)> {
-        self.wake
+    pub(super) fn timer(&self) -> Option<(Instant, ElectionTimer)> {
+        self.timer
     }
 
     /// A random rest after a lost claim (splitmix64: rests need to differ, not to be secret).

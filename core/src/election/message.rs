@@ -54,7 +54,7 @@ pub struct Echo {
 /// A term that the sender of a header holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// The group.
+    /// Which group's gateway it is.
     pub group: GroupId,
     /// The sender's term in it.
     pub term: Term,
@@ -90,7 +90,7 @@ pub enum Part {
     },
     /// Something about one group.
     Group {
-        /// The group.
+        /// Which group; the receiver may not know it yet.
         group: GroupId,
         /// What about it.
         says: Says,
@@ -148,7 +148,7 @@ pub enum Says {
         /// The term asked or renewed.
         term: Term,
         /// Why.
-        why: Refusal,
+        why: VoteRefusal,
         /// The host that stands against it, where there is one.
         named: Option<Named>,
         /// The refuser's own place among claimants, where it is a candidate.
@@ -180,7 +180,7 @@ pub enum Says {
 
 /// Why a `Renew` or `Ask` was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Refusal {
+pub enum VoteRefusal {
     /// The refuser holds the group.
     Holder,
     /// The refuser claims it, too, and comes before.
@@ -194,7 +194,7 @@ pub enum Refusal {
 /// A host that stands against a claim or a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// Which host.
+    /// Who claims or holds.
     pub host: HostId,
     /// Its term.
     pub term: Term,
@@ -245,7 +245,7 @@ pub struct Rank {
 /// Whether a host may become gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Candidacy {
-    /// It may.
+    /// It takes the gateway when it is the first of those alive.
     Candidate,
     /// An operator has drained it: it takes no gateway, and hands over what it has as soon as another can take it.
     Drained,

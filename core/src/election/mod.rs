@@ -17,12 +17,12 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use effect::{AddressEvent, Effect, FoundAddress, MoveError, Moving, Reason, Role, Start};
+pub use effect::{AddressEvent, Effect, ElectionTimer, FoundAddress, MoveError, Moving, Role, Start};
 pub use message::{Candidacy, GroupId, Message, Uplink};
-pub use view::{GroupView, HostView, Standing, View};
+pub use view::{ElectionView, GroupView, HostStanding, HostView};
 
 use group::{First, Group};
-use host::{Host, Pass};
+use host::{LocalHost, Pass};
 use message::{Part, Says, Turn};
 use peer::News;
 
@@ -33,7 +33,7 @@ use crate::time::Instant;
 /// The election of all groups of this host.
 #[derive(Debug)]
 pub struct Election {
-    host: Host,
+    host: LocalHost,
     groups: BTreeMap<GroupId, Group>,
     /// Addresses found at start, until the first view says whose they are.
     found: Option<Vec<FoundAddress>>,
@@ -49,7 +49,7 @@ impl Election {
     /// `now` is when the agent started; nothing has been sent yet, and the kernel's addresses have been read.
     pub fn new(start: Start, now: Instant) -> Self {
         Self {
-            host: Host::new(&start, now),
+            host: LocalHost::new(&start, now),
             groups: BTreeMap::new(),
             found: Some(start.kernel),
             called: now,
@@ -60,7 +60,7 @@ impl Election {
     /// Who is there, given whole; to be called before anything else, and again on each change.
     ///
     /// An address found at start in a segment that the first view does not have is not resumed; the plan removes it.
-    pub fn set_view(&mut self, view: View, now: Instant) {
+    pub fn set_view(&mut self, view: ElectionView, now: Instant) {
         self.begin(now);
         self.host.set_hosts(&view, now);
         let (found, first) = match self.found.take() {
@@ -277,7 +277,7 @@ impl Election {
 
     /// Does what follows from what happened, and sends it.
     fn finish(&mut self, now: Instant) {
-        self.host.take_alarm();
+        self.host.take_timer();
         let pass = if now >= self.beat { Pass::Beat } else { Pass::Between };
         self.host.judge(pass, now);
         if pass == Pass::Beat {
@@ -292,7 +292,7 @@ impl Election {
         }
         self.host.probe(now);
         if beats {
-            self.host.wake(self.beat, Reason::Beat);
+            self.host.schedule(self.beat, ElectionTimer::Beat);
         }
         if self.host.talks() {
             let held: Vec<_> = self.groups.values().filter_map(Group::held).collect();
@@ -303,8 +303,8 @@ impl Election {
     /// When [`Election::handle_timeout`] is to be called next. While any group has another host this is at most 50 ms
     /// ahead: being called later than 150 ms after the last call of anything counts as a gap in this host's own
     /// running (rule 7), after which it is careful for a while.
-    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        self.host.wakes()
+    pub fn poll_timeout(&self) -> Option<(Instant, ElectionTimer)> {
+        self.host.timer()
     }
 
     /// The next thing to be done; to be drained after each call of anything.

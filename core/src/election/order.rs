@@ -43,7 +43,7 @@ pub(super) fn voters(order: &[Rank], lost: impl Fn(HostId) -> bool) -> Vec<HostI
 mod tests {
     use super::*;
     use crate::election::message::{Candidacy, Uplink};
-    use crate::election::view::Standing;
+    use crate::election::view::HostStanding;
     use crate::id::SegmentId;
 
     fn order(hosts: &[(u64, Candidacy, u32)]) -> Vec<Rank> {
@@ -55,7 +55,7 @@ mod tests {
                     candidacy,
                     priority,
                     uplink: Uplink::Works,
-                    standing: Standing::Member,
+                    standing: HostStanding::Member,
                 };
                 rank(group, HostId(host), &view)
             })
@@ -84,7 +84,7 @@ mod tests {
             candidacy: Candidacy::Candidate,
             priority: 100,
             uplink: Uplink::Works,
-            standing: Standing::Member,
+            standing: HostStanding::Member,
         };
         let mut firsts = [0; 4];
         for group in 0..400 {

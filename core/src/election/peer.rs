@@ -7,7 +7,7 @@ use crate::time::{Duration, Instant};
 
 /// Another host of the cluster.
 #[derive(Clone, Debug)]
-pub(super) struct Peer {
+pub(super) struct RemoteHost {
     /// Since when it is known here; it cannot have been silent for longer.
     known: Instant,
     /// (instance, sequence) of the last message.
@@ -64,13 +64,13 @@ enum Doubt {
 /// Whether a message is news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// It is.
+    /// Newer than all before.
     Fresh,
     /// It repeats, or was overtaken by, another one.
     Stale,
 }
 
-impl Peer {
+impl RemoteHost {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             known: now,

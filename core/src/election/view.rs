@@ -7,7 +7,7 @@ use crate::id::{HostId, SegmentId, Term};
 
 /// All hosts and groups, given whole whenever something changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct View {
+pub struct ElectionView {
     /// Every host of the cluster that takes part in elections, this one included; static peers do not.
     pub hosts: BTreeMap<HostId, HostView>,
     /// Every group that this host is in.
@@ -24,12 +24,12 @@ pub struct HostView {
     /// Its uplink as gossip last said; for this host itself [`super::Election::set_uplink`] counts instead.
     pub uplink: Uplink,
     /// What membership says.
-    pub standing: Standing,
+    pub standing: HostStanding,
 }
 
 /// What membership says of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Standing {
+pub enum HostStanding {
     /// A member, heard of or suspected.
     Member,
     /// Membership has given it up for now.

@@ -16,7 +16,7 @@ use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip::{self, HostRecord, Presence};
 use crate::cluster::membership::{self, Peer, PeerState, Who};
 use crate::config::{self, HostAddress, HostConfig, Mode, MtuBound, NetworkBoot, Segment};
-use crate::election::{Candidacy, GroupId, GroupView, HostView, Role, Standing, Uplink, View};
+use crate::election::{Candidacy, ElectionView, GroupId, GroupView, HostStanding, HostView, Role, Uplink};
 use crate::gateway::dhcp::SegmentService;
 use crate::gateway::uplink::Health;
 use crate::health::events::{self, Event};
@@ -37,7 +37,7 @@ const PREPARED_FOR: Duration = Duration::from_millis(3500);
 #[derive(Debug, Default)]
 pub(super) struct Derived {
     segments: BTreeMap<SegmentId, Mine>,
-    view: View,
+    view: ElectionView,
     inputs: Option<Inputs>,
     listen: BTreeMap<SegmentId, IfName>,
     services: BTreeMap<SegmentId, SegmentService>,
@@ -247,7 +247,7 @@ impl Member {
         mine
     }
 
-    fn election_view(&self, now: Instant) -> View {
+    fn election_view(&self, now: Instant) -> ElectionView {
         let states: BTreeMap<HostId, PeerState> = self.states();
         let mut hosts = BTreeMap::new();
         for host in self.gossip.hosts() {
@@ -262,10 +262,10 @@ impl Member {
             };
             // The word of the election itself does not come back to it: it counts its own silence.
             let standing = match states.get(&host.id) {
-                Some(PeerState::Failed) if !self.reachability().is_gone(host.id) => Standing::Failed,
-                Some(PeerState::Left) => Standing::Removed,
+                Some(PeerState::Failed) if !self.reachability().is_gone(host.id) => HostStanding::Failed,
+                Some(PeerState::Left) => HostStanding::Removed,
                 Some(PeerState::Alive | PeerState::Suspect | PeerState::Failed | PeerState::Static) | None => {
-                    Standing::Member
+                    HostStanding::Member
                 }
             };
             hosts.insert(
@@ -293,7 +293,7 @@ impl Member {
                 (group, view)
             })
             .collect();
-        View { hosts, groups }
+        ElectionView { hosts, groups }
     }
 
     /// The holder that gossip last named: a host that is new in the election is bound to it for a while.

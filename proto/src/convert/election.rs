@@ -128,10 +128,10 @@ fn says_out(says: core::Says) -> Kind {
         core::Says::ClaimGranted { term, sent } => Kind::ClaimGranted(wire::ClaimGranted { term: term.0, sent }),
         core::Says::Refused { term, why, named, key } => {
             let why = match why {
-                core::Refusal::Holder => wire::refused::Why::Holder,
-                core::Refusal::BetterClaimant => wire::refused::Why::BetterClaimant,
-                core::Refusal::Bound => wire::refused::Why::Bound,
-                core::Refusal::Quiet => wire::refused::Why::Quiet,
+                core::VoteRefusal::Holder => wire::refused::Why::Holder,
+                core::VoteRefusal::BetterClaimant => wire::refused::Why::BetterClaimant,
+                core::VoteRefusal::Bound => wire::refused::Why::Bound,
+                core::VoteRefusal::Quiet => wire::refused::Why::Quiet,
             };
             let named = named.map(|named| {
                 let standing = match named.standing {
@@ -228,10 +228,10 @@ fn part_in(part: wire::Part) -> Result<core::Part, Malformed> {
 
 fn refused_in(refused: wire::Refused) -> Result<core::Says, Malformed> {
     let why = match refused.why() {
-        wire::refused::Why::Holder => core::Refusal::Holder,
-        wire::refused::Why::BetterClaimant => core::Refusal::BetterClaimant,
-        wire::refused::Why::Bound => core::Refusal::Bound,
-        wire::refused::Why::Quiet => core::Refusal::Quiet,
+        wire::refused::Why::Holder => core::VoteRefusal::Holder,
+        wire::refused::Why::BetterClaimant => core::VoteRefusal::BetterClaimant,
+        wire::refused::Why::Bound => core::VoteRefusal::Bound,
+        wire::refused::Why::Quiet => core::VoteRefusal::Quiet,
         wire::refused::Why::Unspecified => return Err(unknown(refused.why, "refused.why")),
     };
     let named = refused.named.map(|named| {

@@ -220,13 +220,13 @@ fn every_part_of_an_election_message_survives() {
         election::Says::ClaimGranted { term, sent: 6 },
         election::Says::Refused {
             term,
-            why: election::Refusal::Bound,
+            why: election::VoteRefusal::Bound,
             named: Some(named),
             key: Some(key),
         },
         election::Says::Refused {
             term,
-            why: election::Refusal::Quiet,
+            why: election::VoteRefusal::Quiet,
             named: None,
             key: None,
         },

@@ -98,7 +98,7 @@ pub enum Effect {
 
 /// What a deadline of the membership is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum MembershipTimer {
     /// A probe, a suspicion's end, or gossip.
     Membership,
     /// A host that is known was waited for long enough.
@@ -211,16 +211,16 @@ impl Membership {
     }
 
     /// When [`Membership::handle_timeout`] is due, and why.
-    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+    pub fn poll_timeout(&self) -> Option<(Instant, MembershipTimer)> {
         let timer = self
             .timers
             .first_key_value()
-            .map(|((at, _), _)| (*at, Reason::Membership));
+            .map(|((at, _), _)| (*at, MembershipTimer::Membership));
         let expected = self.expected.values().filter_map(|expected| match expected {
-            Expected::Until(at) => Some((*at, Reason::Expected)),
+            Expected::Until(at) => Some((*at, MembershipTimer::Expected)),
             Expected::GivenUp => None,
         });
-        let call = self.next_call.map(|at| (at, Reason::Call));
+        let call = self.next_call.map(|at| (at, MembershipTimer::Call));
         expected.chain(timer).chain(call).min_by_key(|(at, _)| *at)
     }
 

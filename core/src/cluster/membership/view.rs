@@ -59,7 +59,7 @@ pub enum Who {
 /// A peer, or this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Who.
+    /// A host, or a VTEP without an agent.
     pub who: Who,
     /// Its name; a static peer's is its address.
     pub name: String,

@@ -1,16 +1,16 @@
 //! The claimant's side: when to ask for the group, and when it is won or lost (rule 5 of `docs/protocol.md`).
 
-use super::state::{Claim, Errand};
+use super::state::{Claim, Occasion};
 use super::*;
-use crate::election::message::{Named, Refusal};
+use crate::election::message::{Named, VoteRefusal};
 
 impl Group {
     /// Begins a claim when it is this host's turn.
-    pub(super) fn consider_claim(&mut self, host: &mut Host, now: Instant) {
+    pub(super) fn consider_claim(&mut self, host: &mut LocalHost, now: Instant) {
         if !matches!(self.state, State::Follower) || self.vote != Vote::Voter || self.quiet() || now < self.resting {
             self.vacant = None;
             if matches!(self.state, State::Follower) && now < self.resting {
-                host.wake(self.resting, Reason::Watch);
+                host.schedule(self.resting, ElectionTimer::Watch);
             }
             return;
         }
@@ -37,35 +37,35 @@ impl Group {
         }
         let turn = vacant + timing::STEP * better;
         if now >= turn {
-            self.claim(Errand::Vacancy, host, now);
+            self.claim(Occasion::Vacancy, host, now);
         } else {
-            host.wake(turn.min(now + timing::PROBE), Reason::Watch);
+            host.schedule(turn.min(now + timing::PROBE), ElectionTimer::Watch);
         }
     }
 
     /// Whether anybody alive said lately that it holds the group.
-    fn somebody_holds(&self, host: &Host, now: Instant) -> bool {
+    fn somebody_holds(&self, host: &LocalHost, now: Instant) -> bool {
         host.peers()
             .any(|(_, peer)| peer.held(self.id).is_some() && peer.reachable(now) && !peer.dead())
     }
 
-    fn watch_silent(&self, other: HostId, host: &mut Host, now: Instant) {
+    fn watch_silent(&self, other: HostId, host: &mut LocalHost, now: Instant) {
         if host.silence(other, now) >= timing::SUSPECT {
             host.watch(other, Watch::Closely);
         }
     }
 
     /// The last holder named this host its successor: it asks at once.
-    pub(super) fn succeed(&mut self, host: &mut Host, now: Instant) {
+    pub(super) fn succeed(&mut self, host: &mut LocalHost, now: Instant) {
         let free =
             self.state.term().is_none() && self.vote == Vote::Voter && !self.quiet() && self.bound(now).is_none();
         if free && self.own_key(host).is_some() {
             self.drop_claim(host);
-            self.claim(Errand::Successor, host, now);
+            self.claim(Occasion::Successor, host, now);
         }
     }
 
-    fn claim(&mut self, errand: Errand, host: &mut Host, now: Instant) {
+    fn claim(&mut self, occasion: Occasion, host: &mut LocalHost, now: Instant) {
         self.highest = Term(self.highest.0.saturating_add(1));
         self.vacant = None;
         self.grant = None;
@@ -80,17 +80,17 @@ impl Group {
                 .copied()
                 .filter(|voter| host.failed(*voter, now))
                 .collect(),
-            errand,
+            occasion,
         });
-        self.reason = Cow::Borrowed(match errand {
-            Errand::Vacancy => "nobody holds the group and this host comes first of those alive",
-            Errand::Successor => "the last holder handed it over",
+        self.reason = Cow::Borrowed(match occasion {
+            Occasion::Vacancy => "nobody holds the group and this host comes first of those alive",
+            Occasion::Successor => "the last holder handed it over",
         });
         self.ask(host, now);
         self.on_tick_claim(host, now);
     }
 
-    fn ask(&mut self, host: &mut Host, now: Instant) {
+    fn ask(&mut self, host: &mut LocalHost, now: Instant) {
         let Some(key) = self.own_key(host) else { return };
         let State::Claimant(claim) = &mut self.state else {
             return;
@@ -119,8 +119,8 @@ impl Group {
     pub(super) fn hear_claim_refused(
         &mut self,
         from: HostId,
-        (term, why, named): (Term, Refusal, Option<Named>),
-        host: &mut Host,
+        (term, why, named): (Term, VoteRefusal, Option<Named>),
+        host: &mut LocalHost,
         now: Instant,
     ) {
         let State::Claimant(claim) = &mut self.state else {
@@ -131,8 +131,8 @@ impl Group {
         }
         claim.granted.remove(&from);
         let lost = match why {
-            Refusal::Holder | Refusal::BetterClaimant => true,
-            Refusal::Bound | Refusal::Quiet => named.is_some_and(|named| {
+            VoteRefusal::Holder | VoteRefusal::BetterClaimant => true,
+            VoteRefusal::Bound | VoteRefusal::Quiet => named.is_some_and(|named| {
                 named.standing == Established::Holder
                     && named.host != host.me
                     && !host.dead(named.host)
@@ -145,7 +145,7 @@ impl Group {
     }
 
     /// Asks again, wins, or gives up.
-    pub(super) fn on_tick_claim(&mut self, host: &mut Host, now: Instant) {
+    pub(super) fn on_tick_claim(&mut self, host: &mut LocalHost, now: Instant) {
         let State::Claimant(claim) = &self.state else { return };
         if self.own_key(host).is_none() {
             self.give_up_claim("this host is no candidate any more", host, now);
@@ -166,11 +166,11 @@ impl Group {
             missing |= !gone;
         }
         let lasted = now.since(claim.begun);
-        let again = match claim.errand {
-            Errand::Vacancy => timing::BEAT,
-            Errand::Successor => timing::SUCCESSOR_ASKS,
+        let again = match claim.occasion {
+            Occasion::Vacancy => timing::BEAT,
+            Occasion::Successor => timing::SUCCESSOR_ASKS,
         };
-        let due = claim.errand == Errand::Successor || lasted >= timing::CLAIM_AT_LEAST;
+        let due = claim.occasion == Occasion::Successor || lasted >= timing::CLAIM_AT_LEAST;
         if !missing && due {
             let (term, begun) = (claim.term, claim.begun);
             self.win(term, begun, host, now);
@@ -183,11 +183,11 @@ impl Group {
         if now.since(claim.asked) >= again {
             self.ask(host, now);
         }
-        host.wake(now + timing::PROBE, Reason::Watch);
+        host.schedule(now + timing::PROBE, ElectionTimer::Watch);
     }
 
     /// Ends a claim: the grants for it are given back, and this host rests.
-    pub(super) fn give_up_claim(&mut self, reason: &'static str, host: &mut Host, now: Instant) {
+    pub(super) fn give_up_claim(&mut self, reason: &'static str, host: &mut LocalHost, now: Instant) {
         if self.drop_claim(host) == Dropped::Claim {
             self.reason = Cow::Borrowed(reason);
             self.resting = now + host.rest();
@@ -195,7 +195,7 @@ impl Group {
     }
 
     /// Ends a claim without a rest.
-    pub(super) fn drop_claim(&mut self, host: &mut Host) -> Dropped {
+    pub(super) fn drop_claim(&mut self, host: &mut LocalHost) -> Dropped {
         let State::Claimant(claim) = &self.state else {
             return Dropped::Nothing;
         };

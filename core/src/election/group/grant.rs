@@ -1,7 +1,7 @@
 //! The voter's side: whom this host lets hold or claim the group (rules 2, 3, 4 and 6 of `docs/protocol.md`).
 
 use super::*;
-use crate::election::message::{Named, Refusal};
+use crate::election::message::{Named, VoteRefusal};
 
 impl Group {
     /// The grant to another than `host`, while it binds.
@@ -15,7 +15,7 @@ impl Group {
     }
 
     /// Each message binds to the terms in its header, and frees from those that are not there any more.
-    pub(in crate::election) fn hear_header(&mut self, from: HostId, host: &mut Host, now: Instant) {
+    pub(in crate::election) fn hear_header(&mut self, from: HostId, host: &mut LocalHost, now: Instant) {
         let Some(peer) = host.peer(from) else { return };
         match peer.held(self.id).copied() {
             Some(held) => {
@@ -47,7 +47,7 @@ impl Group {
         &mut self,
         from: HostId,
         (term, round, lasting): (Term, u64, Lasting),
-        host: &mut Host,
+        host: &mut LocalHost,
         now: Instant,
     ) {
         self.highest = self.highest.max(term);
@@ -64,14 +64,14 @@ impl Group {
             if (term, from) > (mine.term, mine.host) {
                 self.step_down(None, "another host holds a higher term", host, now);
             } else {
-                self.refuse(from, term, Refusal::Holder, Some(mine), host);
+                self.refuse(from, term, VoteRefusal::Holder, Some(mine), host);
             }
             return;
         }
         self.give_up_claim("another host holds the group", host, now);
         match self.grant_holder(from, term, lasting, now) {
             None => host.tell(from, self.id, Says::RenewGranted { term, round }),
-            Some(named) => self.refuse(from, term, Refusal::Bound, Some(named), host),
+            Some(named) => self.refuse(from, term, VoteRefusal::Bound, Some(named), host),
         }
     }
 
@@ -99,7 +99,7 @@ impl Group {
     }
 
     /// A new voter may not know of the holder yet: it is bound as if it had just granted.
-    pub(super) fn bind_new_voter(&mut self, holder: HostId, term: Term, host: &Host, now: Instant) {
+    pub(super) fn bind_new_voter(&mut self, holder: HostId, term: Term, host: &LocalHost, now: Instant) {
         self.highest = self.highest.max(term);
         if self.state.term().is_none() && self.bound(now).is_none() && self.in_order(holder) && !host.dead(holder) {
             let until = Some(now + timing::QUIET);
@@ -118,7 +118,7 @@ impl Group {
         &mut self,
         from: HostId,
         (term, sent, key): (Term, u64, Key),
-        host: &mut Host,
+        host: &mut LocalHost,
         now: Instant,
     ) {
         self.highest = self.highest.max(term);
@@ -128,12 +128,12 @@ impl Group {
                 term: mine,
                 standing: Established::Holder,
             };
-            self.refuse(from, term, Refusal::Holder, Some(named), host);
+            self.refuse(from, term, VoteRefusal::Holder, Some(named), host);
             return;
         }
         if self.quiet() {
             let named = self.grant_beside(from, now).map(Grant::named);
-            self.refuse(from, term, Refusal::Quiet, named, host);
+            self.refuse(from, term, VoteRefusal::Quiet, named, host);
             return;
         }
         if let State::Claimant(claim) = &self.state {
@@ -143,13 +143,13 @@ impl Group {
                 standing: Established::Claim,
             };
             if self.own_key(host).is_some_and(|own| own < key) {
-                self.refuse(from, term, Refusal::BetterClaimant, Some(named), host);
+                self.refuse(from, term, VoteRefusal::BetterClaimant, Some(named), host);
                 return;
             }
             self.give_up_claim("a better candidate claims the group", host, now);
         }
         if let Some(named) = self.grant_beside(from, now).map(Grant::named) {
-            self.refuse(from, term, Refusal::Bound, Some(named), host);
+            self.refuse(from, term, VoteRefusal::Bound, Some(named), host);
             return;
         }
         let until = Some(now + timing::CLAIM_GRANT);
@@ -167,7 +167,7 @@ impl Group {
         &mut self,
         from: HostId,
         (term, successor): (Term, Option<HostId>),
-        host: &mut Host,
+        host: &mut LocalHost,
         now: Instant,
     ) {
         let known = self.yielded.entry(from).or_insert(term);
@@ -201,20 +201,20 @@ impl Group {
     }
 
     /// Whether a host is known to hold nothing of `term` or lower: it said so, and has not been silent since.
-    pub(super) fn holds_nothing(&self, of: HostId, term: Term, host: &Host, now: Instant) -> bool {
+    pub(super) fn holds_nothing(&self, of: HostId, term: Term, host: &LocalHost, now: Instant) -> bool {
         self.yielded.get(&of).is_some_and(|yielded| *yielded >= term)
             || host
                 .peer(of)
                 .is_some_and(|peer| peer.reachable(now) && peer.held(self.id).is_none())
     }
 
-    fn refuse(&self, to: HostId, term: Term, why: Refusal, named: Option<Named>, host: &mut Host) {
+    fn refuse(&self, to: HostId, term: Term, why: VoteRefusal, named: Option<Named>, host: &mut LocalHost) {
         let key = self.own_key(host);
         host.tell(to, self.id, Says::Refused { term, why, named, key });
     }
 
     /// A silent holder is pinged and probed; the grant to a dead one ends at once.
-    pub(super) fn on_tick_grant(&mut self, pass: Pass, host: &mut Host, now: Instant) {
+    pub(super) fn on_tick_grant(&mut self, pass: Pass, host: &mut LocalHost, now: Instant) {
         let Some(grant) = &self.grant else { return };
         let to = grant.to;
         if !grant.binds(now) || host.dead(to) {
@@ -227,7 +227,7 @@ impl Group {
         let silence = host.silence(to, now);
         if silence < timing::SUSPECT {
             let left = timing::SUSPECT.saturating_sub(silence);
-            host.wake(now + left, Reason::Watch);
+            host.schedule(now + left, ElectionTimer::Watch);
             return;
         }
         host.watch(to, Watch::SuspectedHolder);

@@ -21,7 +21,7 @@ impl Group {
     pub(in crate::election) fn move_to(
         &mut self,
         to: Option<HostId>,
-        host: &mut Host,
+        host: &mut LocalHost,
         now: Instant,
     ) -> Result<Moving, MoveError> {
         if !matches!(self.state, State::Holder(_)) {
@@ -43,7 +43,7 @@ impl Group {
     }
 
     /// `Move`, from a host where an operator wants it; one that cannot be followed is dropped.
-    pub(in crate::election) fn hear_move(&mut self, to: Option<HostId>, host: &mut Host, now: Instant) {
+    pub(in crate::election) fn hear_move(&mut self, to: Option<HostId>, host: &mut LocalHost, now: Instant) {
         if let State::Holder(_) = self.state {
             // Whoever asked sees by the gateway that it did not move.
             let _: Result<Moving, MoveError> = self.move_to(to, host, now);
@@ -51,7 +51,7 @@ impl Group {
     }
 
     /// Whether that host could win a claim right away.
-    fn fit(&self, other: HostId, host: &Host, now: Instant) -> bool {
+    fn fit(&self, other: HostId, host: &LocalHost, now: Instant) -> bool {
         self.voters.contains(&other)
             && host.reachable(other, now)
             && !host.dead(other)
@@ -61,7 +61,7 @@ impl Group {
                 .is_some_and(|key| key.rank.candidacy == Candidacy::Candidate)
     }
 
-    fn best_successor(&self, host: &Host, now: Instant, also: impl Fn(HostId) -> bool) -> Option<HostId> {
+    fn best_successor(&self, host: &LocalHost, now: Instant, also: impl Fn(HostId) -> bool) -> Option<HostId> {
         let unready = |voter| matches!(&self.state, State::Holder(hold) if hold.unready.contains(&voter));
         self.voters
             .iter()
@@ -70,7 +70,7 @@ impl Group {
             .min_by_key(|voter| (unready(*voter), self.key(*voter, host)))
     }
 
-    fn begin_hand_over(&mut self, to: HostId, reason: &'static str, host: &mut Host, now: Instant) {
+    fn begin_hand_over(&mut self, to: HostId, reason: &'static str, host: &mut LocalHost, now: Instant) {
         let State::Holder(hold) = &mut self.state else { return };
         if hold.hand_over.as_ref().is_some_and(|under_way| under_way.to == to) {
             return;
@@ -81,7 +81,7 @@ impl Group {
     }
 
     /// Begins what is due by itself, asks again, gives up.
-    pub(super) fn on_tick_hand_over(&mut self, pass: Pass, host: &mut Host, now: Instant) {
+    pub(super) fn on_tick_hand_over(&mut self, pass: Pass, host: &mut LocalHost, now: Instant) {
         if self
             .preparation
             .as_ref()
@@ -131,7 +131,7 @@ impl Group {
     }
 
     /// `Prepare`, from the holder.
-    pub(in crate::election) fn hear_prepare(&mut self, from: HostId, term: Term, host: &mut Host, now: Instant) {
+    pub(in crate::election) fn hear_prepare(&mut self, from: HostId, term: Term, host: &mut LocalHost, now: Instant) {
         let known = self
             .preparation
             .as_ref()
@@ -162,7 +162,7 @@ impl Group {
     }
 
     /// The edge has prepared everything but the address.
-    pub(in crate::election) fn prepared(&mut self, host: &mut Host) {
+    pub(in crate::election) fn prepared(&mut self, host: &mut LocalHost) {
         if let Some(preparation) = &mut self.preparation {
             preparation.progress = Progress::Done;
             let (holder, term) = (preparation.holder, preparation.term);
@@ -171,7 +171,7 @@ impl Group {
     }
 
     /// `Prepared`, from the successor: the address goes off, then it is told.
-    pub(in crate::election) fn hear_prepared(&mut self, from: HostId, term: Term, host: &mut Host, now: Instant) {
+    pub(in crate::election) fn hear_prepared(&mut self, from: HostId, term: Term, host: &mut LocalHost, now: Instant) {
         let State::Holder(hold) = &self.state else { return };
         let Some(under_way) = hold
             .hand_over

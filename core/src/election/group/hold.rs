@@ -4,11 +4,11 @@
 use super::state::{Hold, Round, SteppingDown};
 use super::*;
 use crate::election::effect::AddressEvent;
-use crate::election::message::{Named, Refusal};
+use crate::election::message::{Named, VoteRefusal};
 
 impl Group {
     /// A claim is won: the address is set at once, the first round begins.
-    pub(super) fn win(&mut self, term: Term, begun: Instant, host: &mut Host, now: Instant) {
+    pub(super) fn win(&mut self, term: Term, begun: Instant, host: &mut LocalHost, now: Instant) {
         self.grant = None;
         self.last_holder = None;
         self.state = State::Holder(Hold {
@@ -31,7 +31,7 @@ impl Group {
     }
 
     /// Has the address set, or its lifetime renewed.
-    fn set_address(&mut self, lasting: Lasting, host: &mut Host, now: Instant) {
+    fn set_address(&mut self, lasting: Lasting, host: &mut LocalHost, now: Instant) {
         let State::Holder(hold) = &mut self.state else { return };
         hold.address = lasting;
         hold.written = Some(now);
@@ -62,7 +62,7 @@ impl Group {
     }
 
     /// Goes on holding after a restart, for what is left.
-    pub(super) fn resume(&mut self, found: FoundAddress, host: &mut Host, now: Instant) {
+    pub(super) fn resume(&mut self, found: FoundAddress, host: &mut LocalHost, now: Instant) {
         self.highest = self.highest.max(found.term);
         self.grant = None;
         self.reason = Cow::Borrowed("the address was still there when the agent started");
@@ -87,7 +87,7 @@ impl Group {
     }
 
     /// Looks at the deadline: to be done before anything else.
-    pub(in crate::election) fn check_hold(&mut self, host: &mut Host, now: Instant) {
+    pub(in crate::election) fn check_hold(&mut self, host: &mut LocalHost, now: Instant) {
         let State::Holder(hold) = &self.state else { return };
         if hold.until.is_some_and(|until| until <= now) {
             self.step_down(None, "its members did not confirm it in time", host, now);
@@ -99,7 +99,7 @@ impl Group {
         &mut self,
         successor: Option<HostId>,
         reason: impl Into<Cow<'static, str>>,
-        host: &mut Host,
+        host: &mut LocalHost,
         now: Instant,
     ) {
         let State::Holder(hold) = &self.state else { return };
@@ -120,7 +120,7 @@ impl Group {
     }
 
     /// What became of the address.
-    pub(in crate::election) fn address(&mut self, event: AddressEvent, host: &mut Host, now: Instant) {
+    pub(in crate::election) fn address(&mut self, event: AddressEvent, host: &mut LocalHost, now: Instant) {
         match (event, &self.state) {
             (AddressEvent::Failed, State::Holder(_)) => {
                 self.step_down(None, "the kernel would not take the address", host, now);
@@ -132,7 +132,7 @@ impl Group {
     }
 
     /// The address is off: now the others may know.
-    fn stepped_down(&mut self, host: &mut Host, now: Instant) {
+    fn stepped_down(&mut self, host: &mut LocalHost, now: Instant) {
         let State::SteppingDown(down) = &self.state else { return };
         let (term, successor) = (down.term, down.successor);
         self.state = State::Follower;
@@ -149,7 +149,7 @@ impl Group {
         &mut self,
         from: HostId,
         (term, number): (Term, u64),
-        host: &mut Host,
+        host: &mut LocalHost,
         now: Instant,
     ) {
         let State::Holder(hold) = &mut self.state else { return };
@@ -168,8 +168,8 @@ impl Group {
     pub(in crate::election) fn hear_refused(
         &mut self,
         from: HostId,
-        (term, why, named): (Term, Refusal, Option<Named>),
-        host: &mut Host,
+        (term, why, named): (Term, VoteRefusal, Option<Named>),
+        host: &mut LocalHost,
         now: Instant,
     ) {
         if let Some(named) = named {
@@ -191,7 +191,7 @@ impl Group {
     }
 
     /// What the next grants are to be.
-    fn wanted(&self, host: &Host) -> Lasting {
+    fn wanted(&self, host: &LocalHost) -> Lasting {
         if self.contested(host) {
             Lasting::Limited
         } else {
@@ -200,7 +200,7 @@ impl Group {
     }
 
     /// Sends `Renew` to every member, failed ones too, and to a rival; begins a round anew when it is complete or has taken too long.
-    fn renew(&mut self, host: &mut Host, now: Instant) {
+    fn renew(&mut self, host: &mut LocalHost, now: Instant) {
         let wanted = self.wanted(host);
         let State::Holder(hold) = &mut self.state else { return };
         let over = hold
@@ -234,7 +234,7 @@ impl Group {
     }
 
     /// A round that every reachable member has granted extends the hold, from the round's beginning.
-    fn complete_round(&mut self, host: &mut Host, now: Instant) {
+    fn complete_round(&mut self, host: &mut LocalHost, now: Instant) {
         let State::Holder(hold) = &mut self.state else { return };
         let Some(round) = &hold.round else { return };
         let complete = self
@@ -261,12 +261,12 @@ impl Group {
     }
 
     /// Renews with each beat; asks again for a removal that is not reported.
-    pub(super) fn on_tick_hold(&mut self, pass: Pass, host: &mut Host, now: Instant) {
+    pub(super) fn on_tick_hold(&mut self, pass: Pass, host: &mut LocalHost, now: Instant) {
         match &mut self.state {
             State::Follower | State::Claimant(_) => {}
             State::Holder(hold) => {
                 if let Some(until) = hold.until {
-                    host.wake(until, Reason::Hold);
+                    host.schedule(until, ElectionTimer::Hold);
                 }
                 if pass == Pass::Beat {
                     self.renew(host, now);
@@ -286,7 +286,7 @@ impl Group {
                         down.asked = now;
                         host.effects.push_back(Effect::RemoveAddress { group: self.id });
                     }
-                    host.wake(down.asked + timing::REMOVE_AGAIN, Reason::Hold);
+                    host.schedule(down.asked + timing::REMOVE_AGAIN, ElectionTimer::Hold);
                 }
             }
         }

@@ -33,8 +33,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) use state::First;
 use state::{Attention, Grant, Preparation, State, Vote};
 
-use super::effect::{Effect, FoundAddress, Reason, Role};
-use super::host::{Host, Pass};
+use super::effect::{Effect, ElectionTimer, FoundAddress, Role};
+use super::host::{LocalHost, Pass};
 use super::message::{Candidacy, Established, GroupId, Held, Key, Lasting, Rank, Says};
 use super::peer::Watch;
 use super::view::GroupView;
@@ -68,7 +68,7 @@ pub(super) struct Group {
     preparation: Option<Preparation>,
     attention: Attention,
     /// When it wants to be looked at next.
-    alarm: Option<(Instant, Reason)>,
+    alarm: Option<(Instant, ElectionTimer)>,
     pub(super) shown: Role,
     pub(super) since: Instant,
     pub(super) reason: Cow<'static, str>,
@@ -76,7 +76,7 @@ pub(super) struct Group {
 
 impl Group {
     /// A group that this host knows nothing of yet.
-    pub(super) fn new(id: GroupId, host: &Host, now: Instant) -> Self {
+    pub(super) fn new(id: GroupId, host: &LocalHost, now: Instant) -> Self {
         Self {
             id,
             segments: BTreeSet::new(),
@@ -167,7 +167,7 @@ impl Group {
     }
 
     /// A gap in this host's own running.
-    pub(super) fn gap(&mut self, host: &mut Host, now: Instant) {
+    pub(super) fn gap(&mut self, host: &mut LocalHost, now: Instant) {
         self.drop_claim(host);
         self.quiet = Some(now);
     }
@@ -178,7 +178,7 @@ impl Group {
     }
 
     /// Ends the quiet time when each other voter has answered something, is dead, or the time is over.
-    fn listen(&mut self, host: &mut Host, now: Instant) {
+    fn listen(&mut self, host: &mut LocalHost, now: Instant) {
         let Some(since) = self.quiet else { return };
         if now.since(since) >= timing::QUIET {
             self.quiet = None;
@@ -202,19 +202,19 @@ impl Group {
     }
 
     /// Does what is due. Deadlines of a hold have been looked at before ([`Group::check_hold`]).
-    pub(super) fn pass(&mut self, pass: Pass, host: &mut Host, now: Instant) {
+    pub(super) fn pass(&mut self, pass: Pass, host: &mut LocalHost, now: Instant) {
         let due = self.alarm.is_some_and(|(at, _)| at <= now);
         if pass == Pass::Beat || self.attention == Attention::Needed || due {
-            let others = host.take_alarm();
+            let others = host.take_timer();
             self.look(pass, host, now);
-            self.alarm = host.take_alarm();
+            self.alarm = host.take_timer();
             if let Some((at, reason)) = others {
-                host.wake(at, reason);
+                host.schedule(at, reason);
             }
             self.attention = self.settles(host, now);
         }
         if let Some((at, reason)) = self.alarm {
-            host.wake(at, reason);
+            host.schedule(at, reason);
         }
     }
 
@@ -223,7 +223,7 @@ impl Group {
         self.attention = Attention::Needed;
     }
 
-    fn settles(&self, host: &Host, now: Instant) -> Attention {
+    fn settles(&self, host: &LocalHost, now: Instant) -> Attention {
         let settled = match &self.state {
             State::Follower if self.vote == Vote::Voter => self.bound(now).is_some_and(|grant| {
                 grant.standing == Established::Holder && host.silence(grant.to, now) < timing::SUSPECT
@@ -238,7 +238,7 @@ impl Group {
         }
     }
 
-    fn look(&mut self, pass: Pass, host: &mut Host, now: Instant) {
+    fn look(&mut self, pass: Pass, host: &mut LocalHost, now: Instant) {
         if self.order.len() > order::VOTERS && pass == Pass::Beat && self.joined() {
             self.choose_voters(host, now);
         }
@@ -258,7 +258,7 @@ impl Group {
     }
 
     /// Voters exchange something once a second; a holder tells those that only listen.
-    fn keep_in_touch(&self, host: &mut Host, now: Instant) {
+    fn keep_in_touch(&self, host: &mut LocalHost, now: Instant) {
         if self.vote == Vote::Voter {
             for &voter in &self.voters {
                 host.ping_sometimes(voter, timing::PING, now);
@@ -272,20 +272,20 @@ impl Group {
     }
 
     /// Says something about this group to each other voter.
-    fn tell_voters(&self, host: &mut Host, says: Says) {
+    fn tell_voters(&self, host: &mut LocalHost, says: Says) {
         for &voter in &self.voters {
             host.tell(voter, self.id, says);
         }
     }
 
     /// This host's own place.
-    fn own_key(&self, host: &Host) -> Option<Key> {
+    fn own_key(&self, host: &LocalHost) -> Option<Key> {
         self.key(host.me, host)
             .filter(|key| key.rank.candidacy == Candidacy::Candidate)
     }
 
     /// A host's place among claimants.
-    fn key(&self, of: HostId, host: &Host) -> Option<Key> {
+    fn key(&self, of: HostId, host: &LocalHost) -> Option<Key> {
         let mut rank = *self.order.iter().find(|rank| rank.host == of)?;
         let seen = host.host(of)?;
         rank.candidacy = seen.candidacy;
@@ -296,14 +296,14 @@ impl Group {
     }
 
     /// Whether another host of the group may ever be a candidate: only then the address needs a lifetime.
-    fn contested(&self, host: &Host) -> bool {
+    fn contested(&self, host: &LocalHost) -> bool {
         self.order
             .iter()
             .any(|rank| rank.host != host.me && rank.candidacy != Candidacy::Never)
     }
 
     /// The host with the highest claim to hold the group among those heard lately.
-    fn heard_holder(&self, host: &Host, now: Instant) -> Option<(HostId, Term)> {
+    fn heard_holder(&self, host: &LocalHost, now: Instant) -> Option<(HostId, Term)> {
         self.order
             .iter()
             .filter_map(|rank| {
@@ -318,7 +318,7 @@ impl Group {
     }
 
     /// Who holds the group, as far as is known here.
-    pub(super) fn holder(&self, host: &Host, now: Instant) -> Option<(HostId, Term)> {
+    pub(super) fn holder(&self, host: &LocalHost, now: Instant) -> Option<(HostId, Term)> {
         match &self.state {
             State::Holder(hold) => Some((host.me, hold.term)),
             State::Follower | State::Claimant(_) | State::SteppingDown(_) => match self.vote {
@@ -333,7 +333,7 @@ impl Group {
     }
 
     /// What this host is in the group.
-    fn role(&self, host: &Host, now: Instant) -> Role {
+    fn role(&self, host: &LocalHost, now: Instant) -> Role {
         match &self.state {
             State::Claimant(claim) => Role::Claimant { term: claim.term },
             State::Holder(hold) => Role::Holder { term: hold.term },
@@ -344,7 +344,7 @@ impl Group {
     }
 
     /// Tells the edge what has changed.
-    fn show(&mut self, host: &mut Host, now: Instant) {
+    fn show(&mut self, host: &mut LocalHost, now: Instant) {
         let role = self.role(host, now);
         if role == self.shown {
             return;

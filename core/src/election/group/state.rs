@@ -18,6 +18,7 @@ pub(super) enum Vote {
     Outsider,
 }
 
+/// The role, with what it needs.
 #[derive(Clone, Debug)]
 pub(super) enum State {
     Follower,
@@ -47,12 +48,12 @@ pub(super) struct Claim {
     pub(super) granted: BTreeSet<HostId>,
     /// Members that had failed when it began.
     pub(super) failed: BTreeSet<HostId>,
-    pub(super) errand: Errand,
+    pub(super) occasion: Occasion,
 }
 
 /// On whose account a claim is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Errand {
+pub(super) enum Occasion {
     /// Nobody holds the group, and nobody better seems alive.
     Vacancy,
     /// The last holder named this host.
@@ -154,6 +155,7 @@ pub(super) struct Preparation {
     pub(super) progress: Progress,
 }
 
+/// How far everything but the address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     Asked,
@@ -174,6 +176,6 @@ pub(super) enum Attention {
 pub(in crate::election) enum First {
     /// It is: the quiet time covers what is not known.
     Start,
-    /// It is not.
+    /// A change while the agent runs: a new voter is bound to the holder that gossip names.
     Later,
 }

@@ -9,7 +9,7 @@ impl Group {
         view: &GroupView,
         found: &[FoundAddress],
         first: First,
-        host: &mut Host,
+        host: &mut LocalHost,
         now: Instant,
     ) {
         self.segments.clone_from(&view.segments);
@@ -34,7 +34,7 @@ impl Group {
     }
 
     /// Leaves the group: its segments are gone, or this host is not meant any more, or was removed.
-    pub(in crate::election) fn leave(&mut self, host: &mut Host, now: Instant) {
+    pub(in crate::election) fn leave(&mut self, host: &mut LocalHost, now: Instant) {
         if self.vote == Vote::Outsider {
             return;
         }
@@ -50,7 +50,7 @@ impl Group {
     }
 
     /// Who votes may change with time alone, where there are more than seven.
-    pub(super) fn choose_voters(&mut self, host: &mut Host, now: Instant) {
+    pub(super) fn choose_voters(&mut self, host: &mut LocalHost, now: Instant) {
         let voters = order::voters(&self.order, |other| host.lost(other, now));
         let before = self.vote;
         self.vote = if voters.contains(&host.me) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::core::cluster::reachability::{Outcome, Probe};
-use super::core::election::{Effect, GroupId, GroupView, HostView, Message, Standing, View};
+use super::core::election::{Effect, ElectionView, GroupId, GroupView, HostStanding, HostView, Message};
 use super::core::id::{HostId, Term};
 use super::{MS, Power, What, World};
 
@@ -137,15 +137,15 @@ impl World {
     }
 
     /// What gossip says at a host.
-    pub(super) fn view(&self, host: usize) -> View {
-        let mut view = View::default();
+    pub(super) fn view(&self, host: usize) -> ElectionView {
+        let mut view = ElectionView::default();
         for (index, machine) in self.machines.iter().enumerate().filter(|(_, machine)| machine.known) {
             let standing = if machine.removed {
-                Standing::Removed
+                HostStanding::Removed
             } else if self.machines[host].given_up.contains(&index) {
-                Standing::Failed
+                HostStanding::Failed
             } else {
-                Standing::Member
+                HostStanding::Member
             };
             let seen = HostView {
                 candidacy: machine.candidacy,

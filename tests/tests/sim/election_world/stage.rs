@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::core::cluster::reachability::{Outcome, Probe};
 use super::core::election::message::{Echo, Header, Held, Lasting, Part, Says};
 use super::core::election::{
-    AddressEvent, Candidacy, Effect, Election, FoundAddress, GroupId, GroupView, HostView, Message, Role, Standing,
-    Start, Uplink, View,
+    AddressEvent, Candidacy, Effect, Election, ElectionView, FoundAddress, GroupId, GroupView, HostStanding, HostView,
+    Message, Role, Start, Uplink,
 };
 use super::core::id::{HostId, SegmentId, Term};
 use super::core::time::{Duration, Instant};
@@ -88,7 +88,7 @@ impl Stage {
             lifetimes: Vec::new(),
             removals: Vec::new(),
         };
-        let mut view = View::default();
+        let mut view = ElectionView::default();
         for host in 1..=hosts {
             let seen = HostView {
                 candidacy: Candidacy::Candidate,
@@ -97,7 +97,7 @@ impl Stage {
                     Place::First | Place::Last => 1000 - u32::try_from(host).unwrap(),
                 },
                 uplink: Uplink::Works,
-                standing: Standing::Member,
+                standing: HostStanding::Member,
             };
             view.hosts.insert(HostId(host), seen);
         }

@@ -73,7 +73,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
         file: "election/group/grant.rs",
         from: "        match self.grant_holder(from, term, lasting, now) {",
         to: r#"        if self.quiet() && crate::mutants::weak("E10") {
-            self.refuse(from, term, Refusal::Quiet, None, host);
+            self.refuse(from, term, VoteRefusal::Quiet, None, host);
             return;
         }
         match self.grant_holder(from, term, lasting, now) {"#,
