@@ -53,7 +53,6 @@ const STRANGERS: &[(&str, &str)] = &[
 const BEING_TAKEN_APART: &[&str] = &[
     "core/src/addresses/",
     "core/src/cluster/",
-    "core/src/election/",
     "core/src/node/",
     "agent/src/",
 ];
