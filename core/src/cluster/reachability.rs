@@ -73,7 +73,7 @@ impl Row {
 
 /// Whether an outcome was waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
+pub enum ProbeReport {
     /// The kernel answered for the first time since it was installed, as far as is known here.
     FirstAnswer,
     /// The kernel answered, as it has before.
@@ -86,9 +86,9 @@ pub enum Report {
 
 /// Whether this host has found another one gone, beside what the election finds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Presence {
+enum Found {
     #[default]
-    Assumed,
+    Present,
     Gone,
 }
 
@@ -106,7 +106,7 @@ struct Contact {
     row_from: Option<Instant>,
     /// How often the election wants the kernel probed.
     pace: Option<Duration>,
-    presence: Presence,
+    found: Found,
     liveness: Liveness,
 }
 
@@ -121,7 +121,7 @@ impl Contact {
         match outcome {
             Outcome::Answered => {
                 self.row.answered = Some(now);
-                self.presence = Presence::Assumed;
+                self.found = Found::Present;
                 self.begin_row(sent);
             }
             Outcome::Unanswered => {
@@ -132,7 +132,7 @@ impl Contact {
                 }
                 let said_lately = self.said.is_some_and(|said| now.since(said) < GONE_SPAN);
                 if self.row.answered.is_some() && !said_lately && self.row.lasts(GONE_PROBES, GONE_SPAN, now) {
-                    self.presence = Presence::Gone;
+                    self.found = Found::Gone;
                 }
             }
         }
@@ -182,7 +182,7 @@ impl Reachability {
     pub fn hear(&mut self, host: HostId, now: Instant) {
         let contact = self.hosts.entry(host).or_default();
         contact.said = Some(now);
-        contact.presence = Presence::Assumed;
+        contact.found = Found::Present;
     }
 
     /// A sign of life that counts in the election: what was sent before says nothing against that kernel.
@@ -250,19 +250,19 @@ impl Reachability {
     }
 
     /// What became of a probe; one that was never sent says nothing.
-    pub fn handle_probe(&mut self, host: HostId, number: u64, outcome: Outcome, now: Instant) -> Report {
+    pub fn handle_probe(&mut self, host: HostId, number: u64, outcome: Outcome, now: Instant) -> ProbeReport {
         let Some(contact) = self.hosts.get_mut(&host) else {
-            return Report::Unknown;
+            return ProbeReport::Unknown;
         };
         let at = contact.pending.iter().position(|(pending, _)| *pending == number);
         let Some((_, sent)) = at.and_then(|at| contact.pending.remove(at)) else {
-            return Report::Unknown;
+            return ProbeReport::Unknown;
         };
         contact.report(sent, outcome, now);
         match outcome {
-            Outcome::Answered if self.ever_answered.insert(host) => Report::FirstAnswer,
-            Outcome::Answered => Report::Answered,
-            Outcome::Unanswered => Report::Unanswered,
+            Outcome::Answered if self.ever_answered.insert(host) => ProbeReport::FirstAnswer,
+            Outcome::Answered => ProbeReport::Answered,
+            Outcome::Unanswered => ProbeReport::Unanswered,
         }
     }
 
@@ -285,7 +285,7 @@ impl Reachability {
     pub fn is_gone(&self, host: HostId) -> bool {
         self.hosts
             .get(&host)
-            .is_some_and(|contact| contact.presence == Presence::Gone || contact.liveness == Liveness::Dead)
+            .is_some_and(|contact| contact.found == Found::Gone || contact.liveness == Liveness::Dead)
     }
 
     /// Whether its agent has said something, and nothing of late.
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(reachability.row(HOST).unanswered, 0);
         assert_eq!(
             reachability.handle_probe(HOST, 99, Outcome::Answered, at(60)),
-            Report::Unknown
+            ProbeReport::Unknown
         );
     }
 

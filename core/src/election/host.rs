@@ -9,7 +9,7 @@ use super::message::{Candidacy, GroupId, Header, Held, Message, Part, Says, Upli
 use super::peer::{News, RemoteHost, Watch};
 use super::timing;
 use super::view::{ElectionView, HostStanding, HostView};
-use crate::cluster::reachability::{Outcome, Reachability, Report};
+use crate::cluster::reachability::{Outcome, ProbeReport, Reachability};
 use crate::id::HostId;
 use crate::time::{Duration, Instant};
 
@@ -220,13 +220,13 @@ impl LocalHost {
     pub(super) fn report(&mut self, host: HostId, number: u64, outcome: Outcome, now: Instant) {
         let report = self.reachability.handle_probe(host, number, outcome, now);
         match report {
-            Report::FirstAnswer | Report::Answered => {
+            ProbeReport::FirstAnswer | ProbeReport::Answered => {
                 self.peers.entry(host).and_modify(RemoteHost::revive);
-                if report == Report::FirstAnswer {
+                if report == ProbeReport::FirstAnswer {
                     self.persist();
                 }
             }
-            Report::Unanswered | Report::Unknown => {}
+            ProbeReport::Unanswered | ProbeReport::Unknown => {}
         }
     }
 

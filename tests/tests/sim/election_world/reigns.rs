@@ -1,6 +1,6 @@
 //! Directed histories of the claimant's and the holder's side.
 
-use super::core::election::message::{Established, Named, Refusal, Says};
+use super::core::election::message::{Established, Named, Says, VoteRefusal};
 use super::core::id::Term;
 use super::core::time::Duration;
 use super::stage::{Known, Place, Stage, must};
@@ -98,7 +98,7 @@ pub(super) fn dead_holder_named() -> Result<(), Violation> {
                 None,
                 vec![Says::Refused {
                     term,
-                    why: Refusal::Bound,
+                    why: VoteRefusal::Bound,
                     named,
                     key: None,
                 }],
@@ -129,7 +129,7 @@ pub(super) fn only_higher_holder() -> Result<(), Violation> {
         None,
         vec![Says::Refused {
             term,
-            why: Refusal::Bound,
+            why: VoteRefusal::Bound,
             named,
             key: None,
         }],
@@ -145,7 +145,7 @@ pub(super) fn only_higher_holder() -> Result<(), Violation> {
         None,
         vec![Says::Refused {
             term,
-            why: Refusal::Bound,
+            why: VoteRefusal::Bound,
             named,
             key: None,
         }],

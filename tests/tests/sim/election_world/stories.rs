@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::core::election::message::{Key, Rank, Refusal, Says};
+use super::core::election::message::{Key, Rank, Says, VoteRefusal};
 use super::core::election::{Candidacy, Uplink};
 use super::core::id::{HostId, Term};
 use super::stage::{Known, ME, Place, Stage, must};
@@ -180,7 +180,7 @@ pub(super) fn grants_renewal(told: &[Says]) -> bool {
     told.iter().any(|says| matches!(says, Says::RenewGranted { .. }))
 }
 
-pub(super) fn refuses(told: &[Says], because: Refusal) -> bool {
+pub(super) fn refuses(told: &[Says], because: VoteRefusal) -> bool {
     told.iter()
         .any(|says| matches!(says, Says::Refused { why, .. } if *why == because))
 }
@@ -231,7 +231,7 @@ pub(super) fn just_started() -> Result<(), Violation> {
     let says = ask(A, 9, stage.now());
     stage.say(A, None, vec![says]);
     let told = stage.told(A);
-    must(refuses(&told, Refusal::Quiet), "a quiet host grants no claim", told)
+    must(refuses(&told, VoteRefusal::Quiet), "a quiet host grants no claim", told)
 }
 
 pub(super) fn former_instance() -> Result<(), Violation> {
@@ -276,7 +276,7 @@ pub(super) fn one_promise() -> Result<(), Violation> {
     stage.say(B, None, vec![says]);
     let told = stage.told(B);
     must(
-        refuses(&told, Refusal::Bound),
+        refuses(&told, VoteRefusal::Bound),
         "a second claim is refused while a grant runs",
         told,
     )
@@ -292,7 +292,7 @@ pub(super) fn header_binds() -> Result<(), Violation> {
     stage.say(B, None, vec![says]);
     let told = stage.told(B);
     must(
-        refuses(&told, Refusal::Bound),
+        refuses(&told, VoteRefusal::Bound),
         "a header's term binds as a renewal does",
         told,
     )
@@ -318,7 +318,7 @@ pub(super) fn higher_renewal() -> Result<(), Violation> {
     )?;
     stage.say(A, Some(Term(4)), vec![renew(4)]);
     let told = stage.told(A);
-    must(refuses(&told, Refusal::Bound), "a lower renewal is refused", told)
+    must(refuses(&told, VoteRefusal::Bound), "a lower renewal is refused", told)
 }
 
 pub(super) fn lost_probes() -> Result<(), Violation> {
@@ -332,7 +332,7 @@ pub(super) fn lost_probes() -> Result<(), Violation> {
     stage.say(B, None, vec![says]);
     let told = stage.told(B);
     must(
-        refuses(&told, Refusal::Bound),
+        refuses(&told, VoteRefusal::Bound),
         "a few lost probes make no kernel dead",
         told,
     )
@@ -361,7 +361,7 @@ pub(super) fn never_answered() -> Result<(), Violation> {
     stage.say(B, None, vec![says]);
     let told = stage.told(B);
     must(
-        refuses(&told, Refusal::Bound),
+        refuses(&told, VoteRefusal::Bound),
         "a kernel that never answered is waited for",
         told,
     )
