@@ -22,7 +22,7 @@ use crate::joining::{join_reply, refuse};
 use crate::log;
 use crate::sockets::arp::Announcer;
 use crate::sockets::dhcp::{Port, Received, Reply};
-use crate::sockets::icmp::{Outcome, Prober, Sources};
+use crate::sockets::icmp::{Ended, Prober, Sources};
 use crate::state_dir;
 use crate::systemd::Systemd;
 use crate::workers::state_files::{Begin, Cluster, StateFiles};
@@ -43,7 +43,7 @@ pub struct Edge {
     pub(crate) transport: Transport,
     pub(crate) server: Option<(SocketAddr, Server)>,
     pub(crate) prober: Option<(IpAddr, Prober)>,
-    pub(crate) probes: mpsc::Sender<Outcome>,
+    pub(crate) probes: mpsc::Sender<Ended>,
     pub(crate) announcer: Announcer,
     pub(crate) dhcp: mpsc::Sender<Received>,
     pub(crate) ports: BTreeMap<SegmentId, (IfName, Port)>,

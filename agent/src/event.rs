@@ -177,7 +177,7 @@ pub struct Inboxes {
     /// What threads and operators bring.
     pub events: mpsc::UnboundedReceiver<Event>,
     /// Ends of probes.
-    pub probes: mpsc::Receiver<icmp::Outcome>,
+    pub probes: mpsc::Receiver<icmp::Ended>,
     /// Guests' DHCP messages.
     pub dhcp: mpsc::Receiver<dhcp::Received>,
     /// Everything else from other hosts.

@@ -12,7 +12,6 @@
 use std::future::pending;
 
 use anyhow::{Context, Result};
-use overlayd_core::cluster::reachability::Outcome;
 use overlayd_core::node::{JoinRequest, Node, PeerMessage, Refusal};
 use overlayd_core::time::Instant;
 use overlayd_proto::convert::Bulk;
@@ -237,12 +236,9 @@ impl Agent {
         }
     }
 
-    fn probed(&mut self, outcome: icmp::Outcome) {
-        let result = match outcome.verdict {
-            icmp::Verdict::Answered => Outcome::Answered,
-            icmp::Verdict::Silent => Outcome::Unanswered,
-        };
-        self.node.handle_probe(outcome.host, outcome.ask, result, clock::now());
+    fn probed(&mut self, probe: icmp::Ended) {
+        self.node
+            .handle_probe(probe.host, probe.number, probe.outcome, clock::now());
     }
 
     fn asked_by_guest(&mut self, received: dhcp::Received) {

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use overlayd_core::checksum::checksum;
+use overlayd_core::cluster::reachability::Outcome;
 use overlayd_core::id::HostId;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
@@ -25,26 +26,17 @@ pub const PATIENCE: Duration = Duration::from_millis(50);
 /// Probes that may wait for the task.
 const QUEUE: usize = 1024;
 
-/// What became of a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The kernel answered in time.
-    Answered,
-    /// It did not, or the probe could not be sent.
-    Silent,
-}
-
 /// The end of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct Ended {
     /// Whose kernel was asked.
     pub host: HostId,
-    /// The number that the question was given.
-    pub ask: u64,
+    /// The number that the probe was given.
+    pub number: u64,
     /// At which address.
     pub address: IpAddr,
-    /// What became of it.
-    pub verdict: Verdict,
+    /// Whether the kernel answered in time.
+    pub outcome: Outcome,
 }
 
 /// The addresses that probes come from; the kernel chooses where none is given.
@@ -68,7 +60,7 @@ impl Prober {
     ///
     /// # Errors
     /// No permission for raw sockets (`CAP_NET_RAW`), or a source address that this host does not have.
-    pub fn open(sources: Sources, outcomes: mpsc::Sender<Outcome>) -> io::Result<Self> {
+    pub fn open(sources: Sources, ends: mpsc::Sender<Ended>) -> io::Result<Self> {
         let identifier = (getrandom::u32()? & 0xffff) as u16;
         let v4 = Echo::open(Family::V4, sources.v4.map(IpAddr::V4), identifier)?;
         let v6 = match Echo::open(Family::V6, sources.v6.map(IpAddr::V6), identifier) {
@@ -85,15 +77,15 @@ impl Prober {
         };
         Ok(Self {
             probes,
-            _task: Task::spawn(run(open, v4, v6, wanted, outcomes)),
+            _task: Task::spawn(run(open, v4, v6, wanted, ends)),
         })
     }
 
-    /// Asks a host's kernel once; the outcome, with the number `ask`, follows within `PATIENCE`.
+    /// Asks a host's kernel once; its end, with that `number`, follows within `PATIENCE`.
     ///
     /// Where a thousand probes wait unsent, this one is dropped without outcome.
-    pub fn probe(&self, host: HostId, ask: u64, address: IpAddr) {
-        if self.probes.try_send((host, ask, address)).is_err() {
+    pub fn probe(&self, host: HostId, number: u64, address: IpAddr) {
+        if self.probes.try_send((host, number, address)).is_err() {
             warn!(%host, %address, "echo probe dropped: queue full");
         }
     }
@@ -110,7 +102,7 @@ struct Open {
 struct Probe {
     token: u64,
     host: HostId,
-    ask: u64,
+    number: u64,
     address: IpAddr,
 }
 
@@ -120,14 +112,14 @@ async fn run(
     v4: Echo,
     v6: Option<Echo>,
     mut wanted: mpsc::Receiver<(HostId, u64, IpAddr)>,
-    outcomes: mpsc::Sender<Outcome>,
+    ends: mpsc::Sender<Ended>,
 ) {
     loop {
         let deadline = open.deadlines.front().map(|(deadline, ..)| *deadline);
         let ended = tokio::select! {
             probe = wanted.recv() => {
-                let Some((host, ask, address)) = probe else { return };
-                open.send(host, ask, address, &v4, v6.as_ref());
+                let Some((host, number, address)) = probe else { return };
+                open.send(host, number, address, &v4, v6.as_ref());
                 Vec::new()
             }
             () = v4.readable() => open.read(&v4),
@@ -140,8 +132,8 @@ async fn run(
                 ended
             }
         };
-        for outcome in ended {
-            if outcomes.send(outcome).await.is_err() {
+        for one in ended {
+            if ends.send(one).await.is_err() {
                 return;
             }
         }
@@ -163,7 +155,7 @@ async fn until(deadline: Option<Instant>) {
 }
 
 impl Open {
-    fn send(&mut self, host: HostId, ask: u64, address: IpAddr, v4: &Echo, v6: Option<&Echo>) {
+    fn send(&mut self, host: HostId, number: u64, address: IpAddr, v4: &Echo, v6: Option<&Echo>) {
         self.number += 1;
         let sequence = (self.number & 0xffff) as u16;
         // `open` has drawn from it before: it does not fail any more.
@@ -182,14 +174,14 @@ impl Open {
             Probe {
                 token,
                 host,
-                ask,
+                number,
                 address,
             },
         );
         self.deadlines.push_back((Instant::now() + PATIENCE, sequence, token));
     }
 
-    fn read(&mut self, echo: &Echo) -> Vec<Outcome> {
+    fn read(&mut self, echo: &Echo) -> Vec<Ended> {
         let mut answered = Vec::new();
         while let Some(reply) = echo.receive() {
             let fits = reply.identifier == self.identifier
@@ -197,32 +189,38 @@ impl Open {
                     .probes
                     .get(&reply.sequence)
                     .is_some_and(|probe| probe.token == reply.token);
-            if fits && let Some(Probe { host, ask, address, .. }) = self.probes.remove(&reply.sequence) {
-                answered.push(Outcome {
+            if fits
+                && let Some(Probe {
+                    host, number, address, ..
+                }) = self.probes.remove(&reply.sequence)
+            {
+                answered.push(Ended {
                     host,
-                    ask,
+                    number,
                     address,
-                    verdict: Verdict::Answered,
+                    outcome: Outcome::Answered,
                 });
             }
         }
         answered
     }
 
-    fn expire(&mut self, now: Instant) -> Vec<Outcome> {
+    fn expire(&mut self, now: Instant) -> Vec<Ended> {
         let mut silent = Vec::new();
         while let Some(&(deadline, sequence, token)) = self.deadlines.front()
             && deadline <= now
         {
             self.deadlines.pop_front();
             if self.probes.get(&sequence).is_some_and(|probe| probe.token == token)
-                && let Some(Probe { host, ask, address, .. }) = self.probes.remove(&sequence)
+                && let Some(Probe {
+                    host, number, address, ..
+                }) = self.probes.remove(&sequence)
             {
-                silent.push(Outcome {
+                silent.push(Ended {
                     host,
-                    ask,
+                    number,
                     address,
-                    verdict: Verdict::Silent,
+                    outcome: Outcome::Unanswered,
                 });
             }
         }

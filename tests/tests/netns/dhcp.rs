@@ -17,8 +17,9 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, setns};
 use overlayd::sockets::arp::Announcer;
 use overlayd::sockets::dhcp::{Port, Received, Reply};
-use overlayd::sockets::icmp::{Outcome, Prober, Sources, Verdict};
+use overlayd::sockets::icmp::{Ended, Prober, Sources};
 use overlayd_core::addresses::{Answer, Request};
+use overlayd_core::cluster::reachability::Outcome;
 use overlayd_core::config::{self, NetworkBoot};
 use overlayd_core::gateway::dhcp::{Effect, Packet, SegmentService, Server};
 use overlayd_core::id::{HostId, IfName, Mac, SegmentId};
@@ -619,7 +620,7 @@ fn echo_probes_tell_a_live_kernel_from_a_silent_one() {
             (5, "203.0.113.1"),
             (1, "192.168.124.16"),
         ];
-        let mut ended: Vec<Outcome> = Vec::new();
+        let mut ended: Vec<Ended> = Vec::new();
         for (host, address) in asked {
             prober.probe(HostId(host), host, address.parse().unwrap());
         }
@@ -638,12 +639,12 @@ fn echo_probes_tell_a_live_kernel_from_a_silent_one() {
         outcomes
             .iter()
             .filter(|one| one.host == HostId(host))
-            .map(|one| one.verdict)
+            .map(|one| one.outcome)
             .collect::<Vec<_>>()
     };
-    assert_eq!(of(1), [Verdict::Answered; 2]);
-    assert_eq!(of(2), [Verdict::Answered]);
+    assert_eq!(of(1), [Outcome::Answered; 2]);
+    assert_eq!(of(2), [Outcome::Answered]);
     for silent in [3, 4, 5] {
-        assert_eq!(of(silent), [Verdict::Silent]);
+        assert_eq!(of(silent), [Outcome::Unanswered]);
     }
 }
