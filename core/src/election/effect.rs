@@ -128,21 +128,21 @@ pub struct FoundAddress {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MoveError {
     /// This host is not in such a group.
-    #[error("this host takes no part in the election of that segment's gateway")]
+    #[error("this host does not participate in that segment's gateway election")]
     UnknownGroup,
     /// Nobody is known to hold it.
-    #[error("the segment has no gateway at the moment")]
+    #[error("the segment has no active gateway")]
     NoHolder,
     /// It is there already.
-    #[error("that host is the gateway already")]
+    #[error("that host is already the gateway")]
     AlreadyThere,
     /// The host named cannot take it.
     #[error(
-        "host {0} cannot take the gateway: it is no candidate, is drained, or cannot be reached from the gateway host"
+        "host {0} cannot take the gateway: it is not a candidate, is drained, or is unreachable from the gateway host"
     )]
     Unfit(HostId),
     /// No host can take it.
-    #[error("no other host can take the gateway: none that is a candidate can be reached from here")]
+    #[error("no other host can take the gateway: no candidate is reachable from here")]
     NoSuccessor,
 }
 

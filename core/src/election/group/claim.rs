@@ -83,8 +83,8 @@ impl Group {
             occasion,
         });
         self.reason = Cow::Borrowed(match occasion {
-            Occasion::Vacancy => "nobody holds the group and this host comes first of those alive",
-            Occasion::Successor => "the last holder handed it over",
+            Occasion::Vacancy => "first in order; there was none",
+            Occasion::Successor => "handed over by the last gateway",
         });
         self.ask(host, now);
         self.on_tick_claim(host, now);
@@ -148,7 +148,7 @@ impl Group {
     pub(super) fn on_tick_claim(&mut self, host: &mut LocalHost, now: Instant) {
         let State::Claimant(claim) = &self.state else { return };
         if self.own_key(host).is_none() {
-            self.give_up_claim("this host is no candidate any more", host, now);
+            self.give_up_claim("no longer a candidate", host, now);
             return;
         }
         let mut missing = false;
@@ -177,7 +177,7 @@ impl Group {
             return;
         }
         if lasted >= timing::CLAIM {
-            self.give_up_claim("not every member answered the claim", host, now);
+            self.give_up_claim("not every member replied", host, now);
             return;
         }
         if now.since(claim.asked) >= again {

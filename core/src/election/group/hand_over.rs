@@ -38,7 +38,7 @@ impl Group {
             Some(to) => return Err(MoveError::Unfit(to)),
             None => self.best_successor(host, now, |_| true).ok_or(MoveError::NoSuccessor)?,
         };
-        self.begin_hand_over(to, "an operator moved it", host, now);
+        self.begin_hand_over(to, "moved by an operator", host, now);
         Ok(Moving::To(to))
     }
 
@@ -115,17 +115,17 @@ impl Group {
                 };
                 if let Some(to) = self.best_successor(host, now, steady) {
                     hold_next(&mut self.state, now + timing::UPLINK_MOVE);
-                    self.begin_hand_over(to, "its uplink is down and the successor's works", host, now);
+                    self.begin_hand_over(to, "uplink down", host, now);
                 }
             }
             Candidacy::Drained => {
                 if let Some(to) = self.best_successor(host, now, |_| true) {
-                    self.begin_hand_over(to, "the host is drained, or its disk is lost", host, now);
+                    self.begin_hand_over(to, "drained, or its disk is lost", host, now);
                 }
             }
             Candidacy::Never => match self.best_successor(host, now, |_| true) {
-                Some(to) => self.begin_hand_over(to, "the host is no candidate any more", host, now),
-                None => self.step_down(None, "this host is no candidate any more", host, now),
+                Some(to) => self.begin_hand_over(to, "no longer a candidate", host, now),
+                None => self.step_down(None, "no longer a candidate", host, now),
             },
         }
     }

@@ -65,7 +65,7 @@ impl Group {
     pub(super) fn resume(&mut self, found: FoundAddress, host: &mut LocalHost, now: Instant) {
         self.highest = self.highest.max(found.term);
         self.grant = None;
-        self.reason = Cow::Borrowed("the address was still there when the agent started");
+        self.reason = Cow::Borrowed("address still set when the agent started");
         self.state = State::Holder(Hold {
             term: found.term,
             until: found
@@ -90,7 +90,7 @@ impl Group {
     pub(in crate::election) fn check_hold(&mut self, host: &mut LocalHost, now: Instant) {
         let State::Holder(hold) = &self.state else { return };
         if hold.until.is_some_and(|until| until <= now) {
-            self.step_down(None, "its members did not confirm it in time", host, now);
+            self.step_down(None, "not confirmed by its members in time", host, now);
         }
     }
 
@@ -123,7 +123,7 @@ impl Group {
     pub(in crate::election) fn address(&mut self, event: AddressEvent, host: &mut LocalHost, now: Instant) {
         match (event, &self.state) {
             (AddressEvent::Failed, State::Holder(_)) => {
-                self.step_down(None, "the kernel would not take the address", host, now);
+                self.step_down(None, "the kernel refused the address", host, now);
                 self.resting = now + timing::REST_UNABLE;
             }
             (AddressEvent::Removed, State::SteppingDown(_)) => self.stepped_down(host, now),
@@ -183,7 +183,7 @@ impl Group {
                     && (named.term, named.host) > (hold.term, host.me)
             });
             if higher.is_some() {
-                self.step_down(None, "a member has granted a higher term to another host", host, now);
+                self.step_down(None, "a member has elected another host with a higher term", host, now);
             }
             return;
         }

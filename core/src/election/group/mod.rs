@@ -97,7 +97,7 @@ impl Group {
             alarm: None,
             shown: Role::Follower { holder: None },
             since: now,
-            reason: Cow::Borrowed("nobody is known to hold it yet"),
+            reason: Cow::Borrowed("no gateway known yet"),
         }
     }
 
@@ -351,9 +351,9 @@ impl Group {
         }
         if let Role::Follower { holder } = role {
             match holder {
-                Some(_) => self.reason = Cow::Borrowed("it holds the term that this host granted or heard"),
+                Some(_) => self.reason = Cow::Borrowed("elected"),
                 None if matches!(self.shown, Role::Follower { .. }) => {
-                    self.reason = Cow::Borrowed("the last holder is gone");
+                    self.reason = Cow::Borrowed("the last gateway is gone");
                 }
                 None => {}
             }
