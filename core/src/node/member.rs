@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use rand::Rng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-use super::derive::Derived;
+use super::derived::{Derived, group_of};
 use super::effect::{Effect, PeerMessage};
-use super::{Found, Reason, group_of};
+use super::{Found, Reason};
 use crate::addresses::{self, Leases, Recovered};
 use crate::cluster::catalogue::Catalogue;
 use crate::cluster::gossip::{self, Endpoint, Gossip, Key, Presence, Record};
@@ -20,10 +20,6 @@ use crate::health::events::Event;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use crate::time::{Duration, Instant};
 
-/// What is derived is computed again at most so often, unless a role changes.
-const DERIVE_EVERY: Duration = Duration::from_millis(50);
-/// With each guest on another host this is longer, as far as new ones are concerned.
-const DERIVE_PER_GUEST: Duration = Duration::from_micros(25);
 /// How often it is looked whose agent is silent.
 const SUSPECTS_EVERY: Duration = Duration::from_millis(100);
 /// What gossip knows is written to disk this long after a change, so that a burst is written once.
@@ -77,8 +73,6 @@ pub(super) struct Member {
     suspects_at: Instant,
     pub(super) catalogue: Catalogue,
     pub(super) derived: Derived,
-    derive_at: Option<Instant>,
-    derived_last: Instant,
     pub(super) save_at: Option<Instant>,
     claim_at: Instant,
     /// The journal was lost when the agent started; else a write failed, and what is on disk may be whole.
@@ -148,9 +142,7 @@ impl Member {
             connected: BTreeSet::new(),
             suspects_at: now,
             catalogue: Catalogue::default(),
-            derived: Derived::default(),
-            derive_at: Some(now),
-            derived_last: now,
+            derived: Derived::new(now),
             save_at: None,
             claim_at: now,
             lost_at_start: false,
@@ -166,36 +158,6 @@ impl Member {
             superseded: BTreeMap::new(),
             gossip,
         }
-    }
-
-    /// Something that the derived values rest on has changed.
-    pub(super) fn touch(&mut self, now: Instant) {
-        self.touch_at(now.max(self.derived_last + DERIVE_EVERY));
-    }
-
-    /// A guest is new on another host. It is reached without, only by way of all hosts, and to derive takes the longer the
-    /// more guests there are: of a crowd that comes within seconds not each one is worth it.
-    pub(super) fn touch_for_guest(&mut self, now: Instant) {
-        let wait = DERIVE_EVERY + DERIVE_PER_GUEST * u32::try_from(self.derived.remote_guests()).unwrap_or(u32::MAX);
-        self.touch_at(now.max(self.derived_last + wait));
-    }
-
-    /// The same, and it cannot wait.
-    pub(super) fn touch_now(&mut self, now: Instant) {
-        self.derive_at = Some(now);
-    }
-
-    pub(super) fn touch_at(&mut self, at: Instant) {
-        self.derive_at = Some(self.derive_at.map_or(at, |known| known.min(at)));
-    }
-
-    pub(super) fn derive_due(&self, now: Instant) -> bool {
-        self.derive_at.is_some_and(|at| at <= now)
-    }
-
-    pub(super) fn derived_at(&mut self, now: Instant) {
-        self.derive_at = None;
-        self.derived_last = now;
     }
 
     pub(super) fn was_removed(&self) -> bool {
@@ -346,7 +308,7 @@ impl Member {
             (self.claim_at, Reason::Machine("claim")),
             (self.suspects_at + SUSPECTS_EVERY, Reason::Machine("suspects")),
         ];
-        all.extend(self.derive_at.map(|at| (at, Reason::Derive)));
+        all.extend(self.derived.due.map(|at| (at, Reason::Derive)));
         all.extend(self.save_at.map(|at| (at, Reason::Machine("save"))));
         all.extend(
             self.gossip

@@ -14,6 +14,7 @@
 //! it differs from what was handed out before.
 
 mod derive;
+mod derived;
 mod effect;
 mod lease_migration;
 mod member;
@@ -473,9 +474,4 @@ pub fn rehearse(config: &HostConfig, facts: Facts) -> Option<crate::kernel::inpu
     node.set_facts(Some(facts.clone()), now);
     node.handle_timeout(now + Duration::from_secs(1));
     node.formed.map(|formed| formed.inputs(&facts, now))
-}
-
-/// The id of a group made of one segment.
-fn group_of(segment: SegmentId) -> GroupId {
-    GroupId(segment)
 }

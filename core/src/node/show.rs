@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::derived::group_of;
 use super::effect::Facts;
 use super::member::Member;
-use super::{Membership, Node, group_of};
+use super::{Membership, Node};
 use crate::addresses::PoolLine as Line;
 use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip::{self, Presence};
@@ -226,7 +227,7 @@ impl Node {
                 segment: segment.clone(),
                 generation: known.generation,
                 written_by: formed.name_of(known.introducer),
-                mtu: formed.derived.mine().get(&known.id).map(|mine| mine.mtu),
+                mtu: formed.derived.segments.get(&known.id).map(|mine| mine.mtu),
                 gateway: self.gateway_of(&segment.name).and_then(|line| line.host),
                 hosts: hosts.collect::<BTreeSet<_>>().into_iter().collect(),
             }
@@ -265,7 +266,7 @@ impl Node {
             },
             reason,
         };
-        let Some(role) = super::derive::role_of(formed, *id) else {
+        let Some(role) = formed.election.role(group) else {
             // This host does not have the segment: what gossip tells.
             let claims = formed.gossip.claims(*id);
             let claim = claims.into_iter().rev().find(|claim| claim.presence == Presence::Here);
@@ -442,7 +443,7 @@ impl Node {
             .facts
             .as_ref()
             .is_some_and(|facts| facts.bridge_netfilter == BridgeNetfilter::LeftOn);
-        if left_on && !formed.derived.mine().is_empty() {
+        if left_on && !formed.derived.segments.is_empty() {
             add(
                 Severity::Warn,
                 "bridge netfilter is on, and left so for Docker or Kubernetes: their firewall rules see what guests send \
@@ -512,7 +513,13 @@ impl Node {
         for Definition { segment, .. } in formed.catalogue.iter() {
             let name = &segment.name;
             let newest = formed.forgotten_generation(name);
-            if newest > 0 && formed.derived.mine().values().any(|mine| mine.segment.name == *name) {
+            if newest > 0
+                && formed
+                    .derived
+                    .segments
+                    .values()
+                    .any(|mine| mine.definition.segment.name == *name)
+            {
                 add(
                     Severity::Fail,
                     format!("segment {name}: generation {newest} was lost here, and an older one gives no addresses"),

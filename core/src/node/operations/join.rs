@@ -16,10 +16,11 @@ use super::{Machine, Operation, Pace};
 use crate::cluster::gossip::{Message, Record};
 use crate::health::events::Event;
 use crate::id::SegmentName;
+use crate::node::Node;
 use crate::node::derive::host_record;
+use crate::node::derived::group_of;
 use crate::node::effect::{Call, Done, Effect, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
 use crate::node::member::{Member, Survived, is_lasting};
-use crate::node::{Node, group_of};
 use crate::time::{Duration, Instant};
 
 /// How long a host that is to join waits before it asks the next address.
@@ -212,11 +213,11 @@ impl Node {
 
     /// Takes the gateway addresses and the services of a membership off that ends.
     pub(super) fn stop_serving(&mut self, member: &Member) {
-        for (id, mine) in member.derived.mine() {
+        for (id, local) in &member.derived.segments {
             self.effects.push_back(Effect::StopAnnouncing(*id));
             self.effects.push_back(Effect::RemoveAddress {
                 group: group_of(*id),
-                segments: vec![mine.segment.name.clone()],
+                segments: vec![local.definition.segment.name.clone()],
             });
         }
         self.effects.push_back(Effect::Listen(BTreeMap::new()));

@@ -148,8 +148,8 @@ impl Member {
                 ),
             );
         }
-        let mine = self.derived.mine().iter();
-        let pools = mine.filter_map(|(id, mine)| Some((*id, pool_of(mine)?)));
+        let local = self.derived.segments.iter();
+        let pools = local.filter_map(|(id, local)| Some((*id, pool_of(local)?)));
         let removed = self.gossip.removed().map(|removed| removed.host).collect();
         let told = self.gossip.leases(now).map(|lease| lease.version.epoch.number).max();
         let above = told.unwrap_or_default();

@@ -71,7 +71,7 @@ impl Member {
     ) -> Result<(SegmentId, Mac), Refusal> {
         let only = segment.map(|name| self.segment_id(name)).transpose()?;
         self.derived
-            .mine()
+            .segments
             .keys()
             .filter(|id| only.is_none_or(|only| only == **id))
             .find_map(|id| {

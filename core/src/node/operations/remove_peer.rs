@@ -241,9 +241,9 @@ impl Member {
     /// The segments whose ranges others inherit.
     fn forget(&mut self, host: HostId, name: &str, now: Instant) -> Result<Vec<SegmentName>, Refusal> {
         let owns = |line: &crate::addresses::PoolLine| line.owner == Some(host);
-        let owned = self.derived.mine().iter();
+        let owned = self.derived.segments.iter();
         let owned = owned.filter(|(id, _)| self.leases.pool_show(**id).iter().any(owns));
-        let inheriting = owned.map(|(_, mine)| mine.segment.name.clone()).collect();
+        let inheriting = owned.map(|(_, mine)| mine.definition.segment.name.clone()).collect();
         if self.gossip.remove(host, Departure::Removed, now) == Written::Refused {
             return Err(Refusal::new(format!("{name} was already removed")));
         }

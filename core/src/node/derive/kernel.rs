@@ -1,0 +1,145 @@
+//! What this host's kernel should have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::Ipv4Net;
+
+use crate::cluster::gossip::{HostRecord, Presence};
+use crate::cluster::membership::{Peer, Who};
+use crate::config::{HostAddress, Segment};
+use crate::election::{Candidacy, GroupId};
+use crate::id::{HostId, Mac, SegmentId};
+use crate::kernel::inputs::{self, Inputs, SegmentInputs, ThisHost};
+use crate::kernel::mark;
+use crate::node::derived::{LocalSegment, group_of};
+use crate::node::effect::{Effect, Facts};
+use crate::node::member::Member;
+use crate::time::{Duration, Instant};
+
+/// A hand-over that has not come about by then is looked at again: it may have been given up.
+const PREPARED_FOR: Duration = Duration::from_millis(3500);
+
+impl Member {
+    pub(super) fn derive_kernel(&mut self, facts: Option<&Facts>, now: Instant) {
+        let inputs = facts.map(|facts| self.inputs(facts, now));
+        let Some(inputs) = inputs else { return };
+        if inputs.segments.values().any(|it| it.role == inputs::Role::Preparing) {
+            self.touch_at(now + PREPARED_FOR);
+        }
+        if self.derived.kernel.as_ref() != Some(&inputs) {
+            self.derived.kernel = Some(inputs.clone());
+            self.effects.push_back(Effect::Desired(Box::new(inputs)));
+        }
+    }
+
+    pub(in crate::node) fn inputs(&self, facts: &Facts, now: Instant) -> Inputs {
+        let segments = self
+            .derived
+            .segments
+            .iter()
+            .map(|(id, local)| (*id, self.segment_inputs(*id, local, now)))
+            .collect();
+        let hosts: Vec<&HostRecord> = self.gossip.hosts().collect();
+        let statics = self.gossip.static_peers().map(|peer| peer.address);
+        let others = hosts.iter().map(|host| host.vtep).chain(statics);
+        Inputs {
+            host: ThisHost {
+                id: self.me,
+                vtep: facts.vtep,
+                underlay: facts.underlay.clone(),
+                underlay_mtu: facts.underlay_mtu,
+                uplink: facts.uplink.clone(),
+            },
+            segments,
+            members: others
+                .filter(|_| self.isolated_until.is_none())
+                .chain([facts.vtep])
+                .collect(),
+            cluster_ports: hosts
+                .iter()
+                .map(|host| host.listen.port())
+                .chain([facts.listen.port()])
+                .collect(),
+            bridge_netfilter: facts.bridge_netfilter,
+            tracking: facts.tracking,
+        }
+    }
+
+    fn segment_inputs(&self, id: SegmentId, local: &LocalSegment, now: Instant) -> SegmentInputs {
+        let mut peers = BTreeSet::new();
+        let mut static_peers = BTreeSet::new();
+        let connected = |peer: &&Peer| peer.state.is_flooded() && self.isolated_until.is_none();
+        for peer in self.derived.peers.iter().filter(connected) {
+            let Some(address) = peer.address else { continue };
+            match peer.who {
+                Who::Host(host) if local.hosts.contains(&host) => {
+                    peers.insert(address);
+                }
+                Who::Static(segment) if segment.is_none_or(|segment| segment == id) => {
+                    static_peers.insert(address);
+                }
+                Who::Me(_) | Who::Host(_) | Who::Static(_) => {}
+            }
+        }
+        let endpoints = self.remote_endpoints(id, &peers);
+        let group = group_of(id);
+        let role = match self.held_term(group) {
+            Some(term) => inputs::Role::Gateway { term },
+            None if !self.is_candidate(group) => inputs::Role::Standby,
+            None if self.election.is_about_to_hold(group, now) => inputs::Role::Preparing,
+            None => inputs::Role::Candidate,
+        };
+        SegmentInputs {
+            segment: local.definition.segment.clone(),
+            mtu: local.mtu,
+            peers,
+            static_peers,
+            endpoints,
+            role,
+            guest_ports: BTreeSet::new(),
+            host_address: self.host_address(&local.definition.segment),
+        }
+    }
+
+    /// Where the guests of other hosts are, and the gateway's own MAC where another host serves: its term's
+    /// announcement switches it everywhere, whatever the kernel has learnt.
+    fn remote_endpoints(&self, id: SegmentId, peers: &BTreeSet<IpAddr>) -> BTreeMap<Mac, IpAddr> {
+        let vtep = |host: HostId| {
+            self.gossip
+                .host(host)
+                .map(|host| host.vtep)
+                .filter(|vtep| host != self.me && peers.contains(vtep))
+        };
+        let guests = self.gossip.endpoints().filter(|endpoint| {
+            endpoint.segment == id && endpoint.presence == Presence::Here && endpoint.host != self.me
+        });
+        let holder = self.election.holder(group_of(id)).and_then(|(host, _)| vtep(host));
+        guests
+            .filter_map(|endpoint| Some((endpoint.mac, vtep(endpoint.host)?)))
+            .chain(holder.map(|vtep| (mark::gateway_mac(id), vtep)))
+            .collect()
+    }
+
+    fn is_candidate(&self, group: GroupId) -> bool {
+        self.derived.election.groups.contains_key(&group)
+            && self
+                .derived
+                .election
+                .hosts
+                .get(&self.me)
+                .is_some_and(|host| host.candidacy == Candidacy::Candidate)
+    }
+
+    fn host_address(&self, segment: &Segment) -> Option<Ipv4Net> {
+        let ipv4 = segment.ipv4.as_ref()?;
+        let name = self.gossip.host(self.me).map(|host| host.name.clone())?;
+        match &segment.host_address {
+            HostAddress::Named(addresses) => match addresses.get(&name)? {
+                IpAddr::V4(address) => Ipv4Net::new(*address, ipv4.subnet.prefix_len()).ok(),
+                IpAddr::V6(_) => None,
+            },
+            HostAddress::None | HostAddress::Auto => None,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What this host says of itself in gossip; and, while its underlay is missing, what it said last.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::gossip::{self, HostRecord};
+use crate::config::{self, HostConfig};
+use crate::election::Uplink;
+use crate::gateway::uplink::Health;
+use crate::id::{HostId, IfName};
+use crate::kernel::inputs::{BridgeNetfilter, Tracking};
+use crate::node::effect::Facts;
+use crate::node::member::Member;
+use crate::time::Instant;
+
+impl Member {
+    /// Says what this host is.
+    pub(super) fn tell_host(&mut self, config: &HostConfig, facts: &Facts, version: &str, now: Instant) {
+        let drained = self.drained || self.leases.has_lost_disk();
+        let host = host_record(self.me, self.instance, config, facts, version, drained);
+        let segments = self
+            .catalogue
+            .iter()
+            .filter(|known| known.segment.selects(&config.host.labels))
+            .map(|known| (known.id, known.generation))
+            .collect();
+        self.gossip.put_host(HostRecord { segments, ..host }, now);
+    }
+
+    /// What this host last told the others of itself, while its underlay is missing.
+    pub(super) fn remembered_facts(&self, config: &HostConfig) -> Option<Facts> {
+        let me = self.gossip.host(self.me)?;
+        Some(Facts {
+            name: me.name.clone(),
+            vtep: me.vtep,
+            listen: me.listen,
+            // Only a multicast segment without an interface of its own asks for it, and it has nowhere to send yet.
+            underlay: config.host.underlay.clone().or_else(|| IfName::new("lo").ok())?,
+            underlay_mtu: me.overlay_mtu.underlay(me.vtep),
+            uplink: config.host.gateway.uplink.clone(),
+            uplink_health: Health::NoRoute {
+                link: config.host.gateway.uplink.clone(),
+            },
+            resolvers: Vec::new(),
+            bridge_netfilter: BridgeNetfilter::LeftOff,
+            tracking: Tracking::On,
+        })
+    }
+}
+
+/// What a host says of itself, but for its segments.
+pub(in crate::node) fn host_record(
+    me: HostId,
+    instance: u64,
+    config: &HostConfig,
+    facts: &Facts,
+    version: &str,
+    drained: bool,
+) -> HostRecord {
+    let priority = u32::from(config.host.gateway.priority);
+    HostRecord {
+        instance,
+        counter: 0,
+        id: me,
+        name: facts.name.clone(),
+        vtep: facts.vtep,
+        listen: facts.listen,
+        labels: config.host.labels.clone(),
+        overlay_mtu: facts.underlay_mtu.overlay(facts.vtep),
+        candidacy: match config.host.gateway.candidate {
+            config::Candidacy::Never => gossip::Candidacy::None,
+            config::Candidacy::Candidate if drained => gossip::Candidacy::Drained { priority },
+            config::Candidacy::Candidate => gossip::Candidacy::Candidate { priority },
+        },
+        uplink: match facts.uplink() {
+            Uplink::Works => gossip::Uplink::Works,
+            Uplink::Down => gossip::Uplink::Fails,
+        },
+        segments: BTreeMap::new(),
+        journal: 0,
+        agent_version: version.to_owned(),
+    }
+}
