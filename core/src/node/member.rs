@@ -11,6 +11,7 @@ use super::effect::{Effect, PeerMessage};
 use super::{Found, Reason};
 use crate::addresses::{self, Leases, Recovered};
 use crate::cluster::catalogue::Catalogue;
+use crate::cluster::endpoints::Endpoints;
 use crate::cluster::gossip::{self, Endpoint, Gossip, Key, Presence, Record};
 use crate::cluster::membership::{MemberState, Membership};
 use crate::cluster::reachability::{Outcome, Reachability};
@@ -26,8 +27,6 @@ const SUSPECTS_EVERY: Duration = Duration::from_millis(100);
 pub(super) const SAVE_AFTER: Duration = Duration::from_millis(20);
 /// How often a holder repeats its claim in gossip: hosts that are no voters believe one for 5 s.
 const CLAIM_EVERY: Duration = Duration::from_secs(2);
-/// So many guests that nobody has told of are remembered at most.
-const REMOTE_MACS: usize = 16_384;
 /// Tokens of the operator's requests to the leases; the DHCP server's are below.
 pub(super) const OWN_TOKENS: u64 = 1 << 63;
 
@@ -72,6 +71,7 @@ pub(super) struct Member {
     /// When it was last looked whose agent is silent.
     suspects_at: Instant,
     pub(super) catalogue: Catalogue,
+    pub(super) endpoints: Endpoints,
     pub(super) derived: Derived,
     pub(super) save_at: Option<Instant>,
     claim_at: Instant,
@@ -83,10 +83,6 @@ pub(super) struct Member {
     /// The leases' answers to the node's own requests, by token.
     pub(super) own_answers: BTreeMap<u64, addresses::Answer>,
     next_token: u64,
-    /// What this host's guests were said to be last.
-    guests: BTreeMap<(SegmentId, Mac), IfName>,
-    /// Where the frames of guests came from that no host has told of yet.
-    pub(super) remote_macs: BTreeMap<(SegmentId, Mac), HostId>,
     /// Leases that were brought along are being settled: until then at most, the bridges are not connected.
     pub(super) isolated_until: Option<Instant>,
     pub(super) left: bool,
@@ -142,6 +138,7 @@ impl Member {
             connected: BTreeSet::new(),
             suspects_at: now,
             catalogue: Catalogue::default(),
+            endpoints: Endpoints::new(me),
             derived: Derived::new(now),
             save_at: None,
             claim_at: now,
@@ -150,8 +147,6 @@ impl Member {
             addressed: BTreeSet::new(),
             own_answers: BTreeMap::new(),
             next_token: OWN_TOKENS,
-            guests: BTreeMap::new(),
-            remote_macs: BTreeMap::new(),
             isolated_until: None,
             left: false,
             removed: gossip.is_removed(me),
@@ -225,11 +220,7 @@ impl Member {
     }
 
     pub(super) fn handle_dhcp(&mut self, segment: SegmentId, source: Mac, bytes: Vec<u8>, now: Instant) {
-        let guest_host = match self.gossip.get(&Key::Endpoint(segment, source)) {
-            Some(Record::Endpoint(endpoint)) if endpoint.presence == Presence::Here => Some(endpoint.host),
-            _ if self.guests.contains_key(&(segment, source)) => Some(self.me),
-            _ => self.remote_macs.get(&(segment, source)).copied(),
-        };
+        let guest_host = self.endpoints.host_of(segment, source, &self.gossip);
         self.dhcp.handle_packet(
             segment,
             &dhcp::Packet {
@@ -242,59 +233,16 @@ impl Member {
     }
 
     /// Only a gateway wants to know, and only until the guest's host has told.
-    pub(super) fn hear_remote_macs(&mut self, guests: &[(IfName, Mac, IpAddr)]) {
-        if self.addressed.is_empty() {
-            return;
-        }
-        if self.remote_macs.len() > REMOTE_MACS {
-            self.remote_macs.clear();
-        }
-        let hosts: BTreeMap<IpAddr, HostId> = self.gossip.hosts().map(|host| (host.vtep, host.id)).collect();
-        for (vxlan, mac, vtep) in guests {
-            if let (Some(segment), Some(host)) = (self.catalogue.by_vxlan(vxlan), hosts.get(vtep)) {
-                self.remote_macs.insert((segment, *mac), *host);
-            }
+    pub(super) fn hear_remote_macs(&mut self, heard: &[(IfName, Mac, IpAddr)]) {
+        if !self.addressed.is_empty() {
+            self.endpoints.hear(heard, &self.catalogue, &self.gossip);
         }
     }
 
-    pub(super) fn set_guests(&mut self, guests: &BTreeMap<IfName, BTreeMap<Mac, IfName>>, now: Instant) {
-        let mut present = BTreeMap::new();
-        for (bridge, macs) in guests {
-            if let Some(segment) = self.catalogue.by_bridge(bridge) {
-                present.extend(macs.iter().map(|(mac, port)| ((segment, *mac), port.clone())));
-            }
-        }
-        let gone: Vec<_> = self
-            .guests
-            .keys()
-            .filter(|guest| !present.contains_key(guest))
-            .copied()
-            .collect();
-        for (segment, mac) in gone {
-            self.tell_endpoint(segment, mac, None, now);
-        }
-        for ((segment, mac), port) in &present {
-            if self.guests.get(&(*segment, *mac)) != Some(port) {
-                self.tell_endpoint(*segment, *mac, Some(port), now);
-            }
-        }
-        self.guests = present;
-    }
-
-    fn tell_endpoint(&mut self, segment: SegmentId, mac: Mac, port: Option<&IfName>, now: Instant) {
-        let addresses = self.leases.held_by(segment, mac);
-        self.gossip.put_endpoint(
-            Endpoint {
-                sequence: 0,
-                host: self.me,
-                presence: if port.is_some() { Presence::Here } else { Presence::Gone },
-                segment,
-                mac,
-                addresses,
-                interface: port.map(|port| port.as_str().to_owned()).unwrap_or_default(),
-            },
-            now,
-        );
+    pub(super) fn set_guests(&mut self, reported: &BTreeMap<IfName, BTreeMap<Mac, IfName>>, now: Instant) {
+        let held_by = |segment, mac| self.leases.held_by(segment, mac);
+        self.endpoints
+            .set_guests(reported, &self.catalogue, &mut self.gossip, held_by, now);
     }
 
     /// A number for a request of an operator to the leases.

@@ -325,7 +325,7 @@ impl Member {
                     Some(Record::Endpoint(endpoint)) => guest_at(endpoint),
                     _ => None,
                 };
-                self.remote_macs.remove(&(*segment, *mac));
+                self.endpoints.handle_announcement(*segment, *mac);
                 let host = guest.as_ref().and_then(|guest| guest.host);
                 self.leases.set_guest(*segment, *mac, guest, now);
                 match (host, &change.old) {
