@@ -8,25 +8,22 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 use super::derived::{Derived, group_of};
 use super::effect::{Effect, PeerMessage};
+use super::gateways::Gateways;
 use super::{Found, Reason};
 use crate::addresses::{self, Leases, Recovered};
 use crate::cluster::catalogue::Catalogue;
 use crate::cluster::endpoints::Endpoints;
-use crate::cluster::gossip::{self, Endpoint, Gossip, Key, Presence, Record};
+use crate::cluster::gossip::{Endpoint, Gossip, Presence, Record};
 use crate::cluster::membership::{MemberState, Membership};
 use crate::cluster::reachability::{Outcome, Reachability};
-use crate::election::{self, AddressEvent, Election, FoundAddress, GroupId, Role};
+use crate::election::{self, AddressEvent, Election, FoundAddress, GroupId};
 use crate::gateway::dhcp;
 use crate::health::events::Event;
-use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
+use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName};
 use crate::time::{Duration, Instant};
 
 /// How often it is looked whose agent is silent.
 const SUSPECTS_EVERY: Duration = Duration::from_millis(100);
-/// What gossip knows is written to disk this long after a change, so that a burst is written once.
-pub(super) const SAVE_AFTER: Duration = Duration::from_millis(20);
-/// How often a holder repeats its claim in gossip: hosts that are no voters believe one for 5 s.
-const CLAIM_EVERY: Duration = Duration::from_secs(2);
 /// Tokens of the operator's requests to the leases; the DHCP server's are below.
 pub(super) const OWN_TOKENS: u64 = 1 << 63;
 
@@ -62,24 +59,16 @@ pub(super) struct Member {
     pub(super) leases: Leases,
     pub(super) dhcp: dhcp::Server,
     pub(super) effects: VecDeque<Effect>,
-    /// Addresses to be set, by group: handed out after all else, so that no plan is made any more that takes a gateway
-    /// away which it does not know of yet.
-    pub(super) deferred_addresses: BTreeMap<GroupId, Effect>,
-    /// Groups that are to be prepared: likewise.
-    pub(super) preparing: BTreeSet<GroupId>,
     pub(super) connected: BTreeSet<HostId>,
     /// When it was last looked whose agent is silent.
     suspects_at: Instant,
     pub(super) catalogue: Catalogue,
     pub(super) endpoints: Endpoints,
+    pub(super) gateways: Gateways,
     pub(super) derived: Derived,
-    pub(super) save_at: Option<Instant>,
-    claim_at: Instant,
     /// The journal was lost when the agent started; else a write failed, and what is on disk may be whole.
     pub(super) lost_at_start: bool,
     pub(super) drained: bool,
-    /// The groups whose gateway addresses are on this host's links: only there guests are listened to.
-    pub(super) addressed: BTreeSet<GroupId>,
     /// The leases' answers to the node's own requests, by token.
     pub(super) own_answers: BTreeMap<u64, addresses::Answer>,
     next_token: u64,
@@ -133,18 +122,14 @@ impl Member {
             leases,
             dhcp: dhcp::Server::new(),
             effects: VecDeque::new(),
-            deferred_addresses: BTreeMap::new(),
-            preparing: BTreeSet::new(),
             connected: BTreeSet::new(),
             suspects_at: now,
             catalogue: Catalogue::default(),
             endpoints: Endpoints::new(me),
+            gateways: Gateways::new(me, now),
             derived: Derived::new(now),
-            save_at: None,
-            claim_at: now,
             lost_at_start: false,
             drained: false,
-            addressed: BTreeSet::new(),
             own_answers: BTreeMap::new(),
             next_token: OWN_TOKENS,
             isolated_until: None,
@@ -208,10 +193,7 @@ impl Member {
     }
 
     pub(super) fn handle_address(&mut self, group: GroupId, event: AddressEvent, now: Instant) {
-        let changed = match event {
-            AddressEvent::Set => self.addressed.insert(group),
-            AddressEvent::Failed | AddressEvent::Removed => self.addressed.remove(&group),
-        };
+        let changed = self.gateways.handle_address(group, &event);
         self.election.handle_address(group, event, now);
         if changed {
             self.touch_now(now);
@@ -234,7 +216,7 @@ impl Member {
 
     /// Only a gateway wants to know, and only until the guest's host has told.
     pub(super) fn hear_remote_macs(&mut self, heard: &[(IfName, Mac, IpAddr)]) {
-        if !self.addressed.is_empty() {
+        if self.gateways.has_any() {
             self.endpoints.hear(heard, &self.catalogue, &self.gossip);
         }
     }
@@ -253,11 +235,10 @@ impl Member {
 
     pub(super) fn timeouts(&self) -> Vec<(Instant, Reason)> {
         let mut all = vec![
-            (self.claim_at, Reason::Machine("claim")),
+            (self.gateways.timeout(), Reason::Machine("claim")),
             (self.suspects_at + SUSPECTS_EVERY, Reason::Machine("suspects")),
         ];
         all.extend(self.derived.due.map(|at| (at, Reason::Derive)));
-        all.extend(self.save_at.map(|at| (at, Reason::Machine("save"))));
         all.extend(
             self.gossip
                 .poll_timeout()
@@ -289,32 +270,12 @@ impl Member {
         self.dhcp.handle_timeout(now);
         self.membership.handle_timeout(now);
         self.gossip.handle_timeout(now);
-        if now >= self.claim_at {
-            self.claim_at = now + CLAIM_EVERY;
-            for group in self.derived.groups() {
-                self.tell_claim(group, now);
-            }
-        }
+        self.gateways
+            .handle_timeout(&self.derived, &self.election, &mut self.gossip, now);
         if now >= self.suspects_at + SUSPECTS_EVERY {
             self.suspects_at = now;
             self.look_for_suspects(now);
         }
-        if self.save_at.is_some_and(|at| at <= now) {
-            self.flush(now);
-        }
-    }
-
-    /// What is to be saved soon is saved now.
-    pub(super) fn flush(&mut self, now: Instant) {
-        if self.save_at.take().is_some() {
-            let lasting = self.gossip.snapshot(now).into_iter().filter(is_lasting);
-            self.effects.push_back(Effect::SaveCluster(lasting.collect()));
-        }
-    }
-
-    /// What is known goes to disk at once: a crash must not forget the others of a cluster that was just entered.
-    pub(super) fn save_now(&mut self, now: Instant) {
-        self.save_at = Some(now);
     }
 
     /// A host whose agent is silent, or that membership does not see alive, keeps its traffic while its kernel answers.
@@ -331,38 +292,9 @@ impl Member {
         self.election.set_suspects(suspects, now);
     }
 
-    /// Says in gossip what this host is for a group: the gateway from when its kernel has the address.
+    /// Says in gossip what this host is for a group.
     pub(super) fn tell_claim(&mut self, group: GroupId, now: Instant) {
-        let held = self.held_term(group);
-        if held.is_some() && !self.addressed.contains(&group) {
-            return;
-        }
-        let known = match self.gossip.get(&Key::Claim(group.0, self.me)) {
-            Some(Record::Claim(claim)) => Some(claim.clone()),
-            _ => None,
-        };
-        let (term, presence) = match (held, &known) {
-            (Some(term), _) => (term, Presence::Here),
-            (None, Some(claim)) if claim.presence == Presence::Here => (claim.term, Presence::Gone),
-            (None, _) => return,
-        };
-        let since = match &known {
-            Some(claim) if claim.term == term && claim.presence == presence => claim.since,
-            _ => 0,
-        };
-        let reason = self.election.reason(group).to_owned();
-        self.gossip.put_claim(
-            gossip::GatewayClaim {
-                term,
-                beat: 0,
-                presence,
-                group: group.0,
-                holder: self.me,
-                since,
-                reason,
-            },
-            now,
-        );
+        self.gateways.tell_claim(group, &self.election, &mut self.gossip, now);
     }
 
     pub(super) fn send(&mut self, to: HostId, said: PeerMessage) {
@@ -384,14 +316,6 @@ impl Member {
     pub(super) fn group(&self, name: &SegmentName) -> Option<GroupId> {
         self.catalogue.get(name).map(|known| group_of(known.id))
     }
-
-    /// The term of a group, where this host serves it.
-    pub(super) fn held_term(&self, group: GroupId) -> Option<Term> {
-        match self.election.role(group) {
-            Some(Role::Holder { term }) => Some(term),
-            Some(Role::Follower { .. } | Role::Claimant { .. }) | None => None,
-        }
-    }
 }
 
 /// A guest as the leases know it; `None`: it is gone.
@@ -400,12 +324,4 @@ pub(super) fn guest_at(endpoint: &Endpoint) -> Option<addresses::Guest> {
         host: Some(endpoint.host),
         addresses: endpoint.addresses.clone(),
     })
-}
-
-/// What is worth a place on disk: the rest is told again by whoever knows it.
-pub(super) fn is_lasting(record: &Record) -> bool {
-    match record {
-        Record::Host(_) | Record::Segment(_) | Record::StaticPeer(_) | Record::Removed(_) => true,
-        Record::Claim(_) | Record::Endpoint(_) | Record::Lease(_) | Record::Share(_) => false,
-    }
 }

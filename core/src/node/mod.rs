@@ -16,6 +16,7 @@
 mod derive;
 mod derived;
 mod effect;
+mod gateways;
 mod lease_migration;
 mod member;
 mod operations;
@@ -353,7 +354,7 @@ impl Node {
     /// Has what is to be saved soon saved now: somebody waits for it.
     pub fn flush(&mut self, now: Instant) {
         if let Some(formed) = &mut self.formed {
-            formed.flush(now);
+            formed.gossip.save_pending(now);
         }
         self.settle(now);
     }
@@ -418,10 +419,7 @@ impl Node {
             formed.pump(now);
             self.effects.append(&mut formed.effects);
             if !formed.derive_due(now) {
-                self.effects
-                    .extend(std::mem::take(&mut formed.deferred_addresses).into_values());
-                let preparing = std::mem::take(&mut formed.preparing).into_iter();
-                self.effects.extend(preparing.map(Effect::Prepare));
+                self.effects.extend(formed.gateways.take_deferred());
                 break;
             }
         }

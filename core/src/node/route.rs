@@ -1,9 +1,9 @@
 //! What the machines of a host want done goes to another machine, or out.
 
 use super::effect::{Effect, PeerMessage};
-use super::member::{Member, OWN_TOKENS, SAVE_AFTER, guest_at};
+use super::member::{Member, OWN_TOKENS, guest_at};
 use crate::addresses::{self, LeaseEvent};
-use crate::cluster::gossip::{self, Change, Content, Departure, Key, Origin, Presence, Record};
+use crate::cluster::gossip::{self, Change, Content, Departure, Key, Origin, Record};
 use crate::cluster::membership;
 use crate::cluster::reachability::{Outcome, Probe};
 use crate::election::{self, GroupId, Role};
@@ -83,16 +83,16 @@ impl Member {
                     term,
                     lifetime,
                 };
-                self.deferred_addresses.insert(group, set);
+                self.gateways.defer(group, set);
             }
             election::Effect::RemoveAddress { group } => {
                 let segments = self.derived.segment_names(group);
                 self.stop_serving(group);
-                self.deferred_addresses.remove(&group);
+                self.gateways.give_up(group);
                 self.effects.push_back(Effect::RemoveAddress { group, segments });
             }
             election::Effect::Prepare { group, .. } => {
-                self.preparing.insert(group);
+                self.gateways.prepare(group);
                 self.touch_now(now);
             }
             election::Effect::Role { group, role, reason } => self.role_changed(group, role, reason, now),
@@ -126,16 +126,7 @@ impl Member {
 
     /// The host that serves a group, as far as is known here: it holds the term, and its kernel has the address.
     pub(super) fn server(&self, group: GroupId) -> Option<HostId> {
-        let (holder, term) = self.election.holder(group)?;
-        let serves = if holder == self.me {
-            self.addressed.contains(&group)
-        } else {
-            match self.gossip.get(&Key::Claim(group.0, holder)) {
-                Some(Record::Claim(claim)) => claim.presence == Presence::Here && claim.term == term,
-                _ => false,
-            }
-        };
-        serves.then_some(holder)
+        self.gateways.server(group, &self.election, &self.gossip)
     }
 
     /// Services off, before the address.
@@ -231,6 +222,7 @@ impl Member {
     fn carry_gossip(&mut self, effect: gossip::Effect, now: Instant) {
         match effect {
             gossip::Effect::Send { to, message } => self.send(to, PeerMessage::Gossip(message)),
+            gossip::Effect::Save(records) => self.effects.push_back(Effect::SaveCluster(records)),
             gossip::Effect::Changed(change) => self.record_changed(change, now),
             gossip::Effect::SegmentLost { loser, winner } => {
                 self.report(Event::SegmentSuperseded {
@@ -337,7 +329,6 @@ impl Member {
                 return;
             }
         }
-        self.save_at.get_or_insert(now + SAVE_AFTER);
         self.touch(now);
     }
 }

@@ -41,6 +41,8 @@ const DIGEST_EVERY: Duration = Duration::from_secs(1);
 const FAN_OUT: usize = 3;
 /// Changes of which there may be thousands in a second are told at once, and then so often.
 const GATHER: Duration = Duration::from_millis(20);
+/// What lasts is to be on disk so long after a change, so that a burst is written once.
+const SAVE_AFTER: Duration = Duration::from_millis(20);
 /// Bytes of records in one message, about. A single larger record travels alone.
 const MESSAGE_BYTES: usize = 48 * 1024;
 /// Entries of one summary: 16 bytes each.
@@ -76,6 +78,8 @@ pub enum Effect {
     },
     /// A record is new, different, or gone.
     Changed(Change),
+    /// All records that last: to be on disk.
+    Save(Vec<Record>),
     /// Two introducers gave one segment different contents: one of them lost, and its operator should know.
     SegmentLost {
         /// What does not stand.
@@ -117,6 +121,8 @@ pub enum Reason {
     Digest,
     /// Changes have waited for others long enough.
     Flush,
+    /// What lasts has changed.
+    Save,
 }
 
 /// The records of one host, and their spreading.
@@ -144,6 +150,7 @@ pub struct Gossip {
     flush_at: Option<Instant>,
     /// What there is much of is not sent before.
     gathers_until: Instant,
+    save_at: Option<Instant>,
     effects: VecDeque<Effect>,
 }
 
@@ -161,6 +168,7 @@ impl Gossip {
             outbox: BTreeMap::new(),
             flush_at: None,
             gathers_until: now,
+            save_at: None,
             effects: VecDeque::new(),
         };
         for record in records {
@@ -169,12 +177,26 @@ impl Gossip {
         gossip.effects.clear();
         gossip.outbox.clear();
         gossip.flush_at = None;
+        gossip.save_at = None;
         gossip
     }
 
     /// All records, with what is left of their times: for the disk, and for a newcomer.
     pub fn snapshot(&self, now: Instant) -> Vec<Record> {
         self.store.iter_at(now).collect()
+    }
+
+    /// What is to be saved soon is saved now.
+    pub fn save_pending(&mut self, now: Instant) {
+        if self.save_at.take().is_some() {
+            let lasting = self.snapshot(now).into_iter().filter(Record::is_lasting).collect();
+            self.effects.push_back(Effect::Save(lasting));
+        }
+    }
+
+    /// What is known goes to disk at once: a crash must not forget it.
+    pub fn save_now(&mut self, now: Instant) {
+        self.save_at = Some(now);
     }
 
     /// One record.
@@ -356,8 +378,10 @@ impl Gossip {
     /// When [`Gossip::handle_timeout`] is due, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         let flush = self.flush_at.map(|at| (at, Reason::Flush));
+        let save = self.save_at.map(|at| (at, Reason::Save));
         flush
             .into_iter()
+            .chain(save)
             .chain([(self.next_digest, Reason::Digest)])
             .min_by_key(|(at, _)| *at)
     }
@@ -366,6 +390,9 @@ impl Gossip {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.flush_at.is_some_and(|at| at <= now) {
             self.flush(now);
+        }
+        if self.save_at.is_some_and(|at| at <= now) {
+            self.save_pending(now);
         }
         if now < self.next_digest {
             return;

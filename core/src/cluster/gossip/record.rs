@@ -241,6 +241,14 @@ impl Record {
         self > other
     }
 
+    /// Whether it is worth a place on disk: the rest is told again by whoever knows it.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Record::Host(_) | Record::Segment(_) | Record::StaticPeer(_) | Record::Removed(_) => true,
+            Record::Claim(_) | Record::Endpoint(_) | Record::Lease(_) | Record::Share(_) => false,
+        }
+    }
+
     /// The host whose removal takes this record away.
     pub fn depends_on(&self) -> Option<HostId> {
         match self {

@@ -151,7 +151,10 @@ impl World {
                         self.sent += 1;
                         self.wire.push_back((*from, to, message));
                     }
-                    event @ (Effect::Changed(_) | Effect::SegmentLost { .. } | Effect::Remembered(_)) => {
+                    event @ (Effect::Changed(_)
+                    | Effect::Save(_)
+                    | Effect::SegmentLost { .. }
+                    | Effect::Remembered(_)) => {
                         self.events.push((*from, event));
                     }
                 }
@@ -442,6 +445,28 @@ fn a_snapshot_brings_all_back_without_a_word() {
     assert_eq!(restored.poll_effect(), None);
     assert!(restored.is_removed(HostId(8)));
     assert_eq!(restored.static_peers().count(), 1);
+}
+
+#[test]
+fn what_lasts_is_saved_once_after_a_burst_and_what_passes_is_not() {
+    let mut gossip = Gossip::new(HostId(1), 1, Vec::new(), at(0));
+    let saved = |gossip: &mut Gossip, now| {
+        gossip.handle_timeout(at(now));
+        let effects = std::iter::from_fn(|| gossip.poll_effect());
+        effects
+            .filter_map(|effect| match effect {
+                Effect::Save(records) => Some(records.len()),
+                Effect::Send { .. } | Effect::Changed(_) | Effect::SegmentLost { .. } | Effect::Remembered(_) => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    gossip.put_endpoint(endpoint(1, Presence::Here), at(0));
+    assert_eq!(saved(&mut gossip, 20), [0; 0]);
+    gossip.put_host(host(1, 1450), at(30));
+    gossip.remove(HostId(2), Departure::Removed, at(40));
+    assert_eq!(gossip.poll_timeout(), Some((at(50), Reason::Save)));
+    assert_eq!(saved(&mut gossip, 50), [2]);
+    assert_eq!(saved(&mut gossip, 70), [0; 0]);
 }
 
 #[test]

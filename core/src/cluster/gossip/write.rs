@@ -3,7 +3,7 @@
 use super::record::{
     Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Presence, Record, Removed, SegmentRecord, StaticPeer,
 };
-use super::{Change, Effect, GATHER, Gossip, Origin, first_endpoint};
+use super::{Change, Effect, GATHER, Gossip, Origin, SAVE_AFTER, first_endpoint};
 use crate::id::{HostId, SegmentId, SegmentName};
 use crate::lease::{Lease, Share};
 use crate::time::Instant;
@@ -222,6 +222,9 @@ impl Gossip {
             new: Some(Box::new(record.clone())),
             origin,
         }));
+        if record.is_lasting() {
+            self.save_at.get_or_insert(now + SAVE_AFTER);
+        }
         if let Record::Removed(removed) = &record {
             self.absorb(removed.host, origin);
         }

@@ -14,6 +14,7 @@ use crate::kernel::inputs::{self, Inputs, SegmentInputs, ThisHost};
 use crate::kernel::mark;
 use crate::node::derived::{LocalSegment, group_of};
 use crate::node::effect::{Effect, Facts};
+use crate::node::gateways::held_term;
 use crate::node::member::Member;
 use crate::time::{Duration, Instant};
 
@@ -84,7 +85,7 @@ impl Member {
         }
         let endpoints = self.remote_endpoints(id, &peers);
         let group = group_of(id);
-        let role = match self.held_term(group) {
+        let role = match held_term(group, &self.election) {
             Some(term) => inputs::Role::Gateway { term },
             None if !self.is_candidate(group) => inputs::Role::Standby,
             None if self.election.is_about_to_hold(group, now) => inputs::Role::Preparing,

@@ -17,7 +17,7 @@ impl Member {
         let mut listen = BTreeMap::new();
         for (id, local) in &self.derived.segments {
             let group = group_of(*id);
-            if self.held_term(group).is_none() || !self.addressed.contains(&group) {
+            if self.gateways.served_term(group, &self.election).is_none() {
                 continue;
             }
             let Some(service) = service_of(*id, local, facts) else {
@@ -51,7 +51,7 @@ impl Member {
     pub(super) fn announce_gateways(&mut self) {
         let mut announced = BTreeMap::new();
         for group in self.derived.groups() {
-            let Some(term) = self.held_term(group).filter(|_| self.addressed.contains(&group)) else {
+            let Some(term) = self.gateways.served_term(group, &self.election) else {
                 continue;
             };
             announced.insert(group, term);

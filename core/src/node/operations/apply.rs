@@ -66,7 +66,7 @@ impl Node {
                     .gossip
                     .apply_above(above, &segment.name, segment.to_yaml(), fresh, now);
                 // What an operator was told to be done is not to be lost in a crash.
-                member.save_now(now);
+                member.gossip.save_now(now);
                 member.touch_now(now);
             }
             self.settle(now);

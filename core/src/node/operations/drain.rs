@@ -8,6 +8,7 @@ use crate::election::GroupId;
 use crate::id::SegmentName;
 use crate::node::Node;
 use crate::node::effect::{Call, Done, Refusal};
+use crate::node::gateways::held_term;
 use crate::node::member::Member;
 use crate::time::{Duration, Instant};
 
@@ -92,7 +93,7 @@ impl Member {
     /// The segments that this host is the gateway of.
     fn own_gateways(&self) -> Vec<(SegmentName, GroupId)> {
         let groups = self.derived.groups().into_iter();
-        let held = groups.filter(|group| self.held_term(*group).is_some());
+        let held = groups.filter(|group| held_term(*group, &self.election).is_some());
         held.flat_map(|group| {
             self.derived
                 .segment_names(group)

@@ -83,7 +83,7 @@ impl Node {
         if let Some(facts) = &self.facts {
             member.election.set_uplink(facts.uplink(), now);
         }
-        member.save_now(now);
+        member.gossip.save_now(now);
         self.formed = Some(Box::new(member));
     }
 }

@@ -20,7 +20,7 @@ use crate::node::Node;
 use crate::node::derive::host_record;
 use crate::node::derived::group_of;
 use crate::node::effect::{Call, Done, Effect, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
-use crate::node::member::{Member, Survived, is_lasting};
+use crate::node::member::{Member, Survived};
 use crate::time::{Duration, Instant};
 
 /// How long a host that is to join waits before it asks the next address.
@@ -183,7 +183,7 @@ impl Node {
                     self.stop_serving(&own);
                 }
                 // What does not last is heard like any other word: claims bind, leases and guests are learnt.
-                let (records, passing) = welcome.records.into_iter().partition(is_lasting);
+                let (records, passing) = welcome.records.into_iter().partition(Record::is_lasting);
                 let survived = Survived {
                     records,
                     ..Survived::nothing()
