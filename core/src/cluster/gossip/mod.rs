@@ -12,27 +12,29 @@
 //! nothing that a peer sends can fail: bytes were checked where they were read.
 
 mod fingerprint;
+mod message;
+mod read;
 mod record;
 mod store;
 mod write;
-pub use write::Written;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
 
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IteratorRandom;
 
+pub use message::{Change, Effect, Message, Origin, Reason};
 pub use record::{
     Candidacy, Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Presence, Record, Removed, SegmentRecord,
     StaticPeer, Uplink,
 };
 pub use store::{RANGES, Span};
-use store::{Store, aged};
+pub use write::Written;
 
-use crate::id::{HostId, Mac, SegmentId, SegmentName};
-use crate::lease::{Lease, Share};
+use store::Store;
+
+use crate::id::{HostId, SegmentName};
 use crate::time::{Duration, Instant};
 
 /// How often digests are compared: with convergence promised within 2 s, one lost exchange may be made good.
@@ -47,83 +49,6 @@ const SAVE_AFTER: Duration = Duration::from_millis(20);
 const MESSAGE_BYTES: usize = 48 * 1024;
 /// Entries of one summary: 16 bytes each.
 const SUMMARY_ENTRIES: usize = 2048;
-
-/// What hosts tell each other.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// Some records, in full.
-    Records(Vec<Record>),
-    /// All that the sender knows, in one number per range.
-    Digest(Box<[u64; RANGES]>),
-    /// All that the sender knows of one span: key and content fingerprints, in order.
-    Summary {
-        /// The span: what is in it and not in `entries` the sender does not know.
-        span: Span,
-        /// Key fingerprint and content fingerprint.
-        entries: Vec<(u64, u64)>,
-    },
-    /// Key fingerprints of records that the sender asks for.
-    Want(Vec<u64>),
-}
-
-/// What came of a host's gossip.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Send this.
-    Send {
-        /// To whom.
-        to: HostId,
-        /// What.
-        message: Message,
-    },
-    /// A record is new, different, or gone.
-    Changed(Change),
-    /// All records that last: to be on disk.
-    Save(Vec<Record>),
-    /// Two introducers gave one segment different contents: one of them lost, and its operator should know.
-    SegmentLost {
-        /// What does not stand.
-        loser: Box<SegmentRecord>,
-        /// What stands.
-        winner: Box<SegmentRecord>,
-    },
-    /// What another host remembers of this one, if it is not what this one says of itself: after a lost disk it tells
-    /// how far the journal had come.
-    Remembered(Box<HostRecord>),
-}
-
-/// A record that is new, different, or gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// What it is about.
-    pub key: Key,
-    /// What was known before.
-    pub old: Option<Box<Record>>,
-    /// What is known now; `None` when the host it depends on was removed.
-    pub new: Option<Box<Record>>,
-    /// Where it came from.
-    pub origin: Origin,
-}
-
-/// Where a change came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// From this host.
-    Own,
-    /// From a peer.
-    Peer(HostId),
-}
-
-/// What a deadline of the gossip is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Digests are due.
-    Digest,
-    /// Changes have waited for others long enough.
-    Flush,
-    /// What lasts has changed.
-    Save,
-}
 
 /// The records of one host, and their spreading.
 ///
@@ -197,124 +122,6 @@ impl Gossip {
     /// What is known goes to disk at once: a crash must not forget it.
     pub fn save_now(&mut self, now: Instant) {
         self.save_at = Some(now);
-    }
-
-    /// One record.
-    pub fn get(&self, key: &Key) -> Option<&Record> {
-        self.store.get(key)
-    }
-
-    /// When the version known here was taken over, on this host's clock.
-    pub fn taken_at(&self, key: &Key) -> Option<Instant> {
-        self.store.taken_at(key)
-    }
-
-    /// All records, in the order of their keys.
-    pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.store.iter().map(|(_, record)| record)
-    }
-
-    /// All hosts that have said something of themselves and were not removed, this one included.
-    pub fn hosts(&self) -> impl Iterator<Item = &HostRecord> {
-        self.few().filter_map(|record| {
-            let Record::Host(host) = record else { return None };
-            Some(host)
-        })
-    }
-
-    /// One host.
-    pub fn host(&self, id: HostId) -> Option<&HostRecord> {
-        match self.get(&Key::Host(id)) {
-            Some(Record::Host(host)) => Some(host),
-            _ => None,
-        }
-    }
-
-    /// All segments, tombstones included.
-    pub fn segments(&self) -> impl Iterator<Item = &SegmentRecord> {
-        self.few().filter_map(|record| {
-            let Record::Segment(segment) = record else { return None };
-            Some(segment)
-        })
-    }
-
-    /// One segment, or its tombstone.
-    pub fn segment(&self, name: &SegmentName) -> Option<&SegmentRecord> {
-        match self.get(&Key::Segment(name.clone())) {
-            Some(Record::Segment(segment)) => Some(segment),
-            _ => None,
-        }
-    }
-
-    /// All VTEPs without an agent that are there.
-    pub fn static_peers(&self) -> impl Iterator<Item = &StaticPeer> {
-        self.few().filter_map(|record| {
-            let Record::StaticPeer(peer) = record else { return None };
-            (peer.presence == Presence::Here).then_some(peer)
-        })
-    }
-
-    /// All hosts that are out for good.
-    pub fn removed(&self) -> impl Iterator<Item = &Removed> {
-        self.few().filter_map(|record| {
-            let Record::Removed(removed) = record else { return None };
-            Some(removed)
-        })
-    }
-
-    /// Whether a host is out for good.
-    pub fn is_removed(&self, host: HostId) -> bool {
-        self.removed.contains(&host)
-    }
-
-    /// All claims to a group, the withdrawn ones included, lowest (term, holder) first.
-    pub fn claims(&self, group: SegmentId) -> Vec<&GatewayClaim> {
-        let mut claims: Vec<_> = self
-            .few()
-            .filter_map(|record| {
-                let Record::Claim(claim) = record else { return None };
-                (claim.group == group).then_some(claim)
-            })
-            .collect();
-        claims.sort_by_key(|claim| (claim.term, claim.holder));
-        claims
-    }
-
-    /// All network cards, the vanished ones included.
-    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        self.store
-            .range(first_endpoint()..first_lease())
-            .filter_map(|(record, _)| {
-                let Record::Endpoint(endpoint) = record else {
-                    return None;
-                };
-                Some(endpoint)
-            })
-    }
-
-    /// All addresses that somebody has told of, with the time that is left of each.
-    pub fn leases(&self, now: Instant) -> impl Iterator<Item = Lease> {
-        let leases = self.store.range(first_lease()..first_share());
-        leases.filter_map(move |(record, at)| {
-            let Record::Lease(lease) = aged(record, at, now) else {
-                return None;
-            };
-            Some(lease)
-        })
-    }
-
-    /// All that hosts have told of what they own.
-    pub fn shares(&self) -> impl Iterator<Item = &Share> {
-        self.store.range(first_share()..).filter_map(|(record, _)| {
-            let Record::Share(share) = record else { return None };
-            Some(share)
-        })
-    }
-
-    /// What there is little of: all but network cards, leases and shares, of which there may be a hundred thousand. Asked
-    /// for at every turn.
-    fn few(&self) -> impl Iterator<Item = &Record> {
-        self.store.range(..first_endpoint()).map(|(record, _)| record)
     }
 
     /// A peer can be sent to from now on.
@@ -481,18 +288,6 @@ impl Gossip {
             self.send(to, Message::Records(batch));
         }
     }
-}
-
-fn first_endpoint() -> Key {
-    Key::Endpoint(SegmentId(0), Mac([0; 6]))
-}
-
-fn first_lease() -> Key {
-    Key::Lease(SegmentId(0), Ipv4Addr::UNSPECIFIED.into())
-}
-
-fn first_share() -> Key {
-    Key::Share(SegmentId(0), HostId(0))
 }
 
 #[cfg(test)]

@@ -36,7 +36,8 @@ pub struct HostRecord {
     pub uplink: Uplink,
     /// The segments that it has bridges of, with the generation it has applied.
     pub segments: BTreeMap<SegmentId, u64>,
-    /// The sequence of its journal: a host that comes back with a lower one has lost its disk.
+    /// The sequence of its journal: a host that comes back with a lower one has lost its disk. Always 0: nothing sets it
+    /// yet.
     pub journal: u64,
     /// The version of its agent, for the operator.
     pub agent_version: String,

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use rand::RngExt;
 
 use super::*;
-use crate::id::{Mac, Term};
-use crate::lease::{Epoch, LeaseState, Left, Version};
+use crate::id::{Mac, SegmentId, Term};
+use crate::lease::{Epoch, Lease, LeaseState, Left, Version};
 use crate::mtu::OverlayMtu;
 
 fn at(millis: u64) -> Instant {

@@ -1,9 +1,11 @@
 //! How records change: what this host writes itself, and how a version from outside is merged.
 
+use super::message::{Change, Effect, Origin};
+use super::read::first_endpoint;
 use super::record::{
     Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Presence, Record, Removed, SegmentRecord, StaticPeer,
 };
-use super::{Change, Effect, GATHER, Gossip, Origin, SAVE_AFTER, first_endpoint};
+use super::{GATHER, Gossip, SAVE_AFTER};
 use crate::id::{HostId, SegmentId, SegmentName};
 use crate::lease::{Lease, Share};
 use crate::time::Instant;
