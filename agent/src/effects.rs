@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use overlayd_core::addresses::{JournalRecord, Recovered};
 use overlayd_core::id::{HostId, IfName, SegmentId};
-use overlayd_core::node::{Call, Done, Effect, Facts, Force, JoinRequest, Membership, Node, PeerMessage, Refusal};
+use overlayd_core::node::{Call, Done, Effect, Facts, Force, Formation, JoinRequest, Node, PeerMessage, Refusal};
 use overlayd_proto::convert::Bulk;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -139,7 +139,7 @@ impl Edge {
             } => self.announcer.announce(segment, link, mac, address),
             Effect::StopAnnouncing(segment) => self.announcer.cancel(segment),
             Effect::NewJournal => self.begin_journal(Begin::Anew),
-            Effect::SaveIdentity(membership) => self.save_identity(membership),
+            Effect::SaveIdentity(formation) => self.save_identity(formation),
             Effect::SaveCluster(records) => self.files.save_records(records),
             Effect::SaveAnswered(hosts) => self.files.save_answered(hosts),
             Effect::Answer { call, result } => self.answer(call, result),
@@ -210,9 +210,9 @@ impl Edge {
 
     fn call_invite(&mut self, call: Call, to: SocketAddr) {
         let events = self.events.clone();
-        let cluster = match self.identity.membership {
-            Membership::Formed(cluster) => cluster,
-            Membership::Unformed | Membership::Left { .. } => return,
+        let cluster = match self.identity.formation {
+            Formation::Formed(cluster) => cluster,
+            Formation::Unformed | Formation::Left { .. } => return,
         };
         let Some(listen) = self.facts.as_ref().map(|facts| facts.listen) else {
             return;
@@ -269,13 +269,13 @@ impl Edge {
         });
     }
 
-    fn save_identity(&mut self, membership: Membership) {
-        let before = self.identity.membership;
-        self.identity.membership = membership;
-        if let Membership::Left { next } = membership {
+    fn save_identity(&mut self, formation: Formation) {
+        let before = self.identity.formation;
+        self.identity.formation = formation;
+        if let Formation::Left { next } = formation {
             self.identity.host = next;
         }
-        let cluster = if before == membership {
+        let cluster = if before == formation {
             Cluster::Same
         } else {
             self.journal = None;
@@ -283,9 +283,9 @@ impl Edge {
         };
         self.files.save_identity(self.identity, cluster);
         self.standing.update(|standing| standing.host = self.identity.host);
-        match membership {
-            Membership::Formed(_) if cluster == Cluster::Another => self.begin_journal(Begin::AsFound),
-            Membership::Formed(_) | Membership::Unformed | Membership::Left { .. } => {}
+        match formation {
+            Formation::Formed(_) if cluster == Cluster::Another => self.begin_journal(Begin::AsFound),
+            Formation::Formed(_) | Formation::Unformed | Formation::Left { .. } => {}
         }
     }
 

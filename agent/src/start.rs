@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use overlayd_core::config::{HostConfig, Trust};
 use overlayd_core::id::HostId;
-use overlayd_core::node::{Membership, Node};
+use overlayd_core::node::{Formation, Node};
 use overlayd_proto::control::control_server::ControlServer;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -131,9 +131,9 @@ fn standing(identity: &state_dir::Identity) -> Identity {
     Identity::new(Standing {
         host: identity.host,
         instance: identity.instance,
-        cluster: match identity.membership {
-            Membership::Formed(cluster) => Some(cluster),
-            Membership::Unformed | Membership::Left { .. } => None,
+        cluster: match identity.formation {
+            Formation::Formed(cluster) => Some(cluster),
+            Formation::Unformed | Formation::Left { .. } => None,
         },
         removed: Default::default(),
     })
@@ -219,8 +219,8 @@ pub fn check(config: HostConfig) -> Result<()> {
         .build()
         .context("cannot start a runtime")?;
     let plan = runtime.block_on(kernel::rehearse(&config))?;
-    let known = StateDir::peek(&config.state_dir).map(|identity| identity.membership);
-    if let Some(Membership::Formed(_)) = known {
+    let known = StateDir::peek(&config.state_dir).map(|identity| identity.formation);
+    if let Some(Formation::Formed(_)) = known {
         // What a restart would do here is nothing of the kind, and removing its segments reads like an alarm.
         warn!(
             "this host is in a cluster, and the cluster's segments apply: the plan below is for the file alone, and a restart \
@@ -263,7 +263,7 @@ pub fn cleanup(config: HostConfig, force: bool) -> Result<()> {
     }
     let identity = state_dir::Identity {
         host: HostId(random()?),
-        membership: Membership::Unformed,
+        formation: Formation::Unformed,
         instance: 0,
     };
     state.change_cluster(&identity)

@@ -16,7 +16,7 @@ use crate::journal::{Found, Journal, replace};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use overlayd_core::id::HostId;
-use overlayd_core::node::Membership;
+use overlayd_core::node::Formation;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
@@ -30,7 +30,7 @@ pub struct Identity {
     /// Made at the first start.
     pub host: HostId,
     /// The cluster, if any.
-    pub membership: Membership,
+    pub formation: Formation,
     /// Grows with each start.
     pub instance: u64,
 }
@@ -106,14 +106,14 @@ impl StateDir {
                     );
                     Identity {
                         host: new,
-                        membership: Membership::Unformed,
+                        formation: Formation::Unformed,
                         instance: 0,
                     }
                 }
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Identity {
                 host: new,
-                membership: Membership::Unformed,
+                formation: Formation::Unformed,
                 instance: 0,
             },
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
@@ -247,17 +247,17 @@ impl StateDir {
 }
 
 fn identity_text(identity: &Identity, files: Files) -> String {
-    let membership = match identity.membership {
-        Membership::Unformed => "none".to_owned(),
-        Membership::Formed(id) => id.to_string(),
-        Membership::Left { .. } => "left".to_owned(),
+    let formation = match identity.formation {
+        Formation::Unformed => "none".to_owned(),
+        Formation::Formed(id) => id.to_string(),
+        Formation::Left { .. } => "left".to_owned(),
     };
     let files = match files {
         Files::Own => "own",
         Files::Former => "former",
     };
     let body = format!(
-        "host {}\ncluster {membership}\ninstance {}\nfiles {files}\n",
+        "host {}\ncluster {formation}\ninstance {}\nfiles {files}\n",
         identity.host, identity.instance
     );
     format!("{body}check {:08x}\n", crc32fast::hash(body.as_bytes()))
@@ -276,14 +276,14 @@ fn parse_identity(text: &str) -> Option<(Identity, Files)> {
             .map(|(_, value)| value)
     };
     let host = value("host")?.parse().ok()?;
-    let membership = match value("cluster")? {
-        "none" => Membership::Unformed,
-        "left" => Membership::Left { next: host },
-        id => Membership::Formed(id.parse().ok()?),
+    let formation = match value("cluster")? {
+        "none" => Formation::Unformed,
+        "left" => Formation::Left { next: host },
+        id => Formation::Formed(id.parse().ok()?),
     };
     let identity = Identity {
         host,
-        membership,
+        formation,
         instance: value("instance")?.parse().ok()?,
     };
     let files = match value("files")? {
@@ -311,14 +311,14 @@ mod tests {
             assert_eq!((identity.host, identity.instance), (HostId(8), instance));
             state
                 .save_identity(&Identity {
-                    membership: Membership::Formed(ClusterId(9)),
+                    formation: Formation::Formed(ClusterId(9)),
                     ..identity
                 })
                 .unwrap();
         }
         assert_eq!(
-            StateDir::peek(folder.path()).unwrap().membership,
-            Membership::Formed(ClusterId(9))
+            StateDir::peek(folder.path()).unwrap().formation,
+            Formation::Formed(ClusterId(9))
         );
     }
 
@@ -344,7 +344,7 @@ mod tests {
         let files = ["cluster", "journal", "answered"];
         let new = Identity {
             host: ME,
-            membership: Membership::Formed(ClusterId(2)),
+            formation: Formation::Formed(ClusterId(2)),
             instance: 1,
         };
         // How many of the files are gone when it crashes.
@@ -361,7 +361,7 @@ mod tests {
             drop(state);
             let state = StateDir::open(folder.path()).unwrap();
             let identity = state.begin(HostId(99)).unwrap();
-            assert_eq!((identity.host, identity.membership), (ME, new.membership));
+            assert_eq!((identity.host, identity.formation), (ME, new.formation));
             assert!(
                 files.iter().all(|name| !folder.path().join(name).exists()),
                 "{gone} gone"
@@ -383,9 +383,9 @@ mod tests {
         let state = StateDir::open(folder.path()).unwrap();
         let identity = state.begin(ME).unwrap();
         state.save_cluster(&[b"one".to_vec()]).unwrap();
-        let membership = Membership::Formed(ClusterId(2));
-        state.change_cluster(&Identity { membership, ..identity }).unwrap();
-        assert_eq!(StateDir::peek(folder.path()).unwrap().membership, membership);
+        let formation = Formation::Formed(ClusterId(2));
+        state.change_cluster(&Identity { formation, ..identity }).unwrap();
+        assert_eq!(StateDir::peek(folder.path()).unwrap().formation, formation);
         assert!(state.cluster().unwrap().is_empty());
     }
 

@@ -59,7 +59,7 @@ impl Survived {
         let start = Start {
             host: self.identity.host,
             instance: self.identity.instance,
-            membership: self.identity.membership,
+            formation: self.identity.formation,
             seed,
             config,
             version: env!("CARGO_PKG_VERSION").to_owned(),

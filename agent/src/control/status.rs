@@ -1,7 +1,7 @@
 //! `status`: what the node knows, and what only the edge does.
 
 use overlayd_core::config::Trust;
-use overlayd_core::node::{Membership, Node, Severity};
+use overlayd_core::node::{Formation, Node, Severity};
 use overlayd_core::time::Instant;
 use overlayd_proto::control as wire;
 
@@ -56,12 +56,12 @@ pub(super) fn status(node: &Node, edge: &Edge, now: Instant) -> wire::StatusResp
             started_unix_ms: i64::try_from(edge.started_wall).unwrap_or(i64::MAX),
             ops_due: u32::try_from(edge.look.due).unwrap_or(u32::MAX),
         }),
-        cluster: match node.membership() {
-            Membership::Formed(cluster) => Some(wire::ClusterStatus {
+        cluster: match node.formation() {
+            Formation::Formed(cluster) => Some(wire::ClusterStatus {
                 id: cluster.to_string(),
                 insecure: node.config().cluster.trust == Trust::Insecure,
             }),
-            Membership::Unformed | Membership::Left { .. } => None,
+            Formation::Unformed | Formation::Left { .. } => None,
         },
         waiting: node.waiting().unwrap_or_default(),
         peers: node.peer_lines().into_iter().map(peer).collect(),

@@ -313,7 +313,7 @@ mod tests {
 
     use overlayd_core::addresses::{JournalRecord, Membership as Members};
     use overlayd_core::id::ClusterId;
-    use overlayd_core::node::Membership;
+    use overlayd_core::node::Formation;
 
     const ME: HostId = HostId(7);
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -328,7 +328,7 @@ mod tests {
 
     fn formed(identity: Identity, cluster: u64) -> Identity {
         Identity {
-            membership: Membership::Formed(ClusterId(cluster)),
+            formation: Formation::Formed(ClusterId(cluster)),
             ..identity
         }
     }
@@ -377,8 +377,8 @@ mod tests {
         wait(files.flushed());
         assert_eq!(answered(folder.path()), 99);
         assert_eq!(
-            StateDir::peek(folder.path()).unwrap().membership,
-            Membership::Formed(ClusterId(2))
+            StateDir::peek(folder.path()).unwrap().formation,
+            Formation::Formed(ClusterId(2))
         );
     }
 
@@ -400,8 +400,8 @@ mod tests {
         assert!(matches!(told.recv_timeout(PATIENCE), Ok(Report::Unsaved(None))));
         assert_eq!(answered(folder.path()), 3);
         assert_eq!(
-            StateDir::peek(folder.path()).unwrap().membership,
-            Membership::Formed(ClusterId(2))
+            StateDir::peek(folder.path()).unwrap().formation,
+            Formation::Formed(ClusterId(2))
         );
     }
 
@@ -416,8 +416,8 @@ mod tests {
         drop(files);
         assert_eq!(answered(folder.path()), 99);
         assert_eq!(
-            StateDir::peek(folder.path()).unwrap().membership,
-            Membership::Formed(ClusterId(2))
+            StateDir::peek(folder.path()).unwrap().formation,
+            Formation::Formed(ClusterId(2))
         );
     }
 

@@ -327,7 +327,7 @@ pub enum Effect {
     /// Begin an empty journal; what there was is of no use any more.
     NewJournal,
     /// Put this on disk: who this host is now.
-    SaveIdentity(super::Membership),
+    SaveIdentity(super::Formation),
     /// Put this on disk: what the cluster knows.
     SaveCluster(Vec<Record>),
     /// Put this on disk: whose kernel ever answered.

@@ -46,7 +46,7 @@ use crate::time::{Duration, Instant};
 
 /// Whether this host is in a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Membership {
+pub enum Formation {
     /// It never was.
     Unformed,
     /// It is, and a restart changes nothing about that.
@@ -87,7 +87,7 @@ pub struct Start {
     /// Grows with each start, already on disk.
     pub instance: u64,
     /// Whether it is in a cluster.
-    pub membership: Membership,
+    pub formation: Formation,
     /// Random.
     pub seed: u64,
     /// Its configuration.
@@ -116,7 +116,7 @@ pub struct Node {
     rng: Xoshiro256PlusPlus,
     facts: Option<Facts>,
     looked: Looked,
-    membership: Membership,
+    formation: Formation,
     formed: Option<Box<Member>>,
     effects: VecDeque<Effect>,
     /// What guests' ports are on which bridge, as last observed.
@@ -156,7 +156,7 @@ impl Node {
             version: start.version,
             facts: None,
             looked: Looked::NotYet,
-            membership: start.membership,
+            formation: start.formation,
             formed: None,
             effects: VecDeque::new(),
             ports: BTreeMap::new(),
@@ -165,8 +165,8 @@ impl Node {
             pending: VecDeque::new(),
             rng: Xoshiro256PlusPlus::seed_from_u64(rng.next_u64()),
         };
-        match start.membership {
-            Membership::Formed(cluster) => {
+        match start.formation {
+            Formation::Formed(cluster) => {
                 let survived = member::Survived {
                     records: start.records,
                     leases: start.leases,
@@ -184,7 +184,7 @@ impl Node {
                     node.join_listed(now);
                 }
             }
-            Membership::Unformed => match (node.config.cluster.trust, node.config.cluster.join.is_empty()) {
+            Formation::Unformed => match (node.config.cluster.trust, node.config.cluster.join.is_empty()) {
                 (Trust::Insecure, true) => {
                     node.form(now);
                 }
@@ -193,7 +193,7 @@ impl Node {
                 }
                 (Trust::MutualTls, true) => {}
             },
-            Membership::Left { .. } => {}
+            Formation::Left { .. } => {}
         }
         node.settle(now);
         node
@@ -205,8 +205,8 @@ impl Node {
     }
 
     /// Whether it is in a cluster.
-    pub fn membership(&self) -> Membership {
-        self.membership
+    pub fn formation(&self) -> Formation {
+        self.formation
     }
 
     /// What the edge has found out about this host; `None`: its underlay is missing.
@@ -458,7 +458,7 @@ pub fn rehearse(config: &HostConfig, facts: Facts) -> Option<crate::kernel::inpu
     let start = Start {
         host: HostId(0),
         instance: 1,
-        membership: Membership::Unformed,
+        formation: Formation::Unformed,
         seed: 0,
         config: alone,
         version: String::new(),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::derived::group_of;
 use super::effect::Facts;
 use super::member::Member;
-use super::{Membership, Node};
+use super::{Formation, Node};
 use crate::addresses::PoolLine as Line;
 use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip::{self, Presence};
@@ -388,7 +388,7 @@ impl Node {
         if self.formed.is_some() {
             return None;
         }
-        Some(match (self.join_search(), self.membership) {
+        Some(match (self.join_search(), self.formation) {
             (Some((addresses, refused)), _) => {
                 let at: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 let at = at.join(", ");
@@ -397,7 +397,7 @@ impl Node {
                     None => format!("waiting for a formed host at {at}"),
                 }
             }
-            (None, Membership::Left { .. }) => {
+            (None, Formation::Left { .. }) => {
                 "this host has left its cluster: run `overlayctl join ADDR` or `init`".into()
             }
             (None, _) if self.facts.is_none() => "waiting for the underlay interface and its address".into(),

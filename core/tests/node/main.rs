@@ -11,7 +11,7 @@ use overlayd_core::cluster::membership::PeerState;
 use overlayd_core::gateway::uplink::{Health, NextHop};
 use overlayd_core::id::{IfName, SegmentName};
 use overlayd_core::kernel::inputs::BridgeNetfilter;
-use overlayd_core::node::{Done, Ended, Force, Membership, Run};
+use overlayd_core::node::{Done, Ended, Force, Formation, Run};
 use overlayd_core::time::Duration;
 use world::{ACK, World, blue, segments};
 
@@ -311,7 +311,7 @@ fn a_host_that_leaves_is_in_no_flood_list_and_comes_back_as_a_new_one() {
             .len(),
         1
     );
-    assert!(matches!(world.node(holder).membership(), Membership::Left { .. }));
+    assert!(matches!(world.node(holder).formation(), Formation::Left { .. }));
     world.join(holder, other).unwrap();
     world.run(3_000);
     assert_eq!(
@@ -359,9 +359,9 @@ fn only_a_host_that_is_off_can_be_removed_and_one_that_was_not_stops_when_it_hea
     world.heal(2);
     world.run(10_000);
     assert!(
-        matches!(world.node(2).membership(), Membership::Left { .. }),
+        matches!(world.node(2).formation(), Formation::Left { .. }),
         "{:?}",
-        world.node(2).membership()
+        world.node(2).formation()
     );
     assert!(!world.gateways("blue").contains(&"hv3".to_owned()));
 }

@@ -14,7 +14,7 @@ use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
 use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, Role, Tracking};
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::{
-    Call, Disk, Done, Effect, Facts, Force, Found, JoinRequest, Membership, Node, PeerMessage, Refusal, Run, Start,
+    Call, Disk, Done, Effect, Facts, Force, Formation, Found, JoinRequest, Node, PeerMessage, Refusal, Run, Start,
     Welcome,
 };
 use overlayd_core::time::{Duration, Instant};
@@ -53,7 +53,7 @@ struct Host {
     disk_full: bool,
     /// Whether its gossip is still on its way, for as long as is looked.
     gossip_lags: bool,
-    identity: (HostId, Membership, u64),
+    identity: (HostId, Formation, u64),
     records: Vec<Record>,
     journal: Recovered,
     answered: BTreeSet<HostId>,
@@ -152,7 +152,7 @@ impl World {
             cut: false,
             disk_full: false,
             gossip_lags: false,
-            identity: (HostId(0x1000 + index as u64 * 7919), Membership::Unformed, 0),
+            identity: (HostId(0x1000 + index as u64 * 7919), Formation::Unformed, 0),
             records: Vec::new(),
             journal: Recovered::default(),
             answered: BTreeSet::new(),
@@ -394,7 +394,7 @@ impl World {
         let start = Start {
             host: it.identity.0,
             instance: it.identity.2,
-            membership: it.identity.1,
+            formation: it.identity.1,
             seed: it.identity.0.0 ^ it.identity.2,
             config: it.config.clone(),
             version: "test".to_owned(),
@@ -423,7 +423,7 @@ impl World {
     pub(crate) fn lose_disk(&mut self, host: usize) {
         self.kill_agent(host);
         let it = &mut self.hosts[host];
-        it.identity = (HostId(it.identity.0.0 + 1), Membership::Unformed, 0);
+        it.identity = (HostId(it.identity.0.0 + 1), Formation::Unformed, 0);
         it.journal = Recovered::default();
         it.records.clear();
         it.answered.clear();
@@ -781,10 +781,10 @@ impl World {
                 self.later(Event::Synced(host, sequence));
             }
             Effect::NewJournal => self.hosts[host].journal = Recovered::default(),
-            Effect::SaveIdentity(membership) => {
+            Effect::SaveIdentity(formation) => {
                 let it = &mut self.hosts[host];
-                it.identity.1 = membership;
-                if let Membership::Left { next } = membership {
+                it.identity.1 = formation;
+                if let Formation::Left { next } = formation {
                     it.identity.0 = next;
                     it.connected.clear();
                 }

@@ -9,7 +9,7 @@ use crate::health::events::Event;
 use crate::id::{ClusterId, SegmentId};
 use crate::node::effect::{Effect, Refusal};
 use crate::node::member::{Member, Survived};
-use crate::node::{Membership, Node};
+use crate::node::{Formation, Node};
 use crate::time::Instant;
 
 /// Whether `init` made a cluster.
@@ -78,8 +78,8 @@ impl Node {
     }
 
     pub(super) fn enter(&mut self, mut member: Member, now: Instant) {
-        self.membership = Membership::Formed(member.cluster);
-        self.effects.push_back(Effect::SaveIdentity(self.membership));
+        self.formation = Formation::Formed(member.cluster);
+        self.effects.push_back(Effect::SaveIdentity(self.formation));
         if let Some(facts) = &self.facts {
             member.election.set_uplink(facts.uplink(), now);
         }

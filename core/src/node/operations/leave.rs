@@ -14,7 +14,7 @@ use crate::cluster::gossip::Departure;
 use crate::health::events::Event;
 use crate::id::HostId;
 use crate::node::effect::{Call, Done, Effect, Ended, Force, Refusal};
-use crate::node::{Membership, Node};
+use crate::node::{Formation, Node};
 use crate::time::{Duration, Instant};
 
 /// How long gateways and ranges may take to be handed over before the leave is refused (or forced).
@@ -110,7 +110,7 @@ impl Node {
         let Some(member) = self.formed.take() else { return };
         self.stop_serving(&member);
         let next = HostId(self.rng.next_u64());
-        self.membership = Membership::Left { next };
+        self.formation = Formation::Left { next };
         self.me = next;
         self.dialled = BTreeMap::new();
         self.effects.push_back(Effect::Dial(BTreeMap::new()));
@@ -119,7 +119,7 @@ impl Node {
             removed: BTreeSet::new(),
         });
         self.announced_cluster = None;
-        self.effects.push_back(Effect::SaveIdentity(self.membership));
+        self.effects.push_back(Effect::SaveIdentity(self.formation));
         self.effects.push_back(Effect::RemoveAll(force));
         self.end(|_| true, &Err(Refusal::new("this host has left its cluster meanwhile")));
     }
