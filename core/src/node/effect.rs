@@ -327,7 +327,7 @@ pub enum Effect {
     /// Begin an empty journal; what there was is of no use any more.
     NewJournal,
     /// Put this on disk: who this host is now.
-    SaveIdentity(super::Formation),
+    SaveIdentity(super::start::Formation),
     /// Put this on disk: what the cluster knows.
     SaveCluster(Vec<Record>),
     /// Put this on disk: whose kernel ever answered.
@@ -348,4 +348,15 @@ pub enum Effect {
     },
     /// Tell operators that this happened.
     Event(Event),
+}
+
+/// What a deadline of the node is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// An operation tries again, or has taken too long.
+    Operation,
+    /// What is derived from everything.
+    Derive,
+    /// One of the machines.
+    Machine(&'static str),
 }

@@ -7,13 +7,13 @@ use rand::Rng;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use super::derived::{Derived, group_of};
-use super::effect::{Effect, PeerMessage};
+use super::effect::{Effect, PeerMessage, Reason};
 use super::gateways::Gateways;
-use super::{Found, Reason};
-use crate::addresses::{self, Leases, Recovered};
+use super::start::Survived;
+use crate::addresses::{self, Leases};
 use crate::cluster::catalogue::Catalogue;
 use crate::cluster::endpoints::Endpoints;
-use crate::cluster::gossip::{Endpoint, Gossip, Presence, Record};
+use crate::cluster::gossip::{Endpoint, Gossip, Presence};
 use crate::cluster::membership::{MemberState, Membership};
 use crate::cluster::reachability::{Outcome, Reachability};
 use crate::election::{self, AddressEvent, Election, FoundAddress, GroupId};
@@ -27,27 +27,6 @@ const SUSPECTS_EVERY: Duration = Duration::from_millis(100);
 /// Tokens of the operator's requests to the leases; the DHCP server's are below.
 pub(super) const OWN_TOKENS: u64 = 1 << 63;
 
-/// What survived a restart.
-#[derive(Debug)]
-pub(super) struct Survived {
-    pub(super) records: Vec<Record>,
-    pub(super) leases: Recovered,
-    pub(super) found: Vec<Found>,
-    pub(super) answered: BTreeSet<HostId>,
-}
-
-impl Survived {
-    /// Nothing, as in a new cluster.
-    pub(super) fn nothing() -> Self {
-        Self {
-            records: Vec::new(),
-            leases: Recovered::default(),
-            found: Vec::new(),
-            answered: BTreeSet::new(),
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) me: HostId,
@@ -59,7 +38,6 @@ pub(super) struct Member {
     pub(super) leases: Leases,
     pub(super) dhcp: dhcp::Server,
     pub(super) effects: VecDeque<Effect>,
-    pub(super) connected: BTreeSet<HostId>,
     /// When it was last looked whose agent is silent.
     suspects_at: Instant,
     pub(super) catalogue: Catalogue,
@@ -122,7 +100,6 @@ impl Member {
             leases,
             dhcp: dhcp::Server::new(),
             effects: VecDeque::new(),
-            connected: BTreeSet::new(),
             suspects_at: now,
             catalogue: Catalogue::default(),
             endpoints: Endpoints::new(me),
@@ -145,14 +122,12 @@ impl Member {
     }
 
     pub(super) fn connected(&mut self, host: HostId, now: Instant) {
-        self.connected.insert(host);
         self.gossip.connected(host, now);
         self.membership.announce(host, now);
         self.touch(now);
     }
 
     pub(super) fn disconnected(&mut self, host: HostId) {
-        self.connected.remove(&host);
         self.gossip.disconnected(host);
     }
 

@@ -20,8 +20,10 @@ mod gateways;
 mod lease_migration;
 mod member;
 mod operations;
+mod rehearsal;
 mod route;
 mod show;
+mod start;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -29,82 +31,21 @@ use std::net::{IpAddr, SocketAddr};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
-pub use effect::{Call, Done, Effect, Ended, Facts, Force, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
+pub use effect::{Call, Done, Effect, Ended, Facts, Force, JoinRequest, Lasts, PeerMessage, Reason, Refusal, Welcome};
 use member::Member;
 pub use operations::{Applied, Change, Forming, Hearing, InitReply, Run, Sign};
+pub use rehearsal::rehearse;
 pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, Problem, SegmentLine, Serves, Severity};
+pub use start::{Disk, Formation, Found, Start};
 
 use crate::addresses::Recovered;
-use crate::cluster::gossip::Record;
 use crate::cluster::reachability::Outcome;
 use crate::config::{HostConfig, Trust};
 use crate::election::{AddressEvent, GroupId};
 use crate::gateway::uplink::Health;
 use crate::health::events::Event;
-use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
-use crate::time::{Duration, Instant};
-
-/// Whether this host is in a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Formation {
-    /// It never was.
-    Unformed,
-    /// It is, and a restart changes nothing about that.
-    Formed(ClusterId),
-    /// It left or was removed; only an operator's word brings it back. Its next life has this id, because a removed one
-    /// counts for ever.
-    Left {
-        /// The id of the next life.
-        next: HostId,
-    },
-}
-
-/// A gateway address that was in the kernel when the agent started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The segment in the link's alias.
-    pub segment: SegmentName,
-    /// The term in the link's alias.
-    pub term: Term,
-    /// What is left of its lifetime; `None`: unlimited.
-    pub remaining: Option<Duration>,
-}
-
-/// Whether the journal is what this host wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disk {
-    /// It is.
-    Whole,
-    /// It was damaged: this host owns and keeps nothing any more.
-    Lost,
-}
-
-/// What a host starts with.
-#[derive(Debug)]
-pub struct Start {
-    /// This host.
-    pub host: HostId,
-    /// Grows with each start, already on disk.
-    pub instance: u64,
-    /// Whether it is in a cluster.
-    pub formation: Formation,
-    /// Random.
-    pub seed: u64,
-    /// Its configuration.
-    pub config: HostConfig,
-    /// The agent's version.
-    pub version: String,
-    /// What gossip knew last.
-    pub records: Vec<Record>,
-    /// The journal.
-    pub leases: Recovered,
-    /// Whether the journal is whole.
-    pub disk: Disk,
-    /// The gateway addresses found in the kernel.
-    pub found: Vec<Found>,
-    /// Hosts whose kernel ever answered a probe.
-    pub answered: BTreeSet<HostId>,
-}
+use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId};
+use crate::time::Instant;
 
 /// One host.
 #[derive(Debug)]
@@ -125,17 +66,6 @@ pub struct Node {
     dialled: BTreeMap<HostId, SocketAddr>,
     announced_cluster: Option<(Option<ClusterId>, BTreeSet<HostId>)>,
     pending: VecDeque<operations::Pending>,
-}
-
-/// What a deadline of the node is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// An operation tries again, or has taken too long.
-    Operation,
-    /// What is derived from everything.
-    Derive,
-    /// One of the machines.
-    Machine(&'static str),
 }
 
 /// Whether the edge has looked for the underlay since the start: before, what is missing is only not known yet.
@@ -167,7 +97,7 @@ impl Node {
         };
         match start.formation {
             Formation::Formed(cluster) => {
-                let survived = member::Survived {
+                let survived = start::Survived {
                     records: start.records,
                     leases: start.leases,
                     found: start.found,
@@ -442,34 +372,4 @@ impl Node {
             self.announced_cluster = Some(now);
         }
     }
-}
-
-/// What the kernel of a host alone in a new cluster would have: for showing, before anything is formed.
-pub fn rehearse(config: &HostConfig, facts: Facts) -> Option<crate::kernel::inputs::Inputs> {
-    let alone = HostConfig {
-        cluster: crate::config::Cluster {
-            trust: Trust::Insecure,
-            join: Vec::new(),
-            ..config.cluster.clone()
-        },
-        ..config.clone()
-    };
-    let now = Instant::from_millis(0);
-    let start = Start {
-        host: HostId(0),
-        instance: 1,
-        formation: Formation::Unformed,
-        seed: 0,
-        config: alone,
-        version: String::new(),
-        records: Vec::new(),
-        leases: Recovered::default(),
-        disk: Disk::Whole,
-        found: Vec::new(),
-        answered: BTreeSet::new(),
-    };
-    let mut node = Node::new(start, now);
-    node.set_facts(Some(facts.clone()), now);
-    node.handle_timeout(now + Duration::from_secs(1));
-    node.formed.map(|formed| formed.inputs(&facts, now))
 }

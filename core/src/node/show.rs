@@ -180,7 +180,7 @@ impl Node {
             formed.gossip.hosts().any(|host| {
                 host.id != self.me
                     && matches!(host.candidacy, gossip::Candidacy::Candidate { .. })
-                    && formed.connected.contains(&host.id)
+                    && formed.gossip.is_connected(host.id)
             })
         })
     }

@@ -139,6 +139,11 @@ impl Gossip {
         self.send_digest(peer);
     }
 
+    /// Whether a peer can be sent to.
+    pub fn is_connected(&self, peer: HostId) -> bool {
+        self.connected.contains(&peer)
+    }
+
     /// A peer cannot be sent to any more.
     pub fn disconnected(&mut self, peer: HostId) {
         self.connected.remove(&peer);

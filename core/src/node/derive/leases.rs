@@ -41,7 +41,7 @@ impl Member {
                 continue;
             }
             let reach = match state {
-                PeerState::Alive if self.connected.contains(host) => Reach::Reachable,
+                PeerState::Alive if self.gossip.is_connected(*host) => Reach::Reachable,
                 PeerState::Alive | PeerState::Suspect => Reach::Silent,
                 PeerState::Failed | PeerState::Left | PeerState::Static => Reach::Failed,
             };

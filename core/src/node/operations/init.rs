@@ -7,9 +7,11 @@ use rand::Rng;
 use super::Operation;
 use crate::health::events::Event;
 use crate::id::{ClusterId, SegmentId};
+use crate::node::Node;
 use crate::node::effect::{Effect, Refusal};
-use crate::node::member::{Member, Survived};
-use crate::node::{Formation, Node};
+use crate::node::member::Member;
+use crate::node::start::Formation;
+use crate::node::start::Survived;
 use crate::time::Instant;
 
 /// Whether `init` made a cluster.

@@ -20,7 +20,8 @@ use crate::node::Node;
 use crate::node::derive::host_record;
 use crate::node::derived::group_of;
 use crate::node::effect::{Call, Done, Effect, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
-use crate::node::member::{Member, Survived};
+use crate::node::member::Member;
+use crate::node::start::Survived;
 use crate::time::{Duration, Instant};
 
 /// How long a host that is to join waits before it asks the next address.

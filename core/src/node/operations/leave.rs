@@ -13,8 +13,9 @@ use super::{Machine, Operation, Pace};
 use crate::cluster::gossip::Departure;
 use crate::health::events::Event;
 use crate::id::HostId;
+use crate::node::Node;
 use crate::node::effect::{Call, Done, Effect, Ended, Force, Refusal};
-use crate::node::{Formation, Node};
+use crate::node::start::Formation;
 use crate::time::{Duration, Instant};
 
 /// How long gateways and ranges may take to be handed over before the leave is refused (or forced).
