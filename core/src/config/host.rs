@@ -18,7 +18,7 @@ pub const DEFAULT_PRIORITY: u16 = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostConfig {
     /// What this host is and may do.
-    pub host: Host,
+    pub host: HostSection,
     /// How it talks to the others.
     pub cluster: Cluster,
     /// Where identity, segments and leases are kept; default `/var/lib/overlayd`.
@@ -33,7 +33,7 @@ pub struct HostConfig {
 
 /// What this host is and may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Host {
+pub struct HostSection {
     /// Its name in the cluster; `None`: the system's host name.
     pub name: Option<String>,
     /// The interface that carries VXLAN; `None`: that of the default route.
@@ -112,7 +112,7 @@ pub enum Metrics {
 impl Default for HostConfig {
     fn default() -> Self {
         Self {
-            host: Host::default(),
+            host: HostSection::default(),
             cluster: Cluster::default(),
             state_dir: PathBuf::from("/var/lib/overlayd"),
             control_socket: PathBuf::from("/run/overlayd/control.sock"),

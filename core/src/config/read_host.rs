@@ -2,7 +2,7 @@
 
 use super::cursor::{At, Section};
 use super::error::Report;
-use super::host::{CLUSTER_PORT, Candidacy, Cluster, GatewayRole, Host, HostConfig, Libvirt, Metrics, Trust};
+use super::host::{CLUSTER_PORT, Candidacy, Cluster, GatewayRole, HostConfig, HostSection, Libvirt, Metrics, Trust};
 use super::read_segment;
 use super::scalar::{domain, interface, labels, path, socket, unicast, yes_or_no};
 
@@ -73,7 +73,7 @@ pub(super) fn host_config(at: &At<'_>, report: &mut Report) -> HostConfig {
     config
 }
 
-fn host(at: &At<'_>, report: &mut Report, host: &mut Host) {
+fn host(at: &At<'_>, report: &mut Report, host: &mut HostSection) {
     let Some(fields) = at.fields(report, &HOST) else { return };
     host.name = fields
         .maybe("name")

@@ -22,7 +22,7 @@ const FORWARD_DELAY: u32 = 200;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     /// Our links by name.
-    pub links: BTreeMap<IfName, Link>,
+    pub links: BTreeMap<IfName, DesiredLink>,
     /// The addresses that stay: `host_address`, joined groups. Gateway addresses are the address worker's.
     pub addresses: BTreeMap<(IfName, IpNet), Group>,
     /// Gateway addresses where they must never be: on the bridge itself, beside the gateway's own link.
@@ -39,7 +39,7 @@ pub struct Desired {
 
 /// A link as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct DesiredLink {
     /// Its kind, with all settings.
     pub kind: LinkKind,
     /// Hashed, and so the same after each restart.
@@ -118,7 +118,7 @@ fn segment(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
     }
     .to_string();
     let own = |role: &[u8]| mark::hashed_mac(0x02, &[role, &id.0.to_be_bytes(), &host.id.0.to_be_bytes()]);
-    let link = |kind, mac, master| Link {
+    let link = |kind, mac, master| DesiredLink {
         kind,
         mac,
         mtu: size,
@@ -227,7 +227,7 @@ fn gateway(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
     let mtu = Some(it.mtu.bytes());
     desired.links.insert(
         link.clone(),
-        Link {
+        DesiredLink {
             kind,
             mac,
             mtu,

@@ -3,9 +3,9 @@
 use super::contents::{Obstacle, Plan};
 use super::op::Op;
 use crate::id::IfName;
-use crate::kernel::desired::{Desired, Link};
+use crate::kernel::desired::{Desired, DesiredLink};
 use crate::kernel::device::{AddrGen, Admin, LinkKind, Vxlan};
-use crate::kernel::observed::{self, Observed};
+use crate::kernel::observed::{Link, Observed};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -36,7 +36,7 @@ impl<'a> Links<'a> {
         links.remove_unfit();
         links.block_taken_vnis(plan);
         links.delete(plan);
-        let mut wanted: Vec<(&IfName, &Link)> = desired.links.iter().collect();
+        let mut wanted: Vec<(&IfName, &DesiredLink)> = desired.links.iter().collect();
         wanted.sort_by_key(|(_, link)| height(&link.kind));
         for (name, link) in wanted {
             links.bring(name, link, plan);
@@ -96,7 +96,7 @@ impl<'a> Links<'a> {
     }
 
     /// The mark makes a link ours. One that this program made but had no time to mark is known by its hashed MAC.
-    fn owns(&self, name: &IfName, found: &observed::Link) -> bool {
+    fn owns(&self, name: &IfName, found: &Link) -> bool {
         found.is_ours(name)
             || self.desired.links.get(name).is_some_and(|wanted| {
                 found.alias.is_empty() && found.mac == wanted.mac && same_kind(&found.kind, &wanted.kind)
@@ -198,7 +198,7 @@ impl<'a> Links<'a> {
             .extend(gone.into_iter().map(|link| Op::DeleteLink { link: link.clone() }));
     }
 
-    fn bring(&mut self, name: &'a IfName, wanted: &Link, plan: &mut Plan) {
+    fn bring(&mut self, name: &'a IfName, wanted: &DesiredLink, plan: &mut Plan) {
         if self.is_blocked(name) {
             return;
         }
@@ -269,14 +269,14 @@ impl<'a> Links<'a> {
     }
 
     /// The ports of a bridge that are not our own VXLAN device.
-    fn guest_ports(&self, bridge: &'a IfName) -> impl Iterator<Item = (&'a IfName, &'a observed::Link)> {
+    fn guest_ports(&self, bridge: &'a IfName) -> impl Iterator<Item = (&'a IfName, &'a Link)> {
         self.observed
             .ports(bridge)
             .filter(|(name, port)| !self.owns(name, port))
     }
 
     /// Foreign links that would go with the bridge: the kernel deletes a macvlan with the device below it.
-    fn above(&self, bridge: &'a IfName) -> impl Iterator<Item = (&'a IfName, &'a observed::Link)> {
+    fn above(&self, bridge: &'a IfName) -> impl Iterator<Item = (&'a IfName, &'a Link)> {
         self.observed.links.iter().filter(move |(name, link)| {
             matches!(&link.kind, LinkKind::Macvlan(it) if it.lower == *bridge) && !self.owns(name, link)
         })
@@ -293,7 +293,7 @@ const fn height(kind: &LinkKind) -> u8 {
 }
 
 /// The link that must be there first.
-fn needs(link: &Link) -> Option<&IfName> {
+fn needs(link: &DesiredLink) -> Option<&IfName> {
     match &link.kind {
         LinkKind::Macvlan(macvlan) => Some(&macvlan.lower),
         LinkKind::Vxlan(_) | LinkKind::Bridge(_) | LinkKind::Other => link.master.as_ref(),
@@ -310,7 +310,7 @@ const fn same_kind(one: &LinkKind, other: &LinkKind) -> bool {
 }
 
 /// Whether changing the link is enough; if not, it is deleted and made again.
-fn fits(found: &observed::Link, wanted: &Link) -> bool {
+fn fits(found: &Link, wanted: &DesiredLink) -> bool {
     match (&found.kind, &wanted.kind) {
         (LinkKind::Bridge(_), LinkKind::Bridge(_)) => true,
         // The kernel changes neither VNI nor port nor address family, and what is bound to a device stays small.
@@ -329,7 +329,7 @@ fn fits(found: &observed::Link, wanted: &Link) -> bool {
 }
 
 /// Nothing but bridges, VXLANs and macvlans is ever wanted.
-fn add(name: &IfName, wanted: &Link) -> Option<Op> {
+fn add(name: &IfName, wanted: &DesiredLink) -> Option<Op> {
     let (link, mac) = (name.clone(), wanted.mac);
     match &wanted.kind {
         LinkKind::Vxlan(vxlan) => Some(Op::AddVxlan {
@@ -352,8 +352,8 @@ fn add(name: &IfName, wanted: &Link) -> Option<Op> {
 }
 
 /// The link as the kernel makes it from [`add`].
-pub(super) fn as_made(wanted: &Link) -> observed::Link {
-    observed::Link {
+pub(super) fn as_made(wanted: &DesiredLink) -> Link {
+    Link {
         kind: wanted.kind.clone(),
         mac: wanted.mac,
         mtu: 1500,

@@ -3,7 +3,7 @@
 use super::links;
 use super::op::Op;
 use crate::id::{IfName, Mac};
-use crate::kernel::desired;
+use crate::kernel::desired::DesiredLink;
 use crate::kernel::device::{AddrGen, Admin, LinkKind};
 use crate::kernel::observed::{Address, Group, Lifetime, Link, Mark, Observed, Origin, Remote};
 use crate::kernel::sysctl::Sysctl;
@@ -134,7 +134,7 @@ fn below<'a>(host: &'a Observed, link: &IfName) -> Option<&'a Link> {
 }
 
 fn make(host: &mut Observed, name: &IfName, mac: Mac, kind: LinkKind) {
-    let wanted = desired::Link {
+    let wanted = DesiredLink {
         kind,
         mac,
         mtu: None,
