@@ -51,7 +51,7 @@ pub struct HostSection {
 /// A host's part in serving gateways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayRole {
-    /// Whether the host may serve at all; default [`Candidacy::Candidate`].
+    /// Whether the host may become gateway at all; default [`Candidacy::Candidate`].
     pub candidate: Candidacy,
     /// Higher comes first; default 100.
     pub priority: u16,
@@ -62,7 +62,7 @@ pub struct GatewayRole {
 /// Whether a host may become gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Candidacy {
-    /// It takes part in elections.
+    /// It may be elected.
     Candidate,
     /// It only votes.
     Never,

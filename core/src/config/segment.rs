@@ -41,7 +41,7 @@ pub struct Segment {
     pub port: u16,
     /// What the gateway does for the guests; default [`Mode::Nat`].
     pub mode: Mode,
-    /// Upper bound of what guests are told; default [`MtuBound::Auto`].
+    /// Upper bound of the guests' MTU; default [`MtuBound::Auto`].
     pub mtu: MtuBound,
     /// Spanning tree on the bridge; default [`Stp::Off`].
     pub stp: Stp,
@@ -86,7 +86,7 @@ pub enum Mode {
     Nat,
     /// Forwarded as it is; others must have a route back.
     Routed,
-    /// Not forwarded; the gateway serves DHCP and DNS only.
+    /// Not forwarded; the gateway is there for DHCP and DNS only.
     Isolated,
     /// The segment is joined with a physical network.
     Bridged(Bridged),
@@ -183,7 +183,7 @@ pub struct Reservation {
     pub mac: Mac,
     /// The address that no other guest gets.
     pub address: Ipv4Addr,
-    /// The host name that it is told, if any.
+    /// Its host name (DHCP option 12), if any.
     pub hostname: Option<String>,
     /// What it boots.
     pub boot: NetworkBoot,
@@ -233,7 +233,7 @@ pub struct Dhcp6 {
 /// Names for the guests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dns {
-    /// The domain that guests are told (DHCP option 15).
+    /// The search domain of the guests (DHCP option 15).
     pub domain: Option<String>,
     /// Resolvers that guests are sent to; empty: the gateway host's own.
     pub upstream: Vec<IpAddr>,

@@ -196,7 +196,7 @@ impl Watch {
         })
     }
 
-    /// The question could not be sent: that tells nothing about the next hop.
+    /// The question could not be sent: that says nothing about the next hop.
     pub fn handle_unsent(&mut self) {
         self.open = Open::Nothing;
     }

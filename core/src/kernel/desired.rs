@@ -27,7 +27,7 @@ pub struct Desired {
     pub addresses: BTreeMap<(IfName, IpNet), Group>,
     /// Gateway addresses where they must never be: on the bridge itself, beside the gateway's own link.
     pub misplaced: BTreeSet<(IfName, IpAddr)>,
-    /// The gateway links that the address worker serves on; no plan touches the addresses named here.
+    /// The links of active gateways, whose addresses are the address worker's: no plan touches the addresses named here.
     pub gateways: BTreeMap<SegmentName, Gateway>,
     /// Flood lists, remote MACs and local MACs by device.
     pub fdb: BTreeMap<IfName, Entries>,
@@ -54,7 +54,7 @@ pub struct DesiredLink {
     pub alias: String,
 }
 
-/// A gateway that this host serves: what the address worker needs to take it over and to hold it.
+/// A gateway that is active here: what the address worker needs to take it over and to hold it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gateway {
     /// The macvlan, `gw-<segment>`.
@@ -67,7 +67,7 @@ pub struct Gateway {
     pub alias: String,
     /// The addresses with the subnet's prefix length.
     pub addresses: Vec<IpNet>,
-    /// The term that it serves in.
+    /// The term that it was elected for.
     pub term: Term,
 }
 
@@ -78,7 +78,7 @@ pub struct Entries {
     pub flood: BTreeSet<Flood>,
     /// The VTEP behind which each guest is.
     pub remote: BTreeMap<Mac, IpAddr>,
-    /// The gateway's MAC while nobody knows who serves, as after a start: an entry for it stays as it is.
+    /// The gateway's MAC while the active gateway is not known, as after a start: an entry for it stays as it is.
     pub unsettled: Option<Mac>,
     /// On a bridge: MACs that are local.
     pub local: BTreeSet<Mac>,
@@ -204,8 +204,8 @@ fn entries(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
     }
 }
 
-/// The gateway's own link. Until the host serves it stays down and its MAC unknown to the bridge: up, it would take
-/// the frames that are meant for the host that serves now.
+/// The gateway's own link. Until the gateway is active here it stays down and its MAC unknown to the bridge: up, it
+/// would take the frames that are meant for the active gateway.
 fn gateway(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Desired) {
     let Segment { name, bridge, mode, .. } = &it.segment;
     let link = name.gateway();

@@ -89,7 +89,7 @@ pub enum Tracking {
 pub struct SegmentInputs {
     /// What the operator wrote.
     pub segment: Segment,
-    /// What its guests are told.
+    /// The MTU that its guests get by DHCP.
     pub mtu: OverlayMtu,
     /// The VTEPs of the peers that have it and are neither failed nor left.
     pub peers: BTreeSet<IpAddr>,
@@ -155,8 +155,8 @@ impl SegmentInputs {
         self.role != Role::Standby && self.segment.ipv4.is_some() && !matches!(self.segment.mode, Mode::Bridged(_))
     }
 
-    /// Whether this host serves, or is about to.
-    pub fn serves(&self) -> bool {
+    /// Whether the gateway is active on this host, or about to be.
+    pub fn hosts_gateway(&self) -> bool {
         let chosen = match self.role {
             Role::Standby | Role::Candidate => false,
             Role::Preparing | Role::Gateway { .. } => true,

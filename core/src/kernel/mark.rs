@@ -1,4 +1,4 @@
-//! What tells our objects from foreign ones: the alias of a link, the protocol number of an address, hashed MACs.
+//! What distinguishes our objects from foreign ones: the alias of a link, the protocol number of an address, hashed MACs.
 
 use crate::id::{Mac, SegmentId, SegmentName, Term};
 use siphasher::sip::SipHasher13;
@@ -13,7 +13,7 @@ pub const PROTOCOL: u8 = 79;
 pub struct Alias {
     /// The segment that the link belongs to.
     pub segment: SegmentName,
-    /// The term that the gateway serves in.
+    /// The term of the gateway that is active here.
     pub term: Option<Term>,
 }
 
@@ -45,10 +45,10 @@ impl FromStr for Alias {
 #[error("not a mark of overlayd")]
 pub struct NoAlias;
 
-/// The first byte of every gateway's virtual MAC: locally administered, and told from the bridges' `02`.
+/// The first byte of every gateway's virtual MAC: locally administered, and distinct from the bridges' `02`.
 pub const GATEWAY_MAC: u8 = 0x0e;
 
-/// The gateway's MAC in a segment: the same on whichever host serves it, and whatever the segment is called.
+/// The gateway's MAC in a segment: the same on whichever host it is active, and whatever the segment is called.
 pub fn gateway_mac(segment: SegmentId) -> Mac {
     hashed_mac(GATEWAY_MAC, &[b"gateway", &segment.0.to_be_bytes()])
 }

@@ -1,7 +1,7 @@
 //! What this host has in its kernel, as the edge has just read it.
 //!
 //! Nothing here is remembered: a value of [`Observed`] is made anew for each plan. It holds foreign objects, too, as far
-//! as they may be in the way; the mark in a link's alias tells them from ours.
+//! as they may be in the way; the mark in a link's alias distinguishes them from ours.
 
 use crate::id::{IfName, Mac};
 use crate::kernel::device::{AddrGen, Admin, LinkKind};

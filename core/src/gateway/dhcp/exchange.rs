@@ -10,7 +10,7 @@ use crate::config::NetworkBoot;
 use crate::id::{HostId, Mac, SegmentId};
 use crate::time::Duration;
 
-/// What the guests of one segment are told.
+/// What DHCP offers to the guests of one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentService {
     /// The segment whose guests are served.

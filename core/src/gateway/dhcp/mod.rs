@@ -5,8 +5,7 @@
 //!   ◄────── Reply ──── write ◄─ Answer ──┘              NAK only for a wrong subnet, or when they say so
 //! ```
 //!
-//! A guest hears nothing at all unless there is something to say for certain: a server that keeps silent leaves the
-//! guest the lease it has. Not done on purpose:
+//! A guest gets a reply only if it is certain: a server that stays silent leaves the guest the lease it has. Not done on purpose:
 //! - *Relays*: a segment is one link, nothing on it relays; what claims to come from a relay is dropped and counted.
 //! - *Rapid commit* (option 80): an offer costs no disk, its acknowledgement does; guests fall back to the four steps.
 //! - *A lease time asked for* (option 51): the segment's own is what can be promised.

@@ -75,12 +75,12 @@ struct Pending {
 }
 
 impl Server {
-    /// A server that serves no segment yet.
+    /// A server without segments.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Serves a segment from now on, or tells its guests something new; open questions stay.
+    /// Adds a segment, or changes what its guests get; pending requests stay.
     pub fn set_segment(&mut self, service: SegmentService) {
         match self.segments.get_mut(&service.segment) {
             Some(segment) => segment.service = service,
@@ -98,7 +98,7 @@ impl Server {
         }
     }
 
-    /// Serves a segment no longer: its open questions get no reply.
+    /// Removes a segment: its pending requests get no reply.
     pub fn remove_segment(&mut self, segment: SegmentId) {
         self.segments.remove(&segment);
         self.asked.retain(|_, (of, _)| *of != segment);

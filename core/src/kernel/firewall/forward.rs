@@ -27,7 +27,9 @@ pub(super) fn forward(segments: &[&SegmentInputs], gateways: &[&SegmentInputs]) 
             format!("oifname {bridge} iifname != {bridge} {REJECT}"),
         ]
     });
-    let unready = segments.iter().filter(|it| it.has_gateway_link() && !it.serves());
+    let unready = segments
+        .iter()
+        .filter(|it| it.has_gateway_link() && !it.hosts_gateway());
     let unready = unready.flat_map(|it| {
         let gateway = quoted(&it.segment.name.gateway());
         [format!("iifname {gateway} drop"), format!("oifname {gateway} drop")]

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 pub(super) fn inet(inputs: &Inputs) -> Table {
     let segments: Vec<&SegmentInputs> = inputs.segments.values().collect();
-    let gateways: Vec<&SegmentInputs> = segments.iter().copied().filter(|it| it.serves()).collect();
+    let gateways: Vec<&SegmentInputs> = segments.iter().copied().filter(|it| it.hosts_gateway()).collect();
     let uplink = inputs.host.uplink.as_ref();
     let each = |rules: &dyn Fn(&SegmentInputs) -> Vec<String>| gateways.iter().flat_map(|it| rules(it)).collect();
     let tracked = inputs.tracking == Tracking::On || segments.iter().any(|it| tracks(it));
@@ -121,7 +121,7 @@ fn input(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
 
 /// Without an address here the host begins no connection to a guest, and forwards none.
 fn tracks(it: &SegmentInputs) -> bool {
-    it.serves() || it.host_address.is_some()
+    it.hosts_gateway() || it.host_address.is_some()
 }
 
 /// What guests may send to the host itself.

@@ -6,10 +6,10 @@
 //!
 //! What a packet passes, in hook order:
 //! ```text
-//! ingress            of each guest's port: DHCP servers' and routers' words: drop
+//! ingress            of each guest's port: DHCP replies and router advertisements: drop
 //! prerouting raw     outer VXLAN of ours: notrack
 //! prerouting dstnat  port forwards
-//! input              outer VXLAN of ours from strangers: drop · guests: DHCP, DNS, echo, host_address
+//! input              outer VXLAN of ours from unknown VTEPs: drop · guests: DHCP, DNS, echo, host_address
 //! forward mangle     TCP MSS
 //! forward            around the gateway: rejected · from the segment: VXLAN and gRPC to any member: drop · to the segment
 //! postrouting        masquerade
@@ -77,7 +77,7 @@ fn netdev(inputs: &Inputs) -> Option<Table> {
 
 /// With bridge netfilter on, a frame to the gateway is tracked when it enters the bridge, and the kernel takes what is
 /// not addressed to the port's own MAC for settled before it is routed: nothing can be masqueraded then, not even once all
-/// rules are there. So a candidate has this table before it serves.
+/// rules are there. So a candidate has this table before it is active.
 fn bridge(inputs: &Inputs) -> Option<Table> {
     match inputs.bridge_netfilter {
         BridgeNetfilter::SwitchOff | BridgeNetfilter::LeftOff => return None,

@@ -59,7 +59,7 @@ pub enum Op {
     /// Withdraw the gateway's MAC from the bridge, whose frames are flooded then.
     RemoveLocal { link: IfName, mac: Mac },
     /// Add an address that stays, with our protocol number. The subnet's route gets metric 1024, so that the gateway's
-    /// own, of metric 0, wins on the host that serves: guests then get their answers from the gateway's MAC.
+    /// own, of metric 0, wins on the active gateway's host: guests then get their answers from the gateway's MAC.
     AddAddress { link: IfName, address: IpNet, group: Group },
     /// Remove the `local` route that came with a joined group: it would swallow what this host sends to the group.
     UnshadowGroup { link: IfName, group: IpAddr },
