@@ -165,6 +165,16 @@ fn lease_time(at: &At<'_>, report: &mut Report) -> Option<Duration> {
     Some(time)
 }
 
+fn guest_mac(at: &At<'_>, report: &mut Report) -> Option<Mac> {
+    let hint = "write six pairs of hexadecimal digits, \"52:54:00:aa:bb:cc\"";
+    let mac = at.parse::<Mac>(report, "a MAC address", hint)?;
+    if mac.is_multicast() || mac == Mac::ZERO {
+        let message = format!("{mac} is not a unicast MAC address");
+        at.wrong(report, message, "give the MAC of the guest's NIC");
+    }
+    Some(mac)
+}
+
 fn reservations(
     at: &At<'_>,
     report: &mut Report,
@@ -185,18 +195,7 @@ fn reservations(
             .maybe("hostname")
             .and_then(|at| domain(&at, report, "a host name", 64));
         let mac = fields.required(report, "mac", "give the guest's MAC").and_then(|at| {
-            let mac = at.parse::<Mac>(
-                report,
-                "a MAC address",
-                "write six pairs of hexadecimal digits, \"52:54:00:aa:bb:cc\"",
-            )?;
-            if mac.is_multicast() || mac == Mac::ZERO {
-                at.wrong(
-                    report,
-                    format!("{mac} is not a unicast MAC address"),
-                    "give the MAC of the guest's NIC",
-                );
-            }
+            let mac = guest_mac(&at, report)?;
             if let Some(first) = macs.insert(mac, at.path.clone()) {
                 at.wrong(
                     report,

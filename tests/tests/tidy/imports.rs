@@ -188,7 +188,10 @@ impl Tree<'_> {
             }
         }
         for path in file.paths() {
-            let path = self.absolute(file, &path, true);
+            // A path of modules alone, as in `pub(in crate::a)`, uses nothing of them.
+            let path = self
+                .absolute(file, &path, true)
+                .filter(|path| !self.0.contains_key(path));
             found.extend(path.and_then(|path| self.target(&path, PASSED_ON)));
         }
         found
@@ -322,6 +325,11 @@ mod tests {
             check(text, &[(a, text), (b, "pub mod c;"), target], &[(a, c)]);
         }
         check("only in a comment", &[(a, "// crate::b::c::f"), (b, ""), target], &[]);
+        check(
+            "a visibility",
+            &[(a, "pub(in crate::b) fn a() {}"), (b, ""), target],
+            &[],
+        );
         check("another crate", &[(a, "use other::b::c::C;"), (b, ""), target], &[]);
         check(
             "a child by its name",

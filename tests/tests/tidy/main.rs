@@ -33,7 +33,7 @@ const GENERATED: &str = "proto/src/gen/";
 
 /// Which modules of the core are below which others: each may use those of its own layer and of the layers before.
 const LAYERS: &[&[&str]] = &[
-    &["id", "time", "mtu", "checksum"],
+    &["id", "time", "mtu", "checksum", "range", "lease"],
     &["config"],
     &["cluster", "election", "addresses", "gateway", "kernel"],
     &["health"],
@@ -53,6 +53,7 @@ const STRANGERS: &[(&str, &str)] = &[
 const BEING_TAKEN_APART: &[&str] = &[
     "core/src/addresses/",
     "core/src/cluster/",
+    "core/src/health/",
     "core/src/node/",
     "agent/src/",
 ];

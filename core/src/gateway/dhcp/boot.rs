@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use dhcproto::v4::OptionCode;
 
 use crate::config::BootFile;
+use crate::id::Mac;
 
 use super::exchange::SegmentService;
-use super::request::GuestMessage;
 
 /// Encapsulated options of iPXE, which only it and its forebear gPXE send.
 const ETHERBOOT: u8 = 175;
@@ -68,13 +68,13 @@ impl BootClient {
 }
 
 /// Of a reservation first, then of the segment.
-pub(super) fn boot<'a>(service: &'a SegmentService, to: &GuestMessage) -> Boot<'a> {
-    let reserved = service.reserved_boot.get(&to.client);
+pub(super) fn boot<'a>(service: &'a SegmentService, client: Mac, boots: &BootClient) -> Boot<'a> {
+    let reserved = service.reserved_boot.get(&client);
     let file = reserved
         .and_then(|boot| boot.boot_file.as_ref())
         .or(service.boot.boot_file.as_ref());
     Boot {
         server: reserved.and_then(|boot| boot.next_server).or(service.boot.next_server),
-        file: file.and_then(|file| to.boots.choose(file)),
+        file: file.and_then(|file| boots.choose(file)),
     }
 }

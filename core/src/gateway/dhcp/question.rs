@@ -39,37 +39,30 @@ pub(super) fn step(
             let wish = wish.filter(|wish| service.subnet.contains(wish)).map(IpAddr::V4);
             return Ok(Step::Ask(Request::Find { segment, client, wish }));
         }
-        Kind::Selecting { address, .. } => {
-            let chosen = address.or(offered).ok_or(Ignored::NothingOffered)?;
-            (chosen, Basis::Wanting)
-        }
+        Kind::Selecting { address, .. } => (address.or(offered).ok_or(Ignored::NothingOffered)?, Basis::Wanting),
         Kind::Rebooting { address } => (address, Basis::Wanting),
         Kind::Extending { server } => match offered.filter(|_| server.is_some()) {
             Some(offered) => (offered, Basis::Wanting),
             None => (message.ciaddr, Basis::Having),
         },
         Kind::Release { .. } => {
-            let address = message.ciaddr.into();
-            return Ok(Step::Pass(vec![Request::Release {
+            let release = Request::Release {
+                segment,
+                address: message.ciaddr.into(),
+                client,
+            };
+            return Ok(Step::Pass(vec![release]));
+        }
+        Kind::Decline { address: declined, .. } => {
+            let address = IpAddr::V4(declined);
+            let mut requests = vec![Request::Decline {
                 segment,
                 address,
                 client,
-            }]));
-        }
-        Kind::Decline { address, .. } => {
-            let whose = IpAddr::V4(address);
-            let declined = Request::Decline {
-                segment,
-                address: whose,
-                client,
-            };
+            }];
             // Of the two, the owner does what fits: the client has the address, or nobody has it yet.
-            let unbound = Request::Conflict {
-                segment,
-                address: whose,
-            };
-            let unbound = (offered == Some(address)).then_some(unbound);
-            return Ok(Step::Pass([declined].into_iter().chain(unbound).collect()));
+            requests.extend((offered == Some(declined)).then_some(Request::Conflict { segment, address }));
+            return Ok(Step::Pass(requests));
         }
         Kind::Inform if service.subnet.contains(&message.ciaddr) => return Ok(Step::Inform),
         Kind::Inform => return Err(Ignored::ForeignAddress),

@@ -138,7 +138,7 @@ fn write(service: &SegmentService, to: &GuestMessage, saying: Saying<'_>) -> Vec
     };
     let limit = to.largest.max(SMALLEST_LIMIT).min(service.mtu.max(SMALLEST_LIMIT));
     let boots = match saying {
-        Saying::Lease { .. } | Saying::Options => boot(service, to),
+        Saying::Lease { .. } | Saying::Options => boot(service, to.client, &to.boots),
         Saying::No { .. } => Boot::default(),
     };
     let mut options = Options {

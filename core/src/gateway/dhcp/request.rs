@@ -131,6 +131,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GuestMessage, Ignored> {
 
     let bytes_of = |code: OptionCode| options.get(&u8::from(code)).filter(|data| data.len() <= OPTION_BYTES);
     let fqdn = bytes_of(OptionCode::ClientFQDN).and_then(|data| Fqdn::read(data));
+    let label = fqdn.as_ref().and_then(|fqdn| fqdn.label.clone());
     let named = bytes_of(OptionCode::Hostname).and_then(|data| host_name(data));
     Ok(GuestMessage {
         client,
@@ -143,11 +144,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GuestMessage, Ignored> {
         ciaddr: message.ciaddr(),
         kind,
         client_id: bytes_of(OptionCode::ClientIdentifier).cloned().unwrap_or_default(),
-        hostname: fqdn
-            .as_ref()
-            .and_then(|fqdn| fqdn.label.clone())
-            .or(named)
-            .unwrap_or_default(),
+        hostname: label.or(named).unwrap_or_default(),
         fqdn,
         boots: BootClient::read(|code| options.get(&code).map(Vec::as_slice)),
         wanted: bytes_of(OptionCode::ParameterRequestList).cloned(),
