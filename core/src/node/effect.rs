@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::operations::Hearing;
 use crate::addresses::{self, JournalRecord};
 use crate::cluster::gossip::{self, HostRecord, Record};
 use crate::election;
@@ -67,6 +66,26 @@ pub enum PeerMessage {
     Lease(addresses::Message),
     /// About a host that is to be removed.
     Hearing(Hearing),
+}
+
+/// Between members: whether a host is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    /// The sender wants to know.
+    Asked(HostId),
+    /// What the sender hears of it.
+    Told(HostId, Sign),
+}
+
+/// What is heard of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// Its agent.
+    Agent,
+    /// Its kernel alone.
+    Kernel,
+    /// Nothing.
+    Nothing,
 }
 
 /// A host asks to be let in.

@@ -31,9 +31,11 @@ use std::net::{IpAddr, SocketAddr};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
-pub use effect::{Call, Done, Effect, Ended, Facts, Force, JoinRequest, Lasts, PeerMessage, Reason, Refusal, Welcome};
+pub use effect::{
+    Call, Done, Effect, Ended, Facts, Force, Hearing, JoinRequest, Lasts, PeerMessage, Reason, Refusal, Sign, Welcome,
+};
 use member::Member;
-pub use operations::{Applied, Change, Forming, Hearing, InitReply, Run, Sign};
+pub use operations::{Applied, Change, Forming, InitReply, Run};
 pub use rehearsal::rehearse;
 pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, Problem, SegmentLine, Serves, Severity};
 pub use start::{Disk, Formation, Found, Start};

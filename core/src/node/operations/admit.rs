@@ -1,6 +1,6 @@
 //! Another host asks to be let in.
 
-use super::Operation;
+use super::pending::Operation;
 use crate::cluster::gossip::{Message, Record};
 use crate::node::Node;
 use crate::node::effect::{Call, Effect, JoinRequest, Refusal, Welcome};

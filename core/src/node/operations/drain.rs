@@ -3,7 +3,8 @@
 //! A drain has ended when other hosts serve what this one served: an agent that is stopped before could take the news
 //! along. What nobody else can serve stays here.
 
-use super::{Machine, Operation, Pace};
+use super::machine::Machine;
+use super::pending::{Drain, Operation, Pace};
 use crate::election::GroupId;
 use crate::id::SegmentName;
 use crate::node::Node;
@@ -14,12 +15,6 @@ use crate::time::{Duration, Instant};
 
 /// How long hand-overs may take.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(10);
-
-#[derive(Debug)]
-pub(super) struct Drain {
-    /// What this host was the gateway of.
-    had: Vec<(SegmentName, GroupId)>,
-}
 
 impl Node {
     /// This host takes no gateway while another can, and hands over those it has.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use rand::Rng;
 
-use super::Operation;
+use super::pending::Operation;
 use crate::health::events::Event;
 use crate::id::{ClusterId, SegmentId};
 use crate::node::Node;

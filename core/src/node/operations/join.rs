@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::init::no_underlay;
-use super::{Machine, Operation, Pace};
+use super::machine::Machine;
+use super::pending::{Join, Operation, Pace, WantedBy};
 use crate::cluster::gossip::{Message, Record};
 use crate::health::events::Event;
 use crate::id::SegmentName;
@@ -28,23 +29,6 @@ use crate::time::{Duration, Instant};
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// How long an operator's `join` may take.
 const JOIN_WITHIN: Duration = Duration::from_secs(5);
-
-#[derive(Debug)]
-pub(in crate::node) struct Join {
-    /// Addresses to ask in turn.
-    pub(in crate::node) addresses: Vec<SocketAddr>,
-    next: usize,
-    asked: Option<SocketAddr>,
-    /// What the last one said that refused.
-    pub(in crate::node) refused: Option<Refusal>,
-    wanted_by: WantedBy,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WantedBy {
-    Operator,
-    Configuration,
-}
 
 /// Whether a host has others in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +103,17 @@ impl Node {
         self.pending.iter_mut().filter_map(|pending| {
             if let Operation::Join(join) = &mut pending.operation {
                 Some(join)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// Where this host looks for a cluster, and what it was told last.
+    pub(in crate::node) fn join_search(&self) -> Option<(&[SocketAddr], Option<&Refusal>)> {
+        self.pending.iter().find_map(|pending| {
+            if let Operation::Join(join) = &pending.operation {
+                Some((join.addresses.as_slice(), join.refused.as_ref()))
             } else {
                 None
             }

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::Rng;
 
-use super::{Machine, Operation, Pace};
+use super::machine::Machine;
+use super::pending::{Leave, Operation, Pace, Stage};
 use crate::cluster::gossip::Departure;
 use crate::health::events::Event;
 use crate::id::HostId;
@@ -24,21 +25,6 @@ const HAND_OVER_WITHIN: Duration = Duration::from_secs(10);
 const ANNOUNCE_FOR: Duration = Duration::from_millis(300);
 /// How often progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-#[derive(Debug)]
-pub(super) struct Leave {
-    force: Force,
-    stage: Stage,
-    cluster: Ended,
-    notes: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    HandingOver,
-    Announcing { until: Instant },
-    Removing,
-}
 
 impl Node {
     /// Leaves the cluster: hands over, tells the others, and has everything of ours removed from the kernel.

@@ -1,7 +1,8 @@
 //! `gateway move`: a planned hand-over, which has ended when the receiver serves.
 
-use super::{Machine, Operation, Pace};
-use crate::election::{GroupId, Moving};
+use super::machine::Machine;
+use super::pending::{MoveGateway, Operation, Pace};
+use crate::election::Moving;
 use crate::id::{HostId, SegmentName};
 use crate::node::Node;
 use crate::node::effect::{Call, Done, Refusal};
@@ -12,13 +13,6 @@ use crate::time::{Duration, Instant};
 const MOVE_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is asked for: the holder may not know yet that the receiver can take the gateway.
 const ASK_EVERY: Duration = Duration::from_millis(500);
-
-#[derive(Debug)]
-pub(super) struct MoveGateway {
-    group: GroupId,
-    from: Option<HostId>,
-    to: Option<HostId>,
-}
 
 impl Node {
     /// Hands a segment's gateway to another host; answered when that serves.

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 
 use rand::Rng;
 
-use super::{Machine, Operation, Pace};
+use super::machine::Machine;
+use super::pending::{Operation, Pace, Recover};
 use crate::addresses::{Leases, Unrecovered};
 use crate::cluster::gossip::HostRecord;
 use crate::health::events::Event;
@@ -25,14 +26,6 @@ use crate::time::{Duration, Instant};
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(4);
 /// How often it is tried.
 const TRY_EVERY: Duration = Duration::from_millis(200);
-
-#[derive(Debug)]
-pub(super) enum Recover {
-    /// These members have not acknowledged this host yet.
-    Acknowledging(Vec<HostId>),
-    /// The append of this number says that it takes part.
-    Writing(u64),
-}
 
 impl Node {
     /// The operator's word that no other host serves.

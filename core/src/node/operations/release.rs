@@ -2,19 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::{Machine, Operation, Pace};
+use super::machine::Machine;
+use super::pending::{Operation, Pace, Release};
 use crate::addresses::{Answer, Request};
 use crate::id::{Mac, SegmentId, SegmentName};
 use crate::node::Node;
 use crate::node::effect::{Call, Done, Refusal};
 use crate::node::member::Member;
 use crate::time::{Duration, Instant};
-
-#[derive(Debug)]
-pub(super) struct Release {
-    /// The number of the request to the leases, which always answer.
-    token: u64,
-}
 
 impl Node {
     /// Ends a lease at its owner, for the guest that has it.

@@ -6,14 +6,13 @@
 //! ```
 //! A member that is itself out of reach cannot be asked; there the operator's word has to do.
 
-use std::collections::BTreeMap;
-
-use super::{Machine, Operation, Pace};
+use super::machine::Machine;
+use super::pending::{Operation, Pace, RemovePeer};
 use crate::cluster::gossip::{Departure, Presence, Written};
 use crate::cluster::membership::{Peer, PeerState, Who};
 use crate::id::{HostId, SegmentName};
 use crate::node::Node;
-use crate::node::effect::{Call, Done, PeerMessage, Refusal};
+use crate::node::effect::{Call, Done, Hearing, PeerMessage, Refusal, Sign};
 use crate::node::member::Member;
 use crate::time::{Duration, Instant};
 
@@ -24,34 +23,6 @@ const ALL_SILENT_WITHIN: Duration = Duration::from_secs(4);
 const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How long it counts that an agent with another id has asked for entry from a host's VTEP.
 const SUPERSEDED_FOR: Duration = Duration::from_secs(600);
-
-/// Between members: whether a host is heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hearing {
-    /// The sender wants to know.
-    Asked(HostId),
-    /// What the sender hears of it.
-    Told(HostId, Sign),
-}
-
-/// What is heard of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
-    /// Its agent.
-    Agent,
-    /// Its kernel alone.
-    Kernel,
-    /// Nothing.
-    Nothing,
-}
-
-#[derive(Debug)]
-pub(super) struct RemovePeer {
-    host: HostId,
-    name: String,
-    /// Members that have not said that they hear nothing, and what they have said.
-    open: BTreeMap<HostId, Option<Sign>>,
-}
 
 impl Node {
     /// Forgets a dead host, or a static peer, by name or address; answered when every live member has said that it
