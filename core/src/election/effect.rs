@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::Cause;
 use super::message::{GroupId, Message};
 use crate::cluster::reachability::{Liveness, Probe};
 use crate::id::{HostId, SegmentId, Term};
@@ -65,8 +66,8 @@ pub enum Effect {
         group: GroupId,
         /// What it is now.
         role: Role,
-        /// Why, for an operator.
-        reason: String,
+        /// Why.
+        cause: Cause,
     },
     /// What the election thinks of another host has changed.
     Liveness {

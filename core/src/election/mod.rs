@@ -6,6 +6,7 @@
 //! first, `timing` all durations. It drives this host's one prober ([`Reachability`]): what a probe shows is judged in
 //! the same call, before anything else is said.
 
+mod cause;
 mod effect;
 mod group;
 mod host;
@@ -17,6 +18,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use cause::Cause;
 pub use effect::{AddressEvent, Effect, ElectionTimer, FoundAddress, MoveError, Moving, Role, Start};
 pub use message::{Candidacy, GroupId, Message, Uplink};
 pub use view::{ElectionView, GroupView, HostStanding, HostView};
@@ -334,9 +336,9 @@ impl Election {
         self.groups.get(&group).map(|group| group.since)
     }
 
-    /// Why the role is what it is, for an operator.
-    pub fn reason(&self, group: GroupId) -> &str {
-        self.groups.get(&group).map_or("", |group| &group.reason)
+    /// Why the role is what it is.
+    pub fn cause(&self, group: GroupId) -> Cause {
+        self.groups.get(&group).map_or(Cause::NoneKnown, |group| group.cause)
     }
 
     /// The hosts of the group, the first to serve it first.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cause::words;
 use super::derived::Derived;
 use super::effect::Effect;
 use crate::cluster::gossip::{GatewayClaim, Gossip, Key, Presence, Record};
@@ -78,9 +79,10 @@ impl Gateways {
             (None, Some(claim)) if claim.presence == Presence::Here => (claim.term, Presence::Gone),
             (None, _) => return,
         };
-        let since = match known {
-            Some(claim) if claim.term == term && claim.presence == presence => claim.since,
-            _ => 0,
+        // The reason stays what it was when it began: the motives of the host before are not what they were.
+        let (since, reason) = match known {
+            Some(claim) if claim.term == term && claim.presence == presence => (claim.since, claim.reason.clone()),
+            Some(_) | None => (0, words(election.cause(group), gossip)),
         };
         let claim = GatewayClaim {
             term,
@@ -89,7 +91,7 @@ impl Gateways {
             group: group.0,
             holder: self.me,
             since,
-            reason: election.reason(group).to_owned(),
+            reason,
         };
         gossip.put_claim(claim, now);
     }

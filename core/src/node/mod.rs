@@ -13,6 +13,7 @@
 //! What is derived from everything (views, the desired state, whom to dial) is computed whole and handed out only when
 //! it differs from what was handed out before.
 
+mod cause;
 mod derive;
 mod derived;
 mod effect;

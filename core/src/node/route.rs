@@ -1,12 +1,13 @@
 //! What the machines of a host want done goes to another machine, or out.
 
+use super::cause::words;
 use super::effect::{Effect, PeerMessage};
 use super::member::{Member, OWN_TOKENS, guest_at};
 use crate::addresses::{self, LeaseEvent};
 use crate::cluster::gossip::{self, Change, Content, Departure, Key, Origin, Record};
 use crate::cluster::membership;
 use crate::cluster::reachability::{Outcome, Probe};
-use crate::election::{self, GroupId, Role};
+use crate::election::{self, Cause, GroupId, Role};
 use crate::gateway::dhcp::{self, Shortage};
 use crate::health::events::{Event, GatewayChange};
 use crate::id::{HostId, Mac, SegmentId};
@@ -95,7 +96,7 @@ impl Member {
                 self.gateways.prepare(group);
                 self.touch_now(now);
             }
-            election::Effect::Role { group, role, reason } => self.role_changed(group, role, reason, now),
+            election::Effect::Role { group, role, cause } => self.role_changed(group, role, cause, now),
             election::Effect::Liveness { .. } => self.touch_now(now),
             election::Effect::Persist { kernel_answered } => {
                 self.effects.push_back(Effect::SaveAnswered(kernel_answered));
@@ -103,7 +104,7 @@ impl Member {
         }
     }
 
-    fn role_changed(&mut self, group: GroupId, role: Role, reason: String, now: Instant) {
+    fn role_changed(&mut self, group: GroupId, role: Role, cause: Cause, now: Instant) {
         let change = match role {
             Role::Holder { term } => GatewayChange::Taken(term),
             Role::Claimant { term } => GatewayChange::Claimed(term),
@@ -118,7 +119,7 @@ impl Member {
         self.report(Event::Gateway {
             segments: self.derived.segment_names(group),
             change,
-            reason,
+            reason: words(cause, &self.gossip),
         });
         self.tell_claim(group, now);
         self.touch_now(now);

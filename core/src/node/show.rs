@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::cause::gateway_reason;
 use super::derived::group_of;
 use super::effect::Facts;
 use super::member::Member;
@@ -279,7 +280,7 @@ impl Node {
                 None => none("no host is known to serve it".to_owned()),
             });
         };
-        let mut reason = formed.election.reason(group).to_owned();
+        let mut reason = gateway_reason(group, &formed.election, &formed.gossip);
         let holder = formed.election.holder(group).map(|(host, _)| host);
         if let Some(trouble) = holder
             .filter(|_| leads_out(segment))

@@ -82,10 +82,10 @@ impl Group {
                 .collect(),
             occasion,
         });
-        self.reason = Cow::Borrowed(match occasion {
-            Occasion::Vacancy => "first in order; there was none",
-            Occasion::Successor => "handed over by the last gateway",
-        });
+        self.cause = match (occasion, self.last_holder) {
+            (Occasion::Successor, Some(by)) => Cause::HandedOver { by },
+            (Occasion::Successor, None) | (Occasion::Vacancy, _) => Cause::FirstInOrder,
+        };
         self.ask(host, now);
         self.on_tick_claim(host, now);
     }
@@ -140,7 +140,7 @@ impl Group {
             }),
         };
         if lost {
-            self.give_up_claim("the claim was refused", host, now);
+            self.give_up_claim(Cause::ClaimRefused, host, now);
         }
     }
 
@@ -148,7 +148,7 @@ impl Group {
     pub(super) fn on_tick_claim(&mut self, host: &mut LocalHost, now: Instant) {
         let State::Claimant(claim) = &self.state else { return };
         if self.own_key(host).is_none() {
-            self.give_up_claim("no longer a candidate", host, now);
+            self.give_up_claim(Cause::NoCandidate, host, now);
             return;
         }
         let mut missing = false;
@@ -177,7 +177,7 @@ impl Group {
             return;
         }
         if lasted >= timing::CLAIM {
-            self.give_up_claim("not every member replied", host, now);
+            self.give_up_claim(Cause::ClaimUnanswered, host, now);
             return;
         }
         if now.since(claim.asked) >= again {
@@ -187,9 +187,9 @@ impl Group {
     }
 
     /// Ends a claim: the grants for it are given back, and this host rests.
-    pub(super) fn give_up_claim(&mut self, reason: &'static str, host: &mut LocalHost, now: Instant) {
+    pub(super) fn give_up_claim(&mut self, cause: Cause, host: &mut LocalHost, now: Instant) {
         if self.drop_claim(host) == Dropped::Claim {
-            self.reason = Cow::Borrowed(reason);
+            self.cause = cause;
             self.resting = now + host.rest();
         }
     }

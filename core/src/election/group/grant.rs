@@ -24,7 +24,7 @@ impl Group {
                     if self.bound(now).is_none_or(|grant| grant.to != from) {
                         self.touch();
                     }
-                    self.give_up_claim("another host is the gateway", host, now);
+                    self.give_up_claim(Cause::HeldByOther, host, now);
                     self.grant_holder(from, held.term, held.lasting, now);
                 }
             }
@@ -62,13 +62,13 @@ impl Group {
                 standing: Established::Holder,
             };
             if (term, from) > (mine.term, mine.host) {
-                self.step_down(None, "another gateway has a higher term", host, now);
+                self.step_down(None, Cause::Outranked, host, now);
             } else {
                 self.refuse(from, term, VoteRefusal::Holder, Some(mine), host);
             }
             return;
         }
-        self.give_up_claim("another host is the gateway", host, now);
+        self.give_up_claim(Cause::HeldByOther, host, now);
         match self.grant_holder(from, term, lasting, now) {
             None => host.tell(from, self.id, Says::RenewGranted { term, round }),
             Some(named) => self.refuse(from, term, VoteRefusal::Bound, Some(named), host),
@@ -146,7 +146,7 @@ impl Group {
                 self.refuse(from, term, VoteRefusal::BetterClaimant, Some(named), host);
                 return;
             }
-            self.give_up_claim("a better candidate claims it", host, now);
+            self.give_up_claim(Cause::ClaimedByBetter, host, now);
         }
         if let Some(named) = self.grant_beside(from, now).map(Grant::named) {
             self.refuse(from, term, VoteRefusal::Bound, Some(named), host);
@@ -184,7 +184,7 @@ impl Group {
         if successor == host.me {
             self.succeed(host, now);
         } else if self.state.term().is_none() && self.bound(now).is_none() {
-            self.give_up_claim("reserved for the named successor", host, now);
+            self.give_up_claim(Cause::KeptForSuccessor, host, now);
             self.keep_place(successor, term, now);
         }
     }

@@ -38,7 +38,7 @@ impl Group {
             Some(to) => return Err(MoveError::Unfit(to)),
             None => self.best_successor(host, now, |_| true).ok_or(MoveError::NoSuccessor)?,
         };
-        self.begin_hand_over(to, "moved by an operator", host, now);
+        self.begin_hand_over(to, Cause::Moved, host, now);
         Ok(Moving::To(to))
     }
 
@@ -70,12 +70,12 @@ impl Group {
             .min_by_key(|voter| (unready(*voter), self.key(*voter, host)))
     }
 
-    fn begin_hand_over(&mut self, to: HostId, reason: &'static str, host: &mut LocalHost, now: Instant) {
+    fn begin_hand_over(&mut self, to: HostId, cause: Cause, host: &mut LocalHost, now: Instant) {
         let State::Holder(hold) = &mut self.state else { return };
         if hold.hand_over.as_ref().is_some_and(|under_way| under_way.to == to) {
             return;
         }
-        hold.hand_over = Some(HandOver { to, begun: now, reason });
+        hold.hand_over = Some(HandOver { to, begun: now, cause });
         let term = hold.term;
         host.tell(to, self.id, Says::Prepare { term });
     }
@@ -115,17 +115,17 @@ impl Group {
                 };
                 if let Some(to) = self.best_successor(host, now, steady) {
                     hold_next(&mut self.state, now + timing::UPLINK_MOVE);
-                    self.begin_hand_over(to, "uplink down", host, now);
+                    self.begin_hand_over(to, Cause::UplinkFails, host, now);
                 }
             }
             Candidacy::Drained => {
                 if let Some(to) = self.best_successor(host, now, |_| true) {
-                    self.begin_hand_over(to, "drained, or its disk is lost", host, now);
+                    self.begin_hand_over(to, Cause::Drained, host, now);
                 }
             }
             Candidacy::Never => match self.best_successor(host, now, |_| true) {
-                Some(to) => self.begin_hand_over(to, "no longer a candidate", host, now),
-                None => self.step_down(None, "no longer a candidate", host, now),
+                Some(to) => self.begin_hand_over(to, Cause::NoCandidate, host, now),
+                None => self.step_down(None, Cause::NoCandidate, host, now),
             },
         }
     }
@@ -180,8 +180,8 @@ impl Group {
         else {
             return;
         };
-        let reason = under_way.reason;
-        self.step_down(Some(from), reason, host, now);
+        let cause = under_way.cause;
+        self.step_down(Some(from), cause, host, now);
     }
 }
 

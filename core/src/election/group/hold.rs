@@ -65,7 +65,7 @@ impl Group {
     pub(super) fn resume(&mut self, found: FoundAddress, host: &mut LocalHost, now: Instant) {
         self.highest = self.highest.max(found.term);
         self.grant = None;
-        self.reason = Cow::Borrowed("address still set when the agent started");
+        self.cause = Cause::Resumed;
         self.state = State::Holder(Hold {
             term: found.term,
             until: found
@@ -90,18 +90,12 @@ impl Group {
     pub(in crate::election) fn check_hold(&mut self, host: &mut LocalHost, now: Instant) {
         let State::Holder(hold) = &self.state else { return };
         if hold.until.is_some_and(|until| until <= now) {
-            self.step_down(None, "not confirmed by its members in time", host, now);
+            self.step_down(None, Cause::Unconfirmed, host, now);
         }
     }
 
     /// Ends holding: address and services go off first; [`Group::address`] says the rest.
-    pub(super) fn step_down(
-        &mut self,
-        successor: Option<HostId>,
-        reason: impl Into<Cow<'static, str>>,
-        host: &mut LocalHost,
-        now: Instant,
-    ) {
+    pub(super) fn step_down(&mut self, successor: Option<HostId>, cause: Cause, host: &mut LocalHost, now: Instant) {
         let State::Holder(hold) = &self.state else { return };
         let gone = match hold.address {
             Lasting::Limited => Some(now + timing::LIFETIME + timing::KERNEL_SECOND),
@@ -114,7 +108,7 @@ impl Group {
             asked: now,
             gone,
         });
-        self.reason = reason.into();
+        self.cause = cause;
         self.touch();
         host.effects.push_back(Effect::RemoveAddress { group: self.id });
     }
@@ -123,7 +117,7 @@ impl Group {
     pub(in crate::election) fn address(&mut self, event: AddressEvent, host: &mut LocalHost, now: Instant) {
         match (event, &self.state) {
             (AddressEvent::Failed, State::Holder(_)) => {
-                self.step_down(None, "the kernel refused the address", host, now);
+                self.step_down(None, Cause::AddressRefused, host, now);
                 self.resting = now + timing::REST_UNABLE;
             }
             (AddressEvent::Removed, State::SteppingDown(_)) => self.stepped_down(host, now),
@@ -183,7 +177,7 @@ impl Group {
                     && (named.term, named.host) > (hold.term, host.me)
             });
             if higher.is_some() {
-                self.step_down(None, "a member has elected another host with a higher term", host, now);
+                self.step_down(None, Cause::Outranked, host, now);
             }
             return;
         }

@@ -27,7 +27,6 @@ mod hold;
 mod state;
 mod view;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use state::First;
@@ -38,7 +37,7 @@ use super::host::{LocalHost, Pass};
 use super::message::{Candidacy, Established, GroupId, Held, Key, Lasting, Rank, Says};
 use super::peer::Watch;
 use super::view::GroupView;
-use super::{order, timing};
+use super::{Cause, order, timing};
 use crate::id::{HostId, SegmentId, Term};
 use crate::time::Instant;
 
@@ -71,7 +70,7 @@ pub(super) struct Group {
     alarm: Option<(Instant, ElectionTimer)>,
     pub(super) shown: Role,
     pub(super) since: Instant,
-    pub(super) reason: Cow<'static, str>,
+    pub(super) cause: Cause,
 }
 
 impl Group {
@@ -97,7 +96,7 @@ impl Group {
             alarm: None,
             shown: Role::Follower { holder: None },
             since: now,
-            reason: Cow::Borrowed("no gateway known yet"),
+            cause: Cause::NoneKnown,
         }
     }
 
@@ -351,9 +350,9 @@ impl Group {
         }
         if let Role::Follower { holder } = role {
             match holder {
-                Some(_) => self.reason = Cow::Borrowed("elected"),
+                Some(_) => self.cause = Cause::Heard,
                 None if matches!(self.shown, Role::Follower { .. }) => {
-                    self.reason = Cow::Borrowed("the last gateway is gone");
+                    self.cause = Cause::HolderGone;
                 }
                 None => {}
             }
@@ -363,7 +362,7 @@ impl Group {
         host.effects.push_back(Effect::Role {
             group: self.id,
             role,
-            reason: self.reason.to_string(),
+            cause: self.cause,
         });
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::election::Cause;
 use crate::election::message::{Established, Lasting, Named};
 use crate::id::{HostId, Term};
 use crate::time::Instant;
@@ -101,7 +102,7 @@ impl Hold {
 pub(super) struct HandOver {
     pub(super) to: HostId,
     pub(super) begun: Instant,
-    pub(super) reason: &'static str,
+    pub(super) cause: Cause,
 }
 
 /// The gateway is given up, its address is on its way off.

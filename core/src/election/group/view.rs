@@ -39,12 +39,12 @@ impl Group {
             return;
         }
         self.drop_claim(host);
-        let reason = if host.present() {
-            "this host has left the group"
+        let cause = if host.present() {
+            Cause::LeftGroup
         } else {
-            "this host was removed"
+            Cause::Removed
         };
-        self.step_down(None, reason, host, now);
+        self.step_down(None, cause, host, now);
         self.vote = Vote::Outsider;
         self.voters.clear();
     }

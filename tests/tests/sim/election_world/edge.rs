@@ -64,9 +64,9 @@ impl World {
                 let at = self.now + self.chance.between(MS, 20 * MS);
                 self.at(at, What::Prepared { host, instance, group });
             }
-            Effect::Role { group, role, reason } => {
+            Effect::Role { group, role, cause } => {
                 let id = self.machines[host].id;
-                self.note(format!("{id} in {group}: {role:?} ({reason})"));
+                self.note(format!("{id} in {group}: {role:?} ({cause:?})"));
                 self.role(host, group, role);
             }
             Effect::Liveness { .. } => {}
