@@ -7,10 +7,10 @@ use crate::range::{Address, Range, RangeMap};
 use crate::time::{Duration, Instant};
 
 use super::host::Host;
-use super::message::{Ask, Claim, Generation};
+use super::message::{Claim, Generation};
 use super::record::{AddressState, Holder, Transfer};
 use super::request::{Answer, Effect, LeaseEvent};
-use super::requests::{FollowUp, Origin};
+use super::requests::{Origin, Wanted};
 use super::segment::{Segment, Timer};
 use super::timing::{self, MOVED};
 use super::view::{Guest, SegmentPool, Standing};
@@ -265,29 +265,22 @@ impl Segment {
                 self.bring_in_vain(host, address, claim.client);
                 continue;
             }
-            self.ask(
-                host,
-                Origin::Brought,
-                address,
-                (Ask::Bind(claim), FollowUp::Nothing),
-                now,
-            );
+            self.ask(host, Origin::Brought, address, Wanted::Bind(claim), now);
         }
     }
 
     /// An owner has said something about a lease that was brought.
-    pub(super) fn brought(&mut self, host: &mut Host, address: Address, ask: &Ask, answer: &Answer, _now: Instant) {
-        let Ask::Bind(claim) = ask else { return };
+    pub(super) fn brought(&mut self, host: &mut Host, address: Address, client: Mac, answer: &Answer) {
         match answer {
             Answer::Ack { .. } => {
                 self.brought.remove(&address);
             }
-            Answer::Nak => self.bring_in_vain(host, address, claim.client),
+            Answer::Nak => self.bring_in_vain(host, address, client),
             Answer::Silence(_) | Answer::Offer { .. } | Answer::Done => {}
         }
     }
 
-    fn bring_in_vain(&mut self, host: &mut Host, address: Address, client: Mac) {
+    pub(super) fn bring_in_vain(&mut self, host: &mut Host, address: Address, client: Mac) {
         self.brought.remove(&address);
         host.disk.effect(Effect::Event(LeaseEvent::BroughtTaken {
             segment: self.id,

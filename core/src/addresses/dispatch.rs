@@ -9,7 +9,6 @@ use super::Leases;
 use super::host::{Departure, Host, PeerMessage};
 use super::message::Message;
 use super::request::{Effect, Reason, Timeout};
-use super::requests::Asker;
 use super::segment::{Segment, Timer};
 
 impl Leases {
@@ -72,12 +71,12 @@ impl Leases {
                 ask,
             } => {
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_ask(host, Asker::There(from, id), address, ask, now);
+                    segment.handle_ask(host, (from, id), address, ask, now);
                 }
             }
             Message::Reply { id, reply } => {
                 if let Some(segment) = self.segments.values_mut().find(|s| s.questions.contains_key(&id)) {
-                    segment.handle_reply(host, from, id, reply, 0, now);
+                    segment.handle_reply(host, from, id, reply, now);
                 }
             }
             Message::Put {
@@ -256,6 +255,9 @@ impl Leases {
 
     /// Says what is due, and ends the append of this turn.
     pub(super) fn end_turn(&mut self, now: Instant) {
+        for segment in self.segments.values_mut() {
+            segment.take_back(&mut self.host, now);
+        }
         let segments = &self.segments;
         let generations = || {
             segments

@@ -45,7 +45,7 @@ use crate::lease::{Lease, Share};
 use crate::time::{Duration, Instant};
 
 use host::{Departure, Host};
-use requests::{FollowUp, Origin};
+use requests::{Origin, Wanted};
 use segment::Segment;
 
 pub use journal::{Introduced, JournalRecord, Membership, Recovered};
@@ -261,13 +261,7 @@ impl Leases {
                     } else if let Some(answer) = segment.settled(address, &claim) {
                         host.disk.answer(token, answer, 0, now);
                     } else {
-                        segment.ask(
-                            host,
-                            Origin::Guest(token),
-                            address,
-                            (Ask::Bind(claim), FollowUp::Nothing),
-                            now,
-                        );
+                        segment.ask(host, Origin::Guest(token), address, Wanted::Bind(claim), now);
                     }
                 }
                 None => host.disk.answer(token, silence(Silence::NoPool), 0, now),
@@ -277,7 +271,7 @@ impl Leases {
                 address,
                 client,
             } => {
-                self.pass_on(token, segment, address, (Ask::Nonce { client }, FollowUp::Release), now);
+                self.pass_on(token, segment, address, Wanted::Release(client), now);
             }
             Request::Decline {
                 segment,
@@ -290,18 +284,18 @@ impl Leases {
                         .retain(|_, (_, at)| now.since(*at) < timing::DECLINED);
                     segment.declined_by.insert(client, (address.into(), now));
                 }
-                self.pass_on(token, segment, address, (Ask::Nonce { client }, FollowUp::Decline), now);
+                self.pass_on(token, segment, address, Wanted::Decline(client), now);
             }
             Request::Conflict { segment, address } => {
-                self.pass_on(token, segment, address, (Ask::Conflict, FollowUp::Nothing), now);
+                self.pass_on(token, segment, address, Wanted::Conflict, now);
             }
         }
         self.end_turn(now);
     }
 
-    fn pass_on(&mut self, token: u64, segment: SegmentId, address: IpAddr, ask: (Ask, FollowUp), now: Instant) {
+    fn pass_on(&mut self, token: u64, segment: SegmentId, address: IpAddr, wanted: Wanted, now: Instant) {
         match self.segments.get_mut(&segment) {
-            Some(segment) => segment.ask(&mut self.host, Origin::Guest(token), address.into(), ask, now),
+            Some(segment) => segment.ask(&mut self.host, Origin::Guest(token), address.into(), wanted, now),
             None => self.host.disk.answer(token, Answer::Silence(Silence::NoPool), 0, now),
         }
     }

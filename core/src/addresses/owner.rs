@@ -16,45 +16,57 @@ use crate::time::{Duration, Instant};
 use super::host::Host;
 use super::message::{Basis, Claim, Reply};
 use super::record::{Holder, Record};
-use super::replication::{Replication, Waiter};
-use super::requests::Asker;
+use super::replication::Replication;
+use super::requests::Waiter;
 use super::segment::{Segment, fresh_version};
 use super::timing::{ANSWER_LIFE, ASK, KEEPERS, MOVED, REPEAT_FIRST};
 use crate::lease::LeaseState;
 
 impl Segment {
     /// A client wants an address, or more time.
-    pub(super) fn claim(&mut self, host: &mut Host, address: Address, claim: Claim, asker: Asker, now: Instant) {
+    pub(super) fn claim(&mut self, host: &mut Host, address: Address, waiter: Waiter, now: Instant) {
         let state = self.at(address);
         let owner = state.owner.filter(|&owner| owner != host.me);
-        if !host.serves() || !self.allows(address, claim.client) {
-            return self.reply(host, asker, Reply::CannotSay { owner }, 0, now);
+        let wants = waiter.claim.client;
+        if !host.serves() || !self.allows(address, wants) {
+            return self.reply(host, address, waiter, Reply::CannotSay { owner }, 0, now);
         }
         if self.owns(host, address) {
             match state.record.holder {
-                Holder::Client(client) | Holder::Reserved(client) if client == claim.client => {
-                    self.renew(host, address, claim, asker, now);
+                Holder::Client(client) | Holder::Reserved(client) if client == wants => {
+                    self.renew(host, address, waiter, now);
                 }
                 Holder::Client(_) | Holder::Reserved(_) | Holder::Declined => {
-                    self.reply(host, asker, Reply::Taken, self.after(address), now);
+                    self.reply(host, address, waiter, Reply::Taken, self.after(address), now);
                 }
-                Holder::Free { .. } if state.is_free() && self.may_bind(address, claim.client) => {
-                    self.bind(host, address, &claim, Some(asker), now);
+                Holder::Free { .. } if state.is_free() && self.may_bind(address, wants) => {
+                    self.bind(host, address, &waiter.claim.clone(), Some(waiter), now);
                 }
-                Holder::Free { last } if last == Some(claim.client) && state.is_ending() => {
+                Holder::Free { last } if last == Some(wants) && state.is_ending() => {
                     self.revive(host, address, ANSWER_LIFE * 2, now);
-                    self.renew(host, address, claim, asker, now);
+                    self.renew(host, address, waiter, now);
                 }
-                Holder::Free { .. } => self.reply(host, asker, Reply::CannotSay { owner: None }, 0, now),
+                Holder::Free { .. } => self.reply(host, address, waiter, Reply::CannotSay { owner: None }, 0, now),
             }
-        } else if self.keeps(host, address) && state.record.client() == Some(claim.client) {
-            if let Some(live) = self.live.get_mut(&address).filter(|_| claim.basis == Basis::Wanting) {
-                live.unsure = true;
-            }
-            self.grant(host, address, claim.lease_time, asker, now);
+        } else if self.keeps_for(host, address, wants) {
+            self.grant_as_keeper(host, address, waiter, now);
         } else {
-            self.reply(host, asker, Reply::CannotSay { owner }, 0, now);
+            self.reply(host, address, waiter, Reply::CannotSay { owner }, 0, now);
         }
+    }
+
+    /// Whether this host keeps the lease that a client has.
+    pub(super) fn keeps_for(&self, host: &Host, address: Address, client: Mac) -> bool {
+        self.keeps(host, address) && self.at(address).record.client() == Some(client)
+    }
+
+    /// Extends the lease that this host keeps.
+    pub(super) fn grant_as_keeper(&mut self, host: &mut Host, address: Address, waiter: Waiter, now: Instant) {
+        let wanting = waiter.claim.basis == Basis::Wanting;
+        if let Some(live) = self.live.get_mut(&address).filter(|_| wanting) {
+            live.unsure = true;
+        }
+        self.grant(host, address, waiter, now);
     }
 
     /// Whether a free address may be bound to a client now.
@@ -74,9 +86,9 @@ impl Segment {
     }
 
     /// The client has the lease already, as far as this owner knows.
-    fn renew(&mut self, host: &mut Host, address: Address, claim: Claim, asker: Asker, now: Instant) {
-        if claim.basis == Basis::Having || self.is_confirmed(host, address) {
-            self.grant(host, address, claim.lease_time, asker, now);
+    fn renew(&mut self, host: &mut Host, address: Address, waiter: Waiter, now: Instant) {
+        if waiter.claim.basis == Basis::Having || self.is_confirmed(host, address) {
+            self.grant(host, address, waiter, now);
             self.repair(host, address, now);
             return;
         }
@@ -85,16 +97,12 @@ impl Segment {
         };
         let work = live.work.get_or_insert_with(|| Replication::new(now));
         work.keeper_by.get_or_insert(now + ASK);
-        work.waiters.push(Waiter {
-            asker,
-            lease_time: claim.lease_time,
-            since: now,
-        });
+        work.waiters.push(waiter);
         self.look_at(address, now);
     }
 
     /// Writes a record that names a new client.
-    fn bind(&mut self, host: &mut Host, address: Address, claim: &Claim, asker: Option<Asker>, now: Instant) {
+    fn bind(&mut self, host: &mut Host, address: Address, claim: &Claim, waiter: Option<Waiter>, now: Instant) {
         let keeper = self.choose_keeper(host, claim.guest_host, &BTreeSet::new());
         let lease_time = self.lease_time();
         let holder = if self.configured.reserved.contains_key(&address) {
@@ -127,13 +135,10 @@ impl Segment {
         let mut work = Replication::new(now);
         work.keeper_by = keeper.map(|_| now + ASK);
         work.tried.extend(keeper);
-        work.waiters.extend(asker.map(|asker| Waiter {
-            asker,
-            lease_time: claim.lease_time,
-            since: now,
-        }));
+        work.waiters.extend(waiter);
         live.work = Some(work);
-        self.look_at(address, now);
+        // The keeper's copy leaves with the fsync of this very turn.
+        self.step(host, address, now);
     }
 
     /// Names the client again that the record named last, while a host may still extend its lease: nobody but that client

@@ -9,7 +9,7 @@ use crate::time::{Duration, Instant};
 use super::host::Host;
 use super::message::{Message, PutRefusal, Reply};
 use super::record::Holder;
-use super::requests::Asker;
+use super::requests::{Asker, Waiter};
 use super::segment::Segment;
 use super::timing::{self, ANSWER_LIFE, ASK, KEEPERS, REPEAT_FIRST, REPEAT_LAST};
 use crate::lease::{Epoch, Version};
@@ -27,13 +27,6 @@ pub(super) struct Replication {
     pub(super) tried: BTreeSet<HostId>,
     /// Who is to be answered.
     pub(super) waiters: Vec<Waiter>,
-}
-
-#[derive(Debug)]
-pub(super) struct Waiter {
-    pub(super) asker: Asker,
-    pub(super) lease_time: Duration,
-    pub(super) since: Instant,
 }
 
 impl Replication {
@@ -61,9 +54,9 @@ impl Segment {
     }
 
     /// Acknowledges: the guest may rely on the address from now on.
-    pub(super) fn grant(&mut self, host: &mut Host, address: Address, wish: Duration, asker: Asker, now: Instant) {
+    pub(super) fn grant(&mut self, host: &mut Host, address: Address, waiter: Waiter, now: Instant) {
         let record = &self.at(address).record;
-        let lease_time = wish.min(record.lease_time).min(self.lease_time());
+        let lease_time = waiter.claim.lease_time.min(record.lease_time).min(self.lease_time());
         let until = now + timing::relied(lease_time);
         let nonce = host.random();
         let Some(live) = self.live.get_mut(&address) else {
@@ -77,7 +70,8 @@ impl Segment {
         let copies = self.copies_behind(host, address);
         self.reply(
             host,
-            asker,
+            address,
+            waiter,
             Reply::Granted { lease_time, copies },
             self.after(address),
             now,
@@ -150,11 +144,8 @@ impl Segment {
             if waiters.is_empty() {
                 self.tell(host, address, now);
             }
-            for waiter in waiters
-                .into_iter()
-                .filter(|waiter| now.since(waiter.since) <= ANSWER_LIFE)
-            {
-                self.grant(host, address, waiter.lease_time, waiter.asker, now);
+            for waiter in waiters {
+                self.grant(host, address, waiter, now);
             }
         }
         if self.unconfirmed(address).is_empty()
@@ -237,7 +228,16 @@ impl Segment {
         let Some(work) = self.live.get_mut(&address).and_then(|live| live.work.as_mut()) else {
             return;
         };
-        work.waiters.retain(|waiter| now.since(waiter.since) <= ANSWER_LIFE);
+        for late in work
+            .waiters
+            .extract_if(.., |waiter| waiter.is_late(now))
+            .collect::<Vec<_>>()
+        {
+            // Another host has long stopped waiting.
+            if let Asker::Here(_) = late.asker {
+                self.reply(host, address, late, Reply::CannotSay { owner: None }, 0, now);
+            }
+        }
         if self.at(address).record.is_bound() && !self.is_confirmed(host, address) {
             self.next_keeper(host, address, now);
         }
@@ -266,7 +266,8 @@ impl Segment {
                 }
             }
         }
-        let next = work.keeper_by.map_or(work.due, |by| by.min(work.due));
+        let late = work.waiters.first().map(|waiter| waiter.since + ANSWER_LIFE);
+        let next = work.keeper_by.into_iter().chain(late).fold(work.due, Instant::min);
         self.look_at(address, next);
         self.settle(host, address, now);
     }
@@ -303,7 +304,8 @@ impl Segment {
             .map(|work| work.waiters);
         let owner = self.at(address).owner.filter(|&owner| owner != host.me);
         for waiter in waiters.unwrap_or_default() {
-            self.reply(host, waiter.asker, Reply::CannotSay { owner }, self.after(address), now);
+            let after = self.after(address);
+            self.reply(host, address, waiter, Reply::CannotSay { owner }, after, now);
         }
     }
 

@@ -18,10 +18,10 @@ use super::find::Search;
 use super::host::Host;
 use super::initial_owner::Births;
 use super::journal::JournalRecord;
-use super::message::{Claim, Generation};
+use super::message::{Claim, Generation, Reply};
 use super::record::{AddressState, Holder, Record, Transfer};
 use super::replication::Replication;
-use super::requests::Question;
+use super::requests::{Question, Waiter};
 use super::takeover::Ballot;
 use super::timing;
 use super::transfer::Gives;
@@ -122,6 +122,8 @@ pub(super) struct Segment {
     /// Leases that this host brought along and whose owners have not answered.
     pub(super) brought: BTreeMap<Address, Claim>,
     pub(super) questions: BTreeMap<u64, Question>,
+    /// What this host, asked by itself, answered and has still to follow up.
+    pub(super) returned: Vec<(Address, Waiter, Reply)>,
     pub(super) searches: BTreeMap<u64, Search>,
     pub(super) gives: Gives,
     pub(super) births: Births,
@@ -175,6 +177,7 @@ impl Segment {
             settled_gateway: None,
             brought: BTreeMap::new(),
             questions: BTreeMap::new(),
+            returned: Vec::new(),
             searches: BTreeMap::new(),
             gives: Gives::default(),
             births: Births::default(),

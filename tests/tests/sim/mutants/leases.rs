@@ -155,12 +155,12 @@ pub(crate) const WEAKER: &[Weaker] = &[
         rule: "an extension raises the version",
         file: "addresses/replication.rs",
         from: r#"        let record = &self.at(address).record;
-        let lease_time = wish"#,
+        let lease_time = waiter"#,
         to: r#"        if crate::mutants::weak("M16") && !self.owns(host, address) {
             self.update(host, Range::one(address), |_, state| state.record.version = super::segment::fresh_version(state));
         }
         let record = &self.at(address).record;
-        let lease_time = wish"#,
+        let lease_time = waiter"#,
     },
     Weaker {
         id: "M17",
