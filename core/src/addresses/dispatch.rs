@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use crate::id::{HostId, SegmentId};
 use crate::time::Instant;
 
-use super::Leases;
-use super::host::{Departure, Host, PeerMessage};
+use super::acknowledge::PeerMessage;
+use super::live::Timer;
 use super::message::Message;
+use super::participation::{Departure, Participation};
 use super::request::{Effect, Reason, Timeout};
-use super::segment::{Segment, Timer};
+use super::segment::SegmentLeases;
+use super::{Leases, configure, ending, initial_owner, owner, replication, report, transfer};
 
 impl Leases {
     /// A message of another host.
@@ -45,17 +47,13 @@ impl Leases {
         let news = self.host.handle_acknowledge(from, said, now);
         for told in generations {
             if let Some(segment) = self.segments.get_mut(&told.segment) {
-                segment.learn_generation(&mut self.host, told);
+                configure::learn_generation(&mut segment.store, &mut self.host, told);
             }
         }
         self.forget_removed(&news.removed, now);
         if news.parts_changed {
             for segment in self.segments.values_mut() {
-                segment.keepers_due = true;
-                segment.keepers_due(&self.host, now);
-                segment.bear(&mut self.host, now);
-                segment.tell_owned(&mut self.host, now);
-                segment.ask_for_share(&mut self.host, now);
+                segment.reconsider(&mut self.host, now);
             }
         }
         self.depart(now);
@@ -71,12 +69,14 @@ impl Leases {
                 ask,
             } => {
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_ask(host, (from, id), address, ask, now);
+                    owner::handle_ask(&mut segment.store, host, (from, id), address, ask, now);
                 }
             }
             Message::Reply { id, reply } => {
-                if let Some(segment) = self.segments.values_mut().find(|s| s.questions.contains_key(&id)) {
-                    segment.handle_reply(host, from, id, reply, now);
+                if let Some(segment) = self.segments.values_mut().find(|s| s.requests.has_asked(id)) {
+                    segment
+                        .requests
+                        .handle_reply(&mut segment.store, host, from, id, reply, now);
                 }
             }
             Message::Put {
@@ -88,7 +88,14 @@ impl Leases {
             } => {
                 self.segment(segment, now);
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_put(&mut self.host, from, (address, epoch, record), confirmed, now);
+                    segment.keeper.handle_put(
+                        &mut segment.store,
+                        &mut self.host,
+                        from,
+                        (address, epoch, record),
+                        confirmed,
+                        now,
+                    );
                 }
             }
             Message::Stored {
@@ -97,7 +104,7 @@ impl Leases {
                 version,
             } => {
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_stored(host, from, address, version, now);
+                    replication::handle_stored(&mut segment.store, host, from, address, version, now);
                 }
             }
             Message::PutRefused {
@@ -109,24 +116,31 @@ impl Leases {
                 left,
             } => {
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_put_refused(host, (from, address, version, why, promised, left), now);
+                    replication::handle_put_refused(
+                        &mut segment.store,
+                        host,
+                        (from, address, version, why, promised, left),
+                        now,
+                    );
                 }
             }
             Message::Borrow { segment, count } => {
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_borrow(host, from, count, now);
+                    segment
+                        .sharing
+                        .handle_borrow(&mut segment.store, host, from, count, now);
                 }
             }
             Message::Give { segment, epoch, runs } => {
                 self.segment(segment, now);
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_give(&mut self.host, from, epoch, runs, now);
-                    segment.search_again(&mut self.host, now);
+                    transfer::handle_give(&mut segment.store, &mut self.host, from, epoch, runs, now);
+                    segment.requests.search_again(&mut segment.store, &mut self.host, now);
                 }
             }
             Message::Taken { segment, epoch, ranges } => {
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_taken(host, from, epoch, &ranges);
+                    transfer::handle_taken(&mut segment.store, host, from, epoch, &ranges);
                 }
             }
             Message::Prepare {
@@ -138,7 +152,7 @@ impl Leases {
                 self.learn_removed(&removed.into_iter().collect(), now);
                 self.segment(segment, now);
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_prepare(&mut self.host, from, epoch, ranges, now);
+                    report::handle_prepare(&mut segment.store, &mut self.host, from, epoch, ranges, now);
                 }
             }
             Message::Report {
@@ -149,7 +163,9 @@ impl Leases {
                 members,
             } => {
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_report(host, from, (epoch, runs, members), now);
+                    segment
+                        .takeover
+                        .handle_report(&mut segment.store, host, from, (epoch, runs, members), now);
                 }
             }
             Message::PrepareRefused {
@@ -158,7 +174,9 @@ impl Leases {
                 highest,
             } => {
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_prepare_refused(host, epoch, highest, now);
+                    segment
+                        .takeover
+                        .handle_prepare_refused(&mut segment.store, host, epoch, highest, now);
                 }
             }
             Message::Birth {
@@ -169,7 +187,14 @@ impl Leases {
             } => {
                 self.segment(segment, now);
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_birth(&mut self.host, from, (epoch, ownership), ranges, now);
+                    initial_owner::handle_birth(
+                        &mut segment.store,
+                        &mut self.host,
+                        from,
+                        (epoch, ownership),
+                        ranges,
+                        now,
+                    );
                 }
             }
             Message::BirthKnown {
@@ -179,7 +204,9 @@ impl Leases {
                 others,
             } => {
                 if let Some(segment) = self.segments.get_mut(&segment) {
-                    segment.handle_birth_known(host, from, (epoch, ranges, others), now);
+                    segment
+                        .initial
+                        .handle_birth_known(&mut segment.store, host, from, (epoch, ranges, others), now);
                 }
             }
             Message::Acknowledge { .. } => {}
@@ -188,11 +215,11 @@ impl Leases {
 
     /// All appends up to this sequence are on disk.
     pub fn handle_synced(&mut self, sequence: u64, now: Instant) {
-        self.host.disk.synced(sequence, now);
+        self.host.handle_synced(sequence, now);
         for segment in self.segments.values_mut() {
-            for address in segment.synced(sequence) {
-                if segment.at(address).record.keeper.is_none() && segment.live.contains_key(&address) {
-                    segment.settle(&mut self.host, address, now);
+            for address in segment.store.synced(sequence) {
+                if segment.store.at(address).record.keeper.is_none() && segment.store.live.contains_key(&address) {
+                    replication::settle(&mut segment.store, &mut self.host, address, now);
                 }
             }
         }
@@ -202,19 +229,19 @@ impl Leases {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         for segment in self.segments.values_mut() {
-            while let Some(timer) = segment.pop_timer(now) {
+            while let Some(timer) = segment.store.pop_timer(now) {
                 segment.handle_timer(&mut self.host, timer, now);
             }
         }
         let gone: Vec<SegmentId> = self
             .segments
             .iter()
-            .filter(|(_, segment)| segment.grave().is_some_and(|(_, until)| until <= now))
+            .filter(|(_, segment)| configure::grave(&segment.store).is_some_and(|(_, until)| until <= now))
             .map(|(&id, _)| id)
             .collect();
         for id in gone {
             if let Some(mut segment) = self.segments.remove(&id) {
-                segment.forget(&mut self.host);
+                configure::forget(&mut segment.store, &mut self.host);
             }
         }
         self.depart(now);
@@ -226,7 +253,7 @@ impl Leases {
         let segments = self
             .segments
             .values()
-            .filter_map(Segment::next_timer)
+            .filter_map(|segment| segment.store.next_timer())
             .map(|(at, timer)| Timeout {
                 at,
                 reason: match timer {
@@ -256,23 +283,23 @@ impl Leases {
     /// Says what is due, and ends the append of this turn.
     pub(super) fn end_turn(&mut self, now: Instant) {
         for segment in self.segments.values_mut() {
-            segment.take_back(&mut self.host, now);
+            segment.requests.take_back(&mut segment.store, &mut self.host, now);
         }
         let segments = &self.segments;
         let generations = || {
             segments
                 .values()
-                .map(Segment::generation)
+                .map(|segment| segment.store.generation())
                 .filter(|known| known.generation > 0)
                 .collect()
         };
-        let knows = |host| segments.values().all(|segment| segment.births.knows(host));
+        let knows = |host| segments.values().all(|segment| segment.is_known_to(host));
         self.host.acknowledge(generations, knows, now);
-        self.host.disk.flush();
+        self.host.flush();
     }
 
-    pub(super) fn segment(&mut self, id: SegmentId, now: Instant) -> &mut Segment {
-        self.segments.entry(id).or_insert_with(|| Segment::new(id, now))
+    pub(super) fn segment(&mut self, id: SegmentId, now: Instant) -> &mut SegmentLeases {
+        self.segments.entry(id).or_insert_with(|| SegmentLeases::new(id, now))
     }
 
     pub(super) fn learn_removed(&mut self, removed: &BTreeSet<HostId>, now: Instant) {
@@ -283,13 +310,13 @@ impl Leases {
     fn forget_removed(&mut self, removed: &[HostId], now: Instant) {
         for segment in self.segments.values_mut().filter(|_| !removed.is_empty()) {
             for &gone in removed {
-                segment.shares.remove(&gone);
-                segment.forget_host(&mut self.host, gone, now);
+                segment.store.shares.remove(&gone);
+                ending::forget_host(&mut segment.store, &mut self.host, gone, now);
             }
-            segment.orphans_due = true;
-            segment.keepers_due = true;
-            segment.retry_ballot(&mut self.host, now);
-            segment.inherit(&mut self.host, now);
+            segment.store.due.orphans = true;
+            segment.store.due.keepers = true;
+            segment.takeover.retry_ballot(&mut segment.store, &mut self.host, now);
+            segment.takeover.inherit(&mut segment.store, &mut self.host, now);
         }
     }
 
@@ -299,7 +326,7 @@ impl Leases {
             Departure::HandingOver => {
                 let alone = self.host.others().next().is_none();
                 if alone || self.segments.values().all(|segment| segment.is_handed_over(&self.host)) {
-                    self.host.departure = Departure::Telling(Host::told_until(now));
+                    self.host.departure = Departure::Telling(Participation::told_until(now));
                     self.learn_removed(&BTreeSet::from([self.host.me]), now);
                     self.depart(now);
                 }
@@ -307,43 +334,9 @@ impl Leases {
             Departure::Telling(until) if until <= now || self.host.departure_known() => {
                 self.host.departure = Departure::Gone;
                 let after = self.host.written();
-                self.host.disk.later(Effect::Left, after, now);
+                self.host.outbox.later(Effect::Left, after, now);
             }
             Departure::None | Departure::Telling(_) | Departure::Gone => {}
         }
-    }
-}
-
-impl Segment {
-    fn handle_timer(&mut self, host: &mut Host, timer: Timer, now: Instant) {
-        match timer {
-            Timer::Live(address) => {
-                self.repair(host, address, now);
-                self.step(host, address, now);
-            }
-            Timer::Quarantine => self.end_quarantines(host, now),
-            Timer::Offer(address) => self.offer_due(host, address, now),
-            Timer::Question(id) => self.question_due(host, id, now),
-            Timer::Search(_) => self.search_again(host, now),
-            Timer::Give => self.say_gives(host, now),
-            Timer::Ballot => self.retry_ballot(host, now),
-            Timer::Tick => {
-                self.tick(host, now);
-                self.tick_again(now);
-            }
-        }
-    }
-
-    fn tick(&mut self, host: &mut Host, now: Instant) {
-        if !host.serves() {
-            return;
-        }
-        self.tell_owned(host, now);
-        self.bear(host, now);
-        self.configured_due(host, now);
-        self.keepers_due(host, now);
-        self.inherit(host, now);
-        self.share(host, now);
-        self.ask_brought(host, now);
     }
 }

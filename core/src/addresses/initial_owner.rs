@@ -10,21 +10,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::HostId;
+use crate::lease::Epoch;
 use crate::range::{Range, RangeMap};
 use crate::time::Instant;
 
-use super::host::{Departure, Host};
+use super::first_claim::{FirstClaim, Verdict};
 use super::message::{Message, OwnedRun, Ownership};
+use super::participation::{Departure, Participation};
 use super::record::{AddressState, Transfer};
 use super::request::{Effect, LeaseEvent};
-use super::segment::Segment;
+use super::store::Store;
 use super::timing::TICK;
 use super::view::Reach;
-use crate::lease::Epoch;
+use super::{replication, share, transfer};
 
 /// What the others know of what this host owns.
 #[derive(Debug, Default)]
-pub(super) struct Births {
+pub(super) struct InitialOwners {
     known_by: BTreeMap<HostId, RangeMap<Epoch>>,
     /// The owners that a host has named of what this one is to own.
     named_by: BTreeMap<HostId, RangeMap<HostId>>,
@@ -32,9 +34,11 @@ pub(super) struct Births {
     done: BTreeSet<HostId>,
     /// When each was told last.
     told: BTreeMap<HostId, Instant>,
+    /// Addresses of deleted segments, and until when nobody else may be given them.
+    pub(super) blocked: RangeMap<Instant>,
 }
 
-impl Births {
+impl InitialOwners {
     /// Whether a host knows all that this one owns.
     pub(super) fn knows(&self, host: HostId) -> bool {
         self.done.contains(&host)
@@ -88,57 +92,45 @@ impl Births {
     }
 }
 
-impl Segment {
-    /// Addresses that this host never heard of get their first owner.
-    ///
-    /// If this host is that, and may only have forgotten them in a crash, it asks all members as an heir would.
-    pub(super) fn first_owner(&mut self, host: &mut Host, range: Range, introducer: HostId, birth: Option<Epoch>) {
-        let me = host.me;
-        let parts = self.parts(range).into_iter();
-        for (part, known) in parts.filter(|(_, state)| state.owner.is_none()) {
-            // Who has promised an heir something knows that there was an owner.
-            let birth = birth.filter(|_| known.promised == Epoch::NONE);
-            self.update(host, part, |_, state| {
-                state.owner = Some(introducer);
-                if introducer == me {
-                    state.epoch = birth.unwrap_or(Epoch::NONE);
-                    state.transfer = Transfer::Unborn;
-                }
-            });
-            self.births.changed();
+impl InitialOwners {
+    /// What this host owns has changed: everybody hears of it anew.
+    fn heed(&mut self, store: &mut Store) {
+        if std::mem::take(&mut store.due.owned) {
+            self.changed();
         }
     }
 
     /// Tells those that do not know yet what this host owns.
-    pub(super) fn tell_owned(&mut self, host: &mut Host, now: Instant) {
+    pub(super) fn tell_owned(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+        self.heed(store);
         let due: Vec<HostId> = host
             .others()
-            .filter(|other| host.hears(*other) && !self.births.done.contains(other))
-            .filter(|other| self.births.told.get(other).is_none_or(|told| now.since(*told) >= TICK))
+            .filter(|other| host.hears(*other) && !self.done.contains(other))
+            .filter(|other| self.told.get(other).is_none_or(|told| now.since(*told) >= TICK))
             .collect();
         if due.is_empty() {
             return;
         }
-        let mine = self.owned(host.me);
+        let mine = owned(store, host.me);
         for to in due {
             let mut missing: BTreeMap<(Epoch, Ownership), Vec<Range>> = BTreeMap::new();
             for (range, owned) in mine.iter() {
-                let parts = self.births.unknown_to(to, range, owned.0);
+                let parts = self.unknown_to(to, range, owned.0);
                 if !parts.is_empty() {
                     missing.entry(*owned).or_default().extend(parts);
                 }
             }
             if missing.is_empty() {
-                self.births.done.insert(to);
+                self.done.insert(to);
                 host.tell_soon_to(to, now);
             }
-            self.births.told.insert(to, now);
+            self.told.insert(to, now);
             for ((epoch, ownership), ranges) in missing {
-                let after = ranges.iter().map(|&range| self.after_all(range)).max().unwrap_or(0);
-                host.disk.send(
+                let after = ranges.iter().map(|&range| store.after_all(range)).max().unwrap_or(0);
+                host.outbox.send(
                     to,
                     Message::Birth {
-                        segment: self.id,
+                        segment: store.id,
                         epoch,
                         ownership,
                         ranges,
@@ -150,183 +142,55 @@ impl Segment {
         }
     }
 
-    /// What this host owns or is to own.
-    fn owned(&self, me: HostId) -> RangeMap<(Epoch, Ownership)> {
-        let mut mine = RangeMap::default();
-        let known = |state: &AddressState| state.owner == Some(me) && state.epoch > Epoch::NONE;
-        for (range, state) in self.state.iter().filter(|(_, state)| known(state)) {
-            let ownership = match state.transfer {
-                Transfer::Unborn => Ownership::ToBe,
-                Transfer::Settled | Transfer::HandingOver => Ownership::Settled,
-            };
-            mine.set(range, (state.epoch, ownership));
-        }
-        mine
-    }
-
-    /// Another host says what it owns.
-    pub(super) fn handle_birth(
-        &mut self,
-        host: &mut Host,
-        from: HostId,
-        (epoch, ownership): (Epoch, Ownership),
-        ranges: Vec<Range>,
-        now: Instant,
-    ) {
-        let mut known = Vec::new();
-        let mut others = Vec::new();
-        let parts: Vec<_> = ranges.into_iter().flat_map(|range| self.parts(range)).collect();
-        for (part, state) in parts {
-            match self.answer_birth(host, from, (epoch, ownership), (part, &state), now) {
-                None => known.push(part),
-                Some(owner) => others.push(owner),
-            }
-        }
-        let after = known
-            .iter()
-            .chain(others.iter().map(|run| &run.range))
-            .map(|&range| self.after_all(range))
-            .max();
-        let message = Message::BirthKnown {
-            segment: self.id,
-            epoch,
-            ranges: known,
-            others,
-        };
-        host.disk.send(from, message, after.unwrap_or(0), now);
-    }
-
-    /// Takes over that `from` owns a part; or the other owner, if this host knows one.
-    fn answer_birth(
-        &mut self,
-        host: &mut Host,
-        from: HostId,
-        (epoch, ownership): (Epoch, Ownership),
-        (part, state): (Range, &AddressState),
-        now: Instant,
-    ) -> Option<OwnedRun> {
-        let other = |owner, epoch| {
-            Some(OwnedRun {
-                range: part,
-                epoch,
-                owner,
-            })
-        };
-        match (state.owner, state.transfer) {
-            (Some(owner), Transfer::Settled) if owner == host.me => {
-                if epoch > state.epoch {
-                    self.rise_range(host, part, epoch, now);
-                }
-                other(owner, self.at(part.first()).epoch)
-            }
-            (Some(owner), Transfer::Unborn) if owner == host.me && epoch < state.epoch => other(owner, state.epoch),
-            // However new the generation: whoever adds the addresses did not know that they have an owner.
-            (Some(owner), Transfer::Settled | Transfer::HandingOver)
-                if owner != from && owner != host.me && ownership == Ownership::ToBe =>
-            {
-                other(owner, state.epoch)
-            }
-            (Some(owner), Transfer::HandingOver) if owner == from && epoch >= state.epoch => {
-                if host.departure == Departure::None {
-                    self.finish_give(host, from, part, epoch);
-                }
-                None
-            }
-            // Only the receiver, or whoever has it from the receiver, can own it under a later epoch: it was taken.
-            (Some(_), Transfer::HandingOver) if epoch > state.epoch => {
-                if host.departure == Departure::None {
-                    self.yield_to(host, part, epoch, from);
-                }
-                None
-            }
-            (Some(owner), Transfer::HandingOver) => other(owner, state.epoch),
-            (Some(owner), Transfer::Settled | Transfer::Unborn) if epoch < state.epoch => other(owner, state.epoch),
-            (Some(_) | None, Transfer::Settled | Transfer::Unborn) | (None, Transfer::HandingOver) => {
-                self.yield_to(host, part, epoch, from);
-                None
-            }
-        }
-    }
-
-    /// Notes another owner; if this host was to be the first, it gives way.
-    fn yield_to(&mut self, host: &mut Host, part: Range, epoch: Epoch, owner: HostId) {
-        let me = host.me;
-        let mut lost = false;
-        self.update(host, part, |_, state| {
-            lost |= state.owner == Some(me);
-            state.owner = Some(owner);
-            state.epoch = epoch;
-            state.transfer = Transfer::Settled;
-        });
-        if lost {
-            host.disk.effect(Effect::Event(LeaseEvent::BirthLost {
-                segment: self.id,
-                owner,
-            }));
-        }
-    }
-
-    fn rise_range(&mut self, host: &mut Host, range: Range, above: Epoch, now: Instant) {
-        let mut epoch = self.fresh_epoch(host.me, range);
-        epoch.number = epoch.number.max(above.number + 1);
-        self.update(host, range, |_, state| state.epoch = epoch);
-        let live: Vec<_> = self
-            .live
-            .range(range.first()..=range.last())
-            .map(|(&address, _)| address)
-            .collect();
-        for address in live {
-            self.resume(host, address, now);
-        }
-        self.births.changed();
-    }
-
     /// Another host knows what this one owns, or names other owners.
     pub(super) fn handle_birth_known(
         &mut self,
-        host: &mut Host,
+        store: &mut Store,
+        host: &mut Participation,
         from: HostId,
         (epoch, ranges, others): (Epoch, Vec<Range>, Vec<OwnedRun>),
         now: Instant,
     ) {
+        self.heed(store);
         // The rest is told at once; what was answered with another owner, a tick later.
         if !ranges.is_empty() {
-            self.births.told.remove(&from);
+            self.told.remove(&from);
         }
-        let known = self.births.known_by.entry(from).or_default();
-        let named = self.births.named_by.entry(from).or_default();
+        let known = self.known_by.entry(from).or_default();
+        let named = self.named_by.entry(from).or_default();
         for range in ranges {
             known.set(range, epoch);
             named.clear(range);
         }
         for run in others {
-            for (part, state) in self.parts(run.range) {
+            for (part, state) in store.parts(run.range) {
                 if state.owner != Some(host.me) || run.owner == host.me {
                     continue;
                 }
                 match state.transfer {
                     Transfer::Unborn if run.owner == from || run.epoch > state.epoch || host.is_removed(run.owner) => {
-                        self.yield_to(host, part, run.epoch, run.owner);
+                        yield_to(store, host, part, run.epoch, run.owner);
                     }
-                    Transfer::Unborn => self.births.name(from, part, run.owner),
+                    Transfer::Unborn => self.name(from, part, run.owner),
                     Transfer::Settled if run.owner != from && run.epoch > state.epoch => {
-                        self.rise_range(host, part, run.epoch, now);
+                        rise_range(store, host, part, run.epoch, now);
                     }
                     Transfer::Settled | Transfer::HandingOver => {}
                 }
             }
         }
-        self.tell_owned(host, now);
-        self.bear(host, now);
+        self.tell_owned(store, host, now);
+        self.bear(store, host, now);
     }
 
     /// The introducer may use what every member that is not failed knows to be its own.
-    pub(super) fn bear(&mut self, host: &mut Host, now: Instant) {
+    pub(super) fn bear(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+        self.heed(store);
         if !host.takes_part() {
             return;
         }
         let me = host.me;
-        let unborn: Vec<(Range, Epoch)> = self
+        let unborn: Vec<(Range, Epoch)> = store
             .state
             .iter()
             .filter(|(_, state)| state.owner == Some(me) && state.transfer == Transfer::Unborn)
@@ -335,28 +199,172 @@ impl Segment {
             .collect();
         let mut born = false;
         for (range, epoch) in unborn {
-            if let Some((part, owner)) = self.births.named(range, |owner| host.is_removed(owner)) {
+            if let Some((part, owner)) = self.named(range, |owner| host.is_removed(owner)) {
                 // It is inherited, and quarantined.
-                self.yield_to(host, part, Epoch::NONE, owner);
+                yield_to(store, host, part, Epoch::NONE, owner);
                 continue;
             }
             let known = host.others().all(|other| {
                 // Who has lost its journal knows of nothing, and says nothing.
                 let silent = host.reach(other) == Reach::Failed || host.has_lost_its(other);
-                let asked = !silent || self.births.has_named(other, range);
-                !asked || self.births.agrees(other, range, epoch)
+                let asked = !silent || self.has_named(other, range);
+                !asked || self.agrees(other, range, epoch)
             });
             if known && !self.blocked.within(range).any(|(_, until)| *until > now) {
-                self.update(host, range, |_, state| state.transfer = Transfer::Settled);
-                if self.births.named(range, |_| true).is_some() {
+                store.update(host, range, |_, state| state.transfer = Transfer::Settled);
+                if self.named(range, |_| true).is_some() {
                     // Whoever named another hears that it was wrong.
-                    self.births.changed();
+                    self.changed();
                 }
                 born = true;
             }
         }
         if born {
-            self.tell_share(host);
+            share::tell_share(store, host);
         }
     }
+}
+
+/// Addresses that this host never heard of get their first owner.
+///
+/// If this host is that, and may only have forgotten them in a crash, it asks all members as an heir would.
+pub(super) fn first_owner(
+    store: &mut Store,
+    host: &mut Participation,
+    range: Range,
+    introducer: HostId,
+    birth: Option<Epoch>,
+) {
+    let me = host.me;
+    let parts = store.parts(range).into_iter();
+    for (part, known) in parts.filter(|(_, state)| state.owner.is_none()) {
+        // Who has promised an heir something knows that there was an owner.
+        let birth = birth.filter(|_| known.promised == Epoch::NONE);
+        store.update(host, part, |_, state| {
+            state.owner = Some(introducer);
+            if introducer == me {
+                state.epoch = birth.unwrap_or(Epoch::NONE);
+                state.transfer = Transfer::Unborn;
+            }
+        });
+        store.due.owned = true;
+    }
+}
+
+/// What this host owns or is to own.
+fn owned(store: &Store, me: HostId) -> RangeMap<(Epoch, Ownership)> {
+    let mut mine = RangeMap::default();
+    let known = |state: &AddressState| state.owner == Some(me) && state.epoch > Epoch::NONE;
+    for (range, state) in store.state.iter().filter(|(_, state)| known(state)) {
+        let ownership = match state.transfer {
+            Transfer::Unborn => Ownership::ToBe,
+            Transfer::Settled | Transfer::HandingOver => Ownership::Settled,
+        };
+        mine.set(range, (state.epoch, ownership));
+    }
+    mine
+}
+
+/// Another host says what it owns.
+pub(super) fn handle_birth(
+    store: &mut Store,
+    host: &mut Participation,
+    from: HostId,
+    (epoch, ownership): (Epoch, Ownership),
+    ranges: Vec<Range>,
+    now: Instant,
+) {
+    let claim = FirstClaim { from, epoch, ownership };
+    let mut known = Vec::new();
+    let mut others = Vec::new();
+    let parts: Vec<_> = ranges.into_iter().flat_map(|range| store.parts(range)).collect();
+    for (part, state) in parts {
+        match answer_birth(store, host, claim, (part, &state), now) {
+            None => known.push(part),
+            Some(owner) => others.push(owner),
+        }
+    }
+    let after = known
+        .iter()
+        .chain(others.iter().map(|run| &run.range))
+        .map(|&range| store.after_all(range))
+        .max();
+    let message = Message::BirthKnown {
+        segment: store.id,
+        epoch,
+        ranges: known,
+        others,
+    };
+    host.outbox.send(from, message, after.unwrap_or(0), now);
+}
+
+/// Takes over that `from` owns a part; or the other owner, if this host knows one.
+fn answer_birth(
+    store: &mut Store,
+    host: &mut Participation,
+    claim: FirstClaim,
+    (part, state): (Range, &AddressState),
+    now: Instant,
+) -> Option<OwnedRun> {
+    let FirstClaim { from, epoch, .. } = claim;
+    let stays = host.departure == Departure::None;
+    let owner = match claim.verdict(host.me, state) {
+        Verdict::Accepted => {
+            yield_to(store, host, part, epoch, from);
+            return None;
+        }
+        // A leaver waits for the receiver's own word.
+        Verdict::Taken | Verdict::PassedOn if !stays => return None,
+        Verdict::Taken => {
+            transfer::finish_give(store, host, from, part, epoch);
+            return None;
+        }
+        Verdict::PassedOn => {
+            yield_to(store, host, part, epoch, from);
+            return None;
+        }
+        Verdict::Outbid => {
+            rise_range(store, host, part, epoch, now);
+            host.me
+        }
+        Verdict::Denied(owner) => owner,
+    };
+    Some(OwnedRun {
+        range: part,
+        epoch: store.at(part.first()).epoch,
+        owner,
+    })
+}
+
+/// Notes another owner; if this host was to be the first, it gives way.
+fn yield_to(store: &mut Store, host: &mut Participation, part: Range, epoch: Epoch, owner: HostId) {
+    let me = host.me;
+    let mut lost = false;
+    store.update(host, part, |_, state| {
+        lost |= state.owner == Some(me);
+        state.owner = Some(owner);
+        state.epoch = epoch;
+        state.transfer = Transfer::Settled;
+    });
+    if lost {
+        host.outbox.effect(Effect::Event(LeaseEvent::BirthLost {
+            segment: store.id,
+            owner,
+        }));
+    }
+}
+
+fn rise_range(store: &mut Store, host: &mut Participation, range: Range, above: Epoch, now: Instant) {
+    let mut epoch = store.fresh_epoch(host.me, range);
+    epoch.number = epoch.number.max(above.number + 1);
+    store.update(host, range, |_, state| state.epoch = epoch);
+    let live: Vec<_> = store
+        .live
+        .range(range.first()..=range.last())
+        .map(|(&address, _)| address)
+        .collect();
+    for address in live {
+        replication::resume(store, host, address, now);
+    }
+    store.due.owned = true;
 }

@@ -71,3 +71,76 @@ pub struct Recovered {
     /// All records in the order of writing.
     pub records: Vec<JournalRecord>,
 }
+
+/// What was written, and how much of it is on disk. All writes of one `handle_*` are one append.
+///
+/// ```text
+/// write(a) write(b) ── flush ─► Append #7 ─► edge ── synced(7)
+/// ```
+#[derive(Debug)]
+pub(super) struct Journal {
+    /// Of the last append, or of the one that is being put together.
+    sequence: u64,
+    /// All up to here is on disk.
+    synced: u64,
+    /// Nothing more is written.
+    lost: bool,
+    batch: Vec<JournalRecord>,
+}
+
+impl Journal {
+    pub(super) const fn new(sequence: u64) -> Self {
+        Self {
+            sequence,
+            synced: sequence,
+            lost: false,
+            batch: Vec::new(),
+        }
+    }
+
+    /// Adds a record to the append of this turn; its sequence.
+    ///
+    /// A lost journal stays as it is: what a host learns later is no reason to take it for whole after a restart.
+    pub(super) fn write(&mut self, record: JournalRecord) -> u64 {
+        if self.lost {
+            return self.synced;
+        }
+        if self.batch.is_empty() {
+            self.sequence += 1;
+        }
+        self.batch.push(record);
+        self.sequence
+    }
+
+    /// Ends the turn: the append of what was written in it.
+    pub(super) fn flush(&mut self) -> Option<(u64, Vec<JournalRecord>)> {
+        let records = std::mem::take(&mut self.batch);
+        (!records.is_empty()).then_some((self.sequence, records))
+    }
+
+    /// The edge has synced; up to where everything is on disk by now.
+    pub(super) fn handle_synced(&mut self, sequence: u64) -> u64 {
+        self.synced = self.synced.max(sequence.min(self.sequence));
+        self.synced
+    }
+
+    /// Whether everything up to `sequence` is on disk.
+    pub(super) const fn has(&self, sequence: u64) -> bool {
+        sequence <= self.synced
+    }
+
+    /// Of the last fsync.
+    pub(super) const fn synced_sequence(&self) -> u64 {
+        self.synced
+    }
+
+    /// Of the last append.
+    pub(super) const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    pub(super) fn lose(&mut self) {
+        self.lost = true;
+        self.batch.clear();
+    }
+}

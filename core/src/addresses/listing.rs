@@ -3,149 +3,183 @@
 use std::collections::BTreeMap;
 
 use crate::id::{HostId, Mac};
+use crate::lease::{Lease, LeaseState, Left};
 use crate::range::{Address, Range};
 use crate::time::{Duration, Instant};
 
-use super::host::Host;
+use super::participation::Participation;
+use super::record::Holder;
 use super::request::Effect;
-use super::segment::Segment;
+use super::store::Store;
 use super::timing;
 use super::view::PoolLine;
-use crate::lease::{Lease, LeaseState, Left};
 
-impl Segment {
-    /// Tells everybody of a lease that this host owns or keeps.
-    pub(super) fn tell(&mut self, host: &mut Host, address: Address, now: Instant) {
-        let info = self.info(host, address, now);
-        host.disk.effect(Effect::GossipLease(info.clone()));
-        self.learn_lease(info, now);
+/// Who owns an address, as far as is known here.
+pub(super) fn owner_of(store: &Store, address: Address) -> Option<HostId> {
+    let state = store.at(address);
+    let told = || {
+        store
+            .shares
+            .values()
+            .flat_map(|share| share.ranges.iter().map(move |run| (run, share.owner)))
+            .filter(|(run, _)| run.range.contains(address))
+            .max_by_key(|(run, _)| run.epoch)
+    };
+    match state.owner {
+        Some(owner) => Some(owner),
+        None => told().map(|(_, owner)| owner),
     }
+}
 
-    /// Tells it again if something other than its time has changed.
-    pub(super) fn retell(&mut self, host: &mut Host, address: Address, now: Instant) {
-        let mut info = self.info(host, address, now);
-        if let Some((before, _)) = self.known.get(&address) {
-            info.told = before.told;
-            if *before == info {
-                return;
-            }
+/// What the lease of an address is, in the words of `lease list`.
+pub(super) fn lease_state(store: &Store, host: &Participation, address: Address) -> LeaseState {
+    let state = store.at(address);
+    let reserved = store.configured.reserved.get(&address);
+    match state.record.holder {
+        Holder::Declined => LeaseState::Declined,
+        Holder::Reserved(_) if !store.stands(address, &state.record) => LeaseState::Held,
+        Holder::Reserved(_) if store.is_confirmed(host, address) => LeaseState::Settled,
+        Holder::Reserved(_) => LeaseState::Pending,
+        Holder::Client(client) if reserved.is_some_and(|reservation| reservation.client != client) => {
+            LeaseState::Pending
         }
-        self.tell(host, address, now);
+        Holder::Client(_) => LeaseState::Held,
+        Holder::Free { .. } if state.is_free() => LeaseState::Free,
+        Holder::Free { .. } => LeaseState::Quarantined,
     }
+}
 
-    fn info(&self, host: &Host, address: Address, now: Instant) -> Lease {
-        let state = self.at(address);
-        let record = &state.record;
-        let lease_state = self.lease_state(host, address);
-        let reserved = self
-            .configured
-            .reserved
-            .get(&address)
-            .filter(|r| record.client() == Some(r.client));
-        let hostname = reserved
-            .and_then(|r| r.hostname.clone())
-            .unwrap_or_else(|| record.hostname.clone());
-        let relied = self.live.get(&address).and_then(|live| live.relied_until);
-        let endless = matches!(
-            lease_state,
-            LeaseState::Settled | LeaseState::Free | LeaseState::Quarantined
-        );
-        let told = self.known.get(&address).map_or(0, |(before, _)| before.told) + 1;
-        Lease {
-            segment: self.id,
-            address,
-            version: record.version,
-            told,
-            client: record.client(),
-            hostname,
-            owner: state.owner.unwrap_or(host.me),
-            keeper: record.keeper,
-            copies: self.copies(host, address),
-            state: lease_state,
-            generation: self.configured.generation,
-            left: Left(relied.filter(|_| !endless).map(|until| timing::shown(until.since(now)))),
+/// Tells everybody of a lease that this host owns or keeps.
+pub(super) fn tell(store: &mut Store, host: &mut Participation, address: Address, now: Instant) {
+    let info = info(store, host, address, now);
+    host.outbox.effect(Effect::GossipLease(info.clone()));
+    learn_lease(store, info, now);
+}
+
+/// Tells it again if something other than its time has changed.
+pub(super) fn retell(store: &mut Store, host: &mut Participation, address: Address, now: Instant) {
+    let mut info = info(store, host, address, now);
+    if let Some((before, _)) = store.known.get(&address) {
+        info.told = before.told;
+        if *before == info {
+            return;
         }
     }
+    tell(store, host, address, now);
+}
 
-    /// What somebody told of a lease.
-    pub(super) fn learn_lease(&mut self, info: Lease, now: Instant) {
-        let address = info.address;
-        if let Some((before, _)) = self.known.get(&address) {
-            if (before.version, before.told) >= (info.version, info.told) {
-                return;
-            }
-            if let Some(client) = before.client {
-                self.known_clients.remove(&(client, address));
-                self.held -= 1;
-            }
+fn info(store: &Store, host: &Participation, address: Address, now: Instant) -> Lease {
+    let state = store.at(address);
+    let record = &state.record;
+    let lease_state = lease_state(store, host, address);
+    let reserved = store
+        .configured
+        .reserved
+        .get(&address)
+        .filter(|r| record.client() == Some(r.client));
+    let hostname = reserved
+        .and_then(|r| r.hostname.clone())
+        .unwrap_or_else(|| record.hostname.clone());
+    let relied = store.live.get(&address).and_then(|live| live.relied_until);
+    let endless = matches!(
+        lease_state,
+        LeaseState::Settled | LeaseState::Free | LeaseState::Quarantined
+    );
+    let told = store.known.get(&address).map_or(0, |(before, _)| before.told) + 1;
+    Lease {
+        segment: store.id,
+        address,
+        version: record.version,
+        told,
+        client: record.client(),
+        hostname,
+        owner: state.owner.unwrap_or(host.me),
+        keeper: record.keeper,
+        copies: store.copies(host, address),
+        state: lease_state,
+        generation: store.configured.generation,
+        left: Left(relied.filter(|_| !endless).map(|until| timing::shown(until.since(now)))),
+    }
+}
+
+/// What somebody told of a lease.
+pub(super) fn learn_lease(store: &mut Store, info: Lease, now: Instant) {
+    let address = info.address;
+    if let Some((before, _)) = store.known.get(&address) {
+        if (before.version, before.told) >= (info.version, info.told) {
+            return;
         }
-        if let Some(client) = info.client {
-            self.known_clients.insert((client, address));
-            self.held += 1;
+        if let Some(client) = before.client {
+            store.known_clients.remove(&(client, address));
+            store.held -= 1;
         }
-        self.known.insert(address, (info, now));
     }
-
-    /// All leases known here, by address.
-    pub(super) fn lease_list(&self, now: Instant) -> Vec<Lease> {
-        let aged = |(info, heard): &(Lease, Instant)| Lease {
-            left: Left(info.left.0.map(|left| left.saturating_sub(now.since(*heard)))),
-            ..info.clone()
-        };
-        self.known.values().map(aged).collect()
+    if let Some(client) = info.client {
+        store.known_clients.insert((client, address));
+        store.held += 1;
     }
+    store.known.insert(address, (info, now));
+}
 
-    /// The addresses that a client holds, as somebody told.
-    pub(super) fn held_by(&self, client: Mac) -> impl Iterator<Item = Address> {
-        let all = (client, Address::from_bits(0))..=(client, Address::from_bits(u128::MAX));
-        let told = self.known_clients.range(all).map(|&(_, address)| address);
-        told.filter(|address| {
-            let state = self.known.get(address).map(|(info, _)| info.state);
-            state == Some(LeaseState::Held)
-        })
-    }
+/// All leases known here, by address.
+pub(super) fn lease_list(store: &Store, now: Instant) -> Vec<Lease> {
+    let aged = |(info, heard): &(Lease, Instant)| Lease {
+        left: Left(info.left.0.map(|left| left.saturating_sub(now.since(*heard)))),
+        ..info.clone()
+    };
+    store.known.values().map(aged).collect()
+}
 
-    /// All ranges, as their owners told.
-    pub(super) fn pool_show(&self) -> Vec<PoolLine> {
-        let mut newest: BTreeMap<Range, PoolLine> = BTreeMap::new();
-        for share in self.shares.values() {
-            for run in &share.ranges {
-                newest.insert(
-                    run.range,
-                    PoolLine {
-                        range: run.range,
-                        owner: Some(share.owner),
-                        free: run.free,
-                        held: run.held,
-                        quarantined: run.quarantined,
-                        declined: run.declined,
-                    },
-                );
-            }
+/// The addresses that a client holds, as somebody told.
+pub(super) fn held_by(store: &Store, client: Mac) -> impl Iterator<Item = Address> {
+    let all = (client, Address::from_bits(0))..=(client, Address::from_bits(u128::MAX));
+    let told = store.known_clients.range(all).map(|&(_, address)| address);
+    told.filter(|address| {
+        let state = store.known.get(address).map(|(info, _)| info.state);
+        state == Some(LeaseState::Held)
+    })
+}
+
+/// All ranges, as their owners told.
+pub(super) fn pool_show(store: &Store) -> Vec<PoolLine> {
+    let mut newest: BTreeMap<Range, PoolLine> = BTreeMap::new();
+    for share in store.shares.values() {
+        for run in &share.ranges {
+            newest.insert(
+                run.range,
+                PoolLine {
+                    range: run.range,
+                    owner: Some(share.owner),
+                    free: run.free,
+                    held: run.held,
+                    quarantined: run.quarantined,
+                    declined: run.declined,
+                },
+            );
         }
-        for (range, state) in self.state.iter() {
-            let told = newest.keys().any(|line| line.common(range).is_some());
-            if !told {
-                let quarantined = range.size();
-                let line = PoolLine {
-                    range,
-                    owner: state.owner,
-                    free: 0,
-                    held: 0,
-                    quarantined,
-                    declined: 0,
-                };
-                newest.insert(range, line);
-            }
+    }
+    for (range, state) in store.state.iter() {
+        let told = newest.keys().any(|line| line.common(range).is_some());
+        if !told {
+            let quarantined = range.size();
+            let line = PoolLine {
+                range,
+                owner: state.owner,
+                free: 0,
+                held: 0,
+                quarantined,
+                declined: 0,
+            };
+            newest.insert(range, line);
         }
-        newest.into_values().collect()
     }
+    newest.into_values().collect()
+}
 
-    /// How long a client may still hold an address, as the owner or keeper here counts; none if it is neither.
-    pub(super) fn relied_for(&self, host: HostId, address: Address, now: Instant) -> Option<Duration> {
-        let state = self.at(address);
-        let here = state.owner == Some(host) || state.record.keeper == Some(host);
-        let until = self.live.get(&address).filter(|_| here)?.relied_until?;
-        Some(until.since(now))
-    }
+/// How long a client may still hold an address, as the owner or keeper here counts; none if it is neither.
+pub(super) fn relied_for(store: &Store, host: HostId, address: Address, now: Instant) -> Option<Duration> {
+    let state = store.at(address);
+    let here = state.owner == Some(host) || state.record.keeper == Some(host);
+    let until = store.live.get(&address).filter(|_| here)?.relied_until?;
+    Some(until.since(now))
 }

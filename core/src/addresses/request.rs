@@ -58,6 +58,19 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// The segment that it is about.
+    pub(super) const fn segment(&self) -> SegmentId {
+        match self {
+            Request::Find { segment, .. }
+            | Request::Bind { segment, .. }
+            | Request::Release { segment, .. }
+            | Request::Decline { segment, .. }
+            | Request::Conflict { segment, .. } => *segment,
+        }
+    }
+}
+
 /// What the DHCP server is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {

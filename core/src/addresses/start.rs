@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::id::{HostId, SegmentId};
+use crate::lease::Epoch;
 use crate::range::{Address, Range};
 use crate::time::{Duration, Instant};
 
-use super::Leases;
-use super::host::Host;
 use super::journal::{JournalRecord, Membership, Recovered};
+use super::live::Timer;
+use super::participation::Participation;
 use super::record::{AddressState, Transfer};
-use super::segment::{Segment, Timer};
-use crate::lease::Epoch;
+use super::segment::SegmentLeases;
+use super::{Leases, ending, replication};
 
 /// How long after a start records are first put again, and how far apart.
 const RESUME_AFTER: Duration = Duration::from_secs(1);
@@ -23,14 +24,15 @@ impl Leases {
     /// `seed` makes nonces and question numbers differ from those of earlier starts.
     pub fn new(me: HostId, recovered: Recovered, seed: u64, now: Instant) -> Self {
         let mut membership = Membership::default();
-        let mut segments: BTreeMap<SegmentId, Segment> = BTreeMap::new();
+        let mut segments: BTreeMap<SegmentId, SegmentLeases> = BTreeMap::new();
         for record in recovered.records {
             match record {
                 JournalRecord::Membership(read) => membership = read,
                 JournalRecord::Addresses { segment, range, state } => {
                     segments
                         .entry(segment)
-                        .or_insert_with(|| Segment::new(segment, now))
+                        .or_insert_with(|| SegmentLeases::new(segment, now))
+                        .store
                         .recover(me, range, state);
                 }
                 // A joiner may hear of addresses and lease times before it hears of the pool: nothing of that is forgotten.
@@ -48,14 +50,16 @@ impl Leases {
                     longest,
                     agreed,
                 } => {
-                    let segment = segments.entry(segment).or_insert_with(|| Segment::new(segment, now));
-                    segment.configured.generation = generation;
-                    segment.configured.longest = longest;
-                    segment.configured.agreed = agreed;
+                    let segment = segments
+                        .entry(segment)
+                        .or_insert_with(|| SegmentLeases::new(segment, now));
+                    segment.store.configured.generation = generation;
+                    segment.store.configured.longest = longest;
+                    segment.store.configured.agreed = agreed;
                 }
             }
         }
-        let mut host = Host::new(me, membership, recovered.sequence, seed);
+        let mut host = Participation::new(me, membership, recovered.sequence, seed);
         for segment in segments.values_mut() {
             segment.restart(&mut host, now);
         }
@@ -68,75 +72,82 @@ impl Leases {
         let mut records = vec![JournalRecord::Membership(self.host.membership().clone())];
         for segment in self.segments.values() {
             records.push(JournalRecord::Segment {
-                segment: segment.id,
-                generation: segment.configured.generation,
-                longest: segment.configured.longest,
-                agreed: segment.configured.agreed,
+                segment: segment.store.id,
+                generation: segment.store.configured.generation,
+                longest: segment.store.configured.longest,
+                agreed: segment.store.configured.agreed,
             });
-            records.extend(segment.state.iter().map(|(range, state)| JournalRecord::Addresses {
-                segment: segment.id,
-                range,
-                state: state.clone(),
-            }));
+            records.extend(
+                segment
+                    .store
+                    .state
+                    .iter()
+                    .map(|(range, state)| JournalRecord::Addresses {
+                        segment: segment.store.id,
+                        range,
+                        state: state.clone(),
+                    }),
+            );
         }
         Recovered {
-            sequence: self.host.disk.sequence(),
+            sequence: self.host.journal.sequence(),
             records,
         }
     }
 }
 
-impl Segment {
+impl SegmentLeases {
     /// Every lease that this host owns or keeps counts as just renewed; what was under way goes on.
-    fn restart(&mut self, host: &mut Host, now: Instant) {
-        let addresses: Vec<Address> = self.live.keys().copied().collect();
+    fn restart(&mut self, host: &mut Participation, now: Instant) {
+        let store = &mut self.store;
+        let addresses: Vec<Address> = store.live.keys().copied().collect();
         let mut at = now + RESUME_AFTER;
         for address in addresses {
-            let record = &self.at(address).record;
-            let relied_until = record.is_bound().then(|| now + self.full_time(record));
+            let record = &store.at(address).record;
+            let relied_until = record.is_bound().then(|| now + store.full_time(record));
             let nonce = host.random();
-            if let Some(live) = self.live.get_mut(&address) {
+            if let Some(live) = store.live.get_mut(&address) {
                 live.relied_until = relied_until;
                 live.nonce = nonce;
                 live.granted = now;
                 live.unsure = true;
                 live.alone = true;
             }
-            self.resume(host, address, at);
+            replication::resume(store, host, address, at);
             at = at + RESUME_APART;
         }
         let me: HostId = host.me;
         // What others have said of them is forgotten: all members are asked, as an heir would.
         let unborn = |state: &AddressState| state.owner == Some(me) && state.transfer == Transfer::Unborn;
-        let to_be: Vec<Range> = self
+        let to_be: Vec<Range> = store
             .state
             .iter()
             .filter(|(_, state)| unborn(state))
             .map(|(range, _)| range)
             .collect();
         for range in to_be {
-            self.update(host, range, |_, state| state.epoch = Epoch::NONE);
+            store.update(host, range, |_, state| state.epoch = Epoch::NONE);
         }
-        let mine: Vec<Range> = self
+        let mine: Vec<Range> = store
             .state
             .iter()
             .filter(|(_, state)| state.owner == Some(me))
             .map(|(range, _)| range)
             .collect();
         for range in mine {
-            self.quarantine(range, now);
+            ending::quarantine(store, range, now);
         }
-        let given: Vec<_> = self
+        let given: Vec<_> = store
             .state
             .iter()
             .filter(|(_, state)| state.transfer == Transfer::HandingOver)
             .filter_map(|(range, state)| Some((state.owner?, state.epoch, range)))
             .collect();
         for (to, epoch, range) in given {
-            self.gives.note(to, epoch, range, now);
+            self.sharing.gives.note(to, epoch, range, now);
         }
-        if !self.gives.is_empty() {
-            self.at_time(now, Timer::Give);
+        if !self.sharing.gives.is_empty() {
+            store.at_time(now, Timer::Give);
         }
     }
 }

@@ -14,25 +14,25 @@ pub(crate) const WEAKER: &[Weaker] = &[
         id: "M2",
         rule: "the keeper answers before its fsync",
         file: "addresses/keeper.rs",
-        from: r#"        host.disk.send(from, stored, self.after(address), now);"#,
-        to: r#"        let after = if crate::mutants::weak("M2") { 0 } else { self.after(address) };
-        host.disk.send(from, stored, after, now);"#,
+        from: r#"        host.outbox.send(from, stored, store.after(address), now);"#,
+        to: r#"        let after = if crate::mutants::weak("M2") { 0 } else { store.after(address) };
+        host.outbox.send(from, stored, after, now);"#,
     },
     Weaker {
         id: "M3",
         rule: "`Put` before the owner's fsync",
         file: "addresses/replication.rs",
-        from: r#"        let after = self.after(address);
-        let confirmed"#,
-        to: r#"        let after = if crate::mutants::weak("M3") { 0 } else { self.after(address) };
-        let confirmed"#,
+        from: r#"    let after = store.after(address);
+    let confirmed"#,
+        to: r#"    let after = if crate::mutants::weak("M3") { 0 } else { store.after(address) };
+    let confirmed"#,
     },
     Weaker {
         id: "M4",
         rule: "a restart does not presume leases extended",
         file: "addresses/start.rs",
-        from: r#"now + self.full_time(record));"#,
-        to: r#"if crate::mutants::weak("M4") { now } else { now + self.full_time(record) });"#,
+        from: r#"now + store.full_time(record));"#,
+        to: r#"if crate::mutants::weak("M4") { now } else { now + store.full_time(record) });"#,
     },
     Weaker {
         id: "M5",
@@ -46,21 +46,21 @@ pub(crate) const WEAKER: &[Weaker] = &[
         rule: "any `Stored` counts",
         file: "addresses/replication.rs",
         from: r#"|| state.record.version != version || !state.may.contains(&from) {
-            return;
-        }
-        let keeper"#,
+        return;
+    }
+    let keeper"#,
         to: r#"|| state.record.version != version && !crate::mutants::weak("M6") || !state.may.contains(&from) {
-            return;
-        }
-        let keeper"#,
+        return;
+    }
+    let keeper"#,
     },
     Weaker {
         id: "M7",
         rule: "the giver sends before it is on disk",
         file: "addresses/transfer.rs",
-        from: r#"            let after = ranges.iter().map(|&range| self.after_all(range)).max().unwrap_or(0);
+        from: r#"            let after = ranges.iter().map(|&range| store.after_all(range)).max().unwrap_or(0);
             let waits"#,
-        to: r#"            let after = ranges.iter().map(|&range| self.after_all(range)).max().unwrap_or(0);
+        to: r#"            let after = ranges.iter().map(|&range| store.after_all(range)).max().unwrap_or(0);
             let after = if crate::mutants::weak("M7") { 0 } else { after };
             let waits"#,
     },
@@ -74,11 +74,9 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M9",
         rule: "a range is taken because somebody names its owner",
-        file: "addresses/takeover.rs",
-        from: r#"            if owner == me {
-                return;"#,
-        to: r#"            if owner == me && !crate::mutants::weak("M9") {
-                return;"#,
+        file: "addresses/inheritance.rs",
+        from: r#"} else if owner == self.me {"#,
+        to: r#"} else if owner == self.me && !crate::mutants::weak("M9") {"#,
     },
     Weaker {
         id: "M10",
@@ -91,22 +89,22 @@ pub(crate) const WEAKER: &[Weaker] = &[
         id: "M11",
         rule: "a removed keeper is dropped without quarantine",
         file: "addresses/ending.rs",
-        from: r#"                state.may.remove(&gone);
-                state.reuse = Reuse::Quarantined;"#,
-        to: r#"                state.may.remove(&gone);
-                if !crate::mutants::weak("M11") {
-                    state.reuse = Reuse::Quarantined;
-                }"#,
+        from: r#"            state.may.remove(&gone);
+            state.reuse = Reuse::Quarantined;"#,
+        to: r#"            state.may.remove(&gone);
+            if !crate::mutants::weak("M11") {
+                state.reuse = Reuse::Quarantined;
+            }"#,
     },
     Weaker {
         id: "M11",
         rule: "",
         file: "addresses/ending.rs",
-        from: r#"                let full = self.full_time(&self.at(address).record);
-                if"#,
-        to: r#"                let full = self.full_time(&self.at(address).record);
-                let full = if crate::mutants::weak("M11") { Duration::ZERO } else { full };
-                if"#,
+        from: r#"            let full = store.full_time(&store.at(address).record);
+            if"#,
+        to: r#"            let full = store.full_time(&store.at(address).record);
+            let full = if crate::mutants::weak("M11") { Duration::ZERO } else { full };
+            if"#,
     },
     Weaker {
         id: "M12",
@@ -121,7 +119,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
         id: "M13",
         rule: "the heir's addresses are not quarantined",
         file: "addresses/takeover.rs",
-        from: r#"            state.reuse = Reuse::Quarantined;"#,
+        from: r#"        state.reuse = Reuse::Quarantined;"#,
         to: r#"            state.reuse = if crate::mutants::weak("M13") { Reuse::Allowed } else { Reuse::Quarantined };"#,
     },
     Weaker {
@@ -141,26 +139,26 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M15",
         rule: "`may` is replaced instead of added to",
-        file: "addresses/owner.rs",
-        from: r#"            state.record.lease_time = state.record.lease_time.max(lease_time);
-            state.may"#,
-        to: r#"            state.record.lease_time = state.record.lease_time.max(lease_time);
-            if crate::mutants::weak("M15") {
-                state.may.clear();
-            }
-            state.may"#,
+        file: "addresses/keepers.rs",
+        from: r#"        state.record.lease_time = state.record.lease_time.max(lease_time);
+        state.may"#,
+        to: r#"        state.record.lease_time = state.record.lease_time.max(lease_time);
+        if crate::mutants::weak("M15") {
+            state.may.clear();
+        }
+        state.may"#,
     },
     Weaker {
         id: "M16",
         rule: "an extension raises the version",
         file: "addresses/replication.rs",
-        from: r#"        let record = &self.at(address).record;
-        let lease_time = waiter"#,
-        to: r#"        if crate::mutants::weak("M16") && !self.owns(host, address) {
-            self.update(host, Range::one(address), |_, state| state.record.version = super::segment::fresh_version(state));
+        from: r#"    let record = &store.at(address).record;
+    let lease_time = waiter"#,
+        to: r#"    if crate::mutants::weak("M16") && !store.owns(host, address) {
+        store.update(host, Range::one(address), |_, state| state.record.version = super::store::fresh_version(state));
         }
-        let record = &self.at(address).record;
-        let lease_time = waiter"#,
+    let record = &store.at(address).record;
+    let lease_time = waiter"#,
     },
     Weaker {
         id: "M17",
@@ -186,7 +184,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M19",
         rule: "any copy may extend",
-        file: "addresses/segment.rs",
+        file: "addresses/store.rs",
         from: r#"            && state.record.is_bound()
             && state.record.keeper == Some(host.me)"#,
         to: r#"            && state.record.is_bound()
@@ -195,25 +193,25 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M19",
         rule: "",
-        file: "addresses/segment.rs",
+        file: "addresses/store.rs",
         from: r#"let keeps = bound && state.record.keeper == Some(me);"#,
         to: r#"let keeps = bound && (state.record.keeper == Some(me) || crate::mutants::weak("M19"));"#,
     },
     Weaker {
         id: "M20",
         rule: "the first ACK goes out before the keeper has stored",
-        file: "addresses/replication.rs",
+        file: "addresses/copies.rs",
         from: r#"            Some(keeper) => live.confirmed.contains(&keeper),
-            None => host.disk"#,
+            None => host.journal"#,
         to: r#"            Some(keeper) => live.confirmed.contains(&keeper) || crate::mutants::weak("M20"),
-            None => host.disk"#,
+            None => host.journal"#,
     },
     Weaker {
         id: "M21",
         rule: "the taker of a range stays keeper of its records",
         file: "addresses/transfer.rs",
-        from: r#"            if state.record.keeper == Some(me) {"#,
-        to: r#"            if state.record.keeper == Some(me) && !crate::mutants::weak("M21") {"#,
+        from: r#"        if state.record.keeper == Some(me) {"#,
+        to: r#"        if state.record.keeper == Some(me) && !crate::mutants::weak("M21") {"#,
     },
     Weaker {
         id: "M22",
@@ -225,24 +223,24 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M23",
         rule: "members report without promising",
-        file: "addresses/takeover.rs",
-        from: r#"            self.update(host, range, |_, state| state.promised = epoch);
-        }
-        let after = ranges"#,
-        to: r#"            self.update(host, range, |_, state| {
-                if !crate::mutants::weak("M23") {
-                    state.promised = epoch;
-                }
-            });
-        }
-        let after = ranges"#,
+        file: "addresses/report.rs",
+        from: r#"        store.update(host, range, |_, state| state.promised = epoch);
+    }
+    let after = ranges"#,
+        to: r#"        store.update(host, range, |_, state| {
+            if !crate::mutants::weak("M23") {
+                state.promised = epoch;
+            }
+        });
+    }
+    let after = ranges"#,
     },
     Weaker {
         id: "M24",
         rule: "the heir finishes although it promised a higher ballot",
         file: "addresses/takeover.rs",
-        from: r#".any(|&range| self.parts(range).iter().any(|(_, state)| outbid(state)))"#,
-        to: r#".any(|&range| self.parts(range).iter().any(|(_, state)| outbid(state) && !crate::mutants::weak("M24")))"#,
+        from: r#".any(|&range| store.parts(range).iter().any(|(_, state)| outbid(state)))"#,
+        to: r#".any(|&range| store.parts(range).iter().any(|(_, state)| outbid(state) && !crate::mutants::weak("M24")))"#,
     },
     Weaker {
         id: "M25",
@@ -263,11 +261,13 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M26",
         rule: "",
-        file: "addresses/takeover.rs",
-        from: r#"            epoch < state.promised || epoch <= state.epoch || epoch <= state.record.version.epoch"#,
-        to: r#"            let ignored = crate::mutants::weak("M26") || crate::mutants::weak("M26: known");
+        file: "addresses/report.rs",
+        from: r#"epoch < state.promised || epoch <= state.epoch || epoch <= state.record.version.epoch;"#,
+        to: r#"{
+            let ignored = crate::mutants::weak("M26") || crate::mutants::weak("M26: known");
             epoch < state.promised
-                || !ignored && (epoch <= state.epoch || epoch <= state.record.version.epoch)"#,
+                || !ignored && (epoch <= state.epoch || epoch <= state.record.version.epoch)
+        };"#,
     },
     Weaker {
         id: "M27",
@@ -288,7 +288,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M29",
         rule: "epochs without host id",
-        file: "addresses/segment.rs",
+        file: "addresses/store.rs",
         from: r#"            number: highest + 1,
             host: me,"#,
         to: r#"            number: highest + 1,
@@ -298,12 +298,12 @@ pub(crate) const WEAKER: &[Weaker] = &[
         id: "M30",
         rule: "a hand-over's epoch is not above the giver's promise, and who is refused for one takes no higher epoch",
         file: "addresses/transfer.rs",
-        from: r#"            let highest = chunk.iter().map(|&range| self.fresh_epoch(host.me, range)).max();"#,
-        to: r#"            let highest = chunk.iter().map(|&range| self.fresh_epoch(host.me, range)).max();
+        from: r#"            let highest = chunk.iter().map(|&range| store.fresh_epoch(host.me, range)).max();"#,
+        to: r#"            let highest = chunk.iter().map(|&range| store.fresh_epoch(host.me, range)).max();
             let highest = highest.map(|mut epoch| {
                 if crate::mutants::weak("M30") || crate::mutants::weak("M30: giver") {
                     let known = |state: &AddressState| state.epoch.number.max(state.record.version.epoch.number);
-                    let states = chunk.iter().flat_map(|&range| self.state.within(range));
+                    let states = chunk.iter().flat_map(|&range| store.state.within(range));
                     epoch.number = 1 + states.map(|(_, state)| known(state)).max().unwrap_or(0);
                 }
                 epoch
@@ -313,16 +313,16 @@ pub(crate) const WEAKER: &[Weaker] = &[
         id: "M30",
         rule: "",
         file: "addresses/replication.rs",
-        from: r#"            PutRefusal::Promised if promised > state.epoch => self"#,
+        from: r#"        PutRefusal::Promised if promised > state.epoch => "#,
         to: r#"            PutRefusal::Promised
                 if promised > state.epoch
                     && !crate::mutants::weak("M30")
-                    && !crate::mutants::weak("M30: refused") => self"#,
+                    && !crate::mutants::weak("M30: refused") => "#,
     },
     Weaker {
         id: "M31",
         rule: "a joiner takes part before every member knows it",
-        file: "addresses/host.rs",
+        file: "addresses/participation.rs",
         from: r#"if all && vouched && self.membership.introduced == Introduced::ByMember {"#,
         to: r#"let all = all || crate::mutants::weak("M31");
         let vouched = vouched || crate::mutants::weak("M36");
@@ -346,24 +346,24 @@ pub(crate) const WEAKER: &[Weaker] = &[
         id: "M32",
         rule: "",
         file: "addresses/transfer.rs",
-        from: r#"            if self.at(address).record.holder == (Holder::Free { last: Some(client) }) {"#,
-        to: r#"            let ended = self.at(address).record.holder == (Holder::Free { last: Some(client) });
-            if ended && !crate::mutants::weak("M32") {"#,
+        from: r#"        if store.at(address).record.holder == (Holder::Free { last: Some(client) }) {"#,
+        to: r#"        let ended = store.at(address).record.holder == (Holder::Free { last: Some(client) });
+        if ended && !crate::mutants::weak("M32") {"#,
     },
     Weaker {
         id: "M33",
         rule: "quarantine is not handed over, or ended by a restart",
         file: "addresses/start.rs",
-        from: r#"            self.quarantine(range, now);"#,
+        from: r#"            ending::quarantine(store, range, now);"#,
         to: r#"            if crate::mutants::weak("M33") {
-                self.update(host, range, |_, state| state.reuse = super::record::Reuse::Allowed);
+                store.update(host, range, |_, state| state.reuse = super::record::Reuse::Allowed);
             }
-            self.quarantine(range, now);"#,
+            ending::quarantine(store, range, now);"#,
     },
     Weaker {
         id: "M36",
         rule: "a joiner takes part though nobody is left that took part and acknowledged it",
-        file: "addresses/host.rs",
+        file: "addresses/acknowledge.rs",
         from: r#"            if said.part == Part::Taking && self.membership.introduced == Introduced::Not {"#,
         to: r#"            let introduces = said.part == Part::Taking || crate::mutants::weak("M36");
             if introduces && self.membership.introduced == Introduced::Not {"#,
@@ -371,7 +371,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M34",
         rule: "`lease_time` is not in the record",
-        file: "addresses/segment.rs",
+        file: "addresses/configure.rs",
         from: r#"        timing::relied(record.lease_time.max(self.configured.longest))"#,
         to: r#"        if crate::mutants::weak("M34") {
             return timing::relied(self.lease_time());
@@ -382,11 +382,10 @@ pub(crate) const WEAKER: &[Weaker] = &[
         id: "M37",
         rule: "a leaver goes although a host that was removed had not taken what it gave",
         file: "addresses/share.rs",
-        from: r#"                || state.transfer == Transfer::HandingOver
-        });"#,
-        to: r#"                || state.transfer == Transfer::HandingOver
-                    && (!crate::mutants::weak("M37") || state.owner.is_some_and(|owner| !host.is_removed(owner)))
-        });"#,
+        from: r#"&& state.transfer == Transfer::Settled || state.transfer == Transfer::HandingOver"#,
+        to: r#"&& state.transfer == Transfer::Settled
+            || state.transfer == Transfer::HandingOver
+                && (!crate::mutants::weak("M37") || state.owner.is_some_and(|owner| !host.is_removed(owner)))"#,
     },
     Weaker {
         id: "M38",
@@ -402,17 +401,17 @@ pub(crate) const WEAKER: &[Weaker] = &[
     Weaker {
         id: "M39",
         rule: "a first owner is acknowledged by a host that knows another one",
-        file: "addresses/initial_owner.rs",
-        from: r#"owner != host.me && ownership == Ownership::ToBe =>"#,
-        to: r#"owner != host.me && ownership == Ownership::ToBe && !crate::mutants::weak("M39") =>"#,
+        file: "addresses/first_claim.rs",
+        from: r#"owner != me && ownership == Ownership::ToBe =>"#,
+        to: r#"owner != me && ownership == Ownership::ToBe && !crate::mutants::weak("M39") =>"#,
     },
     Weaker {
         id: "M40",
         rule: "the host that has most is asked for a share, not the one that can spare most",
         file: "addresses/share.rs",
-        from: r#"(free.saturating_sub(self.target(host, owner, now)), owner);"#,
+        from: r#"(free.saturating_sub(target(store, host, owner, now)), owner);"#,
         to: r#"{
-            let due = if crate::mutants::weak("M40") { 0 } else { self.target(host, owner, now) };
+            let due = if crate::mutants::weak("M40") { 0 } else { target(store, host, owner, now) };
             (free.saturating_sub(due), owner)
         };"#,
     },

@@ -14,28 +14,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::id::{HostId, SegmentId};
 use crate::time::{Duration, Instant};
 
-use super::disk::Disk;
-use super::journal::{Introduced, JournalRecord, Membership};
-use super::message::{Generation, Message, Part};
+use super::journal::{Introduced, Journal, JournalRecord, Membership};
+use super::message::Part;
+use super::outbox::Outbox;
 use super::request::{Effect, LeaseEvent, Unrecovered};
-use super::timing::{ACKNOWLEDGE_LATE, ACKNOWLEDGE_SOON, REPEAT_FIRST, TICK};
+use super::timing::TICK;
 use super::view::{Reach, Roster};
 
 /// What another host last said of itself.
 #[derive(Debug, Default)]
-struct Peer {
-    part: Option<Part>,
+pub(super) struct Peer {
+    pub(super) part: Option<Part>,
     /// Whether it ever said that it takes part: one that leaves may never have.
-    took_part: bool,
-    members: BTreeSet<HostId>,
-    removed: BTreeSet<HostId>,
-    generations: BTreeMap<SegmentId, u64>,
+    pub(super) took_part: bool,
+    pub(super) members: BTreeSet<HostId>,
+    pub(super) removed: BTreeSet<HostId>,
+    pub(super) generations: BTreeMap<SegmentId, u64>,
     /// Highest journal sequence ever heard from it.
-    sequence: u64,
+    pub(super) sequence: u64,
     /// When membership was last told to it.
-    told: Option<Instant>,
+    pub(super) told: Option<Instant>,
     /// When it is due again.
-    due: Instant,
+    pub(super) due: Instant,
 }
 
 /// Where this host's departure stands.
@@ -51,35 +51,28 @@ pub(super) enum Departure {
     Gone,
 }
 
-/// What an `Acknowledge` brought.
-#[derive(Debug, Default)]
-pub(super) struct News {
-    /// Hosts that are removed and were not known to be.
-    pub(super) removed: Vec<HostId>,
-    /// This host takes part from now on, or a member was added, or another says something else about its part.
-    pub(super) parts_changed: bool,
-}
-
 /// This host's identity, membership and way out.
 #[derive(Debug)]
-pub(super) struct Host {
+pub(super) struct Participation {
     pub(super) me: HostId,
-    pub(super) disk: Disk,
+    pub(super) journal: Journal,
+    pub(super) outbox: Outbox,
     pub(super) departure: Departure,
-    membership: Membership,
-    lost: bool,
-    reach: BTreeMap<HostId, Reach>,
-    peers: BTreeMap<HostId, Peer>,
+    pub(super) membership: Membership,
+    pub(super) lost: bool,
+    pub(super) reach: BTreeMap<HostId, Reach>,
+    pub(super) peers: BTreeMap<HostId, Peer>,
     /// The append that the last change of membership is in.
-    written: u64,
-    random: u64,
+    pub(super) written: u64,
+    pub(super) random: u64,
 }
 
-impl Host {
+impl Participation {
     pub(super) fn new(me: HostId, membership: Membership, sequence: u64, seed: u64) -> Self {
         Self {
             me,
-            disk: Disk::new(sequence),
+            journal: Journal::new(sequence),
+            outbox: Outbox::new(sequence),
             departure: Departure::None,
             membership,
             lost: false,
@@ -87,6 +80,19 @@ impl Host {
             peers: BTreeMap::new(),
             written: sequence,
             random: seed ^ me.0.rotate_left(32),
+        }
+    }
+
+    /// All appends up to this sequence are on disk: what waited for them leaves.
+    pub(super) fn handle_synced(&mut self, sequence: u64, now: Instant) {
+        let durable = self.journal.handle_synced(sequence);
+        self.outbox.release(durable, now);
+    }
+
+    /// Ends the turn: what was written in it is one append.
+    pub(super) fn flush(&mut self) {
+        if let Some((sequence, records)) = self.journal.flush() {
+            self.outbox.effect(Effect::Append { sequence, records });
         }
     }
 
@@ -198,8 +204,8 @@ impl Host {
         z ^ (z >> 31)
     }
 
-    fn write(&mut self, now: Instant) {
-        self.written = self.disk.write(JournalRecord::Membership(self.membership.clone()));
+    pub(super) fn write(&mut self, now: Instant) {
+        self.written = self.journal.write(JournalRecord::Membership(self.membership.clone()));
         self.tell_soon(now);
     }
 
@@ -276,7 +282,7 @@ impl Host {
         if !new.is_empty() {
             self.membership.removed.extend(&new);
             if new.contains(&self.me) && matches!(self.departure, Departure::None | Departure::HandingOver) {
-                self.disk.effect(Effect::Event(LeaseEvent::Removed));
+                self.outbox.effect(Effect::Event(LeaseEvent::Removed));
             }
             self.consider_part();
             self.write(now);
@@ -288,9 +294,10 @@ impl Host {
     pub(super) fn lose(&mut self, now: Instant) {
         if !self.lost {
             self.lost = true;
-            self.disk.lost();
-            self.written = self.disk.synced_sequence();
-            self.disk.effect(Effect::Event(LeaseEvent::DiskLost));
+            self.journal.lose();
+            self.outbox.abandon();
+            self.written = self.journal.synced_sequence();
+            self.outbox.effect(Effect::Event(LeaseEvent::DiskLost));
             self.tell_soon(now);
         }
     }
@@ -312,7 +319,7 @@ impl Host {
     ///
     /// The removed may have admitted others that this host never heard of. Whoever knew that they were removed when it
     /// acknowledged this host has nothing to fear from them; a word of the removed themselves is not enough.
-    fn consider_part(&mut self) {
+    pub(super) fn consider_part(&mut self) {
         let all = self.others().all(|host| self.membership.acknowledged.contains(&host));
         let vouches = |host: HostId| {
             let peer = self.peers.get(&host);
@@ -333,151 +340,6 @@ impl Host {
         }
     }
 
-    pub(super) fn handle_acknowledge(&mut self, from: HostId, said: PeerMessage, now: Instant) -> News {
-        let mut news = News::default();
-        if said.heard > self.disk.sequence() {
-            self.lose(now);
-        }
-        let before = self.membership.clone();
-        let peer = self.peers.entry(from).or_default();
-        peer.sequence = peer.sequence.max(said.sequence);
-        news.parts_changed = peer.part != Some(said.part);
-        peer.part = Some(said.part);
-        peer.took_part = said.part == Part::Taking || peer.took_part && said.part == Part::Leaving;
-        for told in &said.generations {
-            let known = peer.generations.entry(told.segment).or_default();
-            *known = told.generation.max(*known);
-        }
-        peer.removed.extend(&said.removed);
-        peer.members.clone_from(&said.members);
-
-        // Its members first: with the removed out of the way, one of them may be all that this host still waits for.
-        self.membership
-            .members
-            .extend(said.members.iter().filter(|&&host| !before.removed.contains(&host)));
-        self.membership.members.insert(from);
-        if said.members.contains(&self.me) {
-            self.membership.acknowledged.insert(from);
-            if said.part == Part::Taking && self.membership.introduced == Introduced::Not {
-                self.membership.introduced = Introduced::ByMember;
-            }
-        }
-        news.removed = self.learn_removed(&said.removed, now);
-        self.consider_part();
-        if self.membership != before {
-            news.parts_changed = true;
-            self.write(now);
-        }
-        let behind = said.part == Part::Joining
-            || !self
-                .membership
-                .members
-                .iter()
-                .all(|host| said.members.contains(host) || self.is_removed(*host))
-            || !self.membership.removed.is_subset(&said.removed);
-        let peer = self.peers.entry(from).or_default();
-        if behind && peer.told.is_none_or(|told| now.since(told) >= REPEAT_FIRST) {
-            peer.due = now;
-        }
-        news
-    }
-
-    /// Says who is a member to everybody who is due.
-    ///
-    /// A joiner is acknowledged only once it knows all that this host owns: it may be the next to introduce addresses.
-    pub(super) fn acknowledge(
-        &mut self,
-        generations: impl Fn() -> Vec<Generation>,
-        knows: impl Fn(HostId) -> bool,
-        now: Instant,
-    ) {
-        let due: Vec<HostId> = self
-            .speaks_to()
-            .filter(|(_, peer)| peer.due <= now)
-            .map(|(host, _)| host)
-            .collect();
-        // One that lost its journal may not know itself for a member, and must say what became of it.
-        if due.is_empty() || !self.membership.members.contains(&self.me) && !self.lost {
-            return;
-        }
-        let members: Vec<HostId> = self
-            .membership
-            .members
-            .iter()
-            .copied()
-            .filter(|&host| !self.is_removed(host))
-            .collect();
-        let removed: Vec<HostId> = self.membership.removed.iter().copied().collect();
-        let generations = generations();
-        let part = self.part();
-        for host in due {
-            let every = if self.is_settled(host) {
-                ACKNOWLEDGE_LATE
-            } else {
-                ACKNOWLEDGE_SOON
-            };
-            let Some(peer) = self.peers.get_mut(&host) else {
-                continue;
-            };
-            peer.told = Some(now);
-            peer.due = if self.membership.removed.contains(&host) {
-                Instant::from_millis(u64::MAX)
-            } else {
-                now + every
-            };
-            // Without a journal nobody is let in: that would be forgotten.
-            let withheld = !matches!(peer.part, Some(Part::Taking | Part::Leaving)) && (self.lost || !knows(host));
-            let message = Message::Acknowledge {
-                members: members
-                    .iter()
-                    .copied()
-                    .filter(|&member| member != host || !withheld)
-                    .collect(),
-                removed: removed.clone(),
-                part,
-                generations: generations.clone(),
-                sequence: self.disk.synced_sequence(),
-                heard: peer.sequence,
-            };
-            self.disk.send(host, message, self.written, now);
-        }
-    }
-
-    fn is_settled(&self, host: HostId) -> bool {
-        let Some(peer) = self.peers.get(&host) else {
-            return false;
-        };
-        self.membership
-            .members
-            .iter()
-            .all(|member| peer.members.contains(member) || self.is_removed(*member))
-            && self.membership.removed.is_subset(&peer.removed)
-            && matches!(self.part(), Part::Taking)
-            && peer.part == Some(Part::Taking)
-    }
-
-    /// Members, and the removed that still speak: only those that can be reached.
-    fn speaks_to(&self) -> impl Iterator<Item = (HostId, &Peer)> {
-        self.peers
-            .iter()
-            .map(|(&host, peer)| (host, peer))
-            .filter(|&(host, _)| host != self.me && self.reach(host) == Reach::Reachable)
-            .filter(|&(host, _)| self.membership.members.contains(&host) || self.is_removed(host))
-    }
-
-    pub(super) fn next_acknowledge(&self) -> Option<Instant> {
-        self.speaks_to().map(|(_, peer)| peer.due).min()
-    }
-
-    /// Whether everybody who can be reached knows that this host left.
-    pub(super) fn departure_known(&self) -> bool {
-        self.others().filter(|&host| self.hears(host)).all(|host| {
-            self.peers
-                .get(&host)
-                .is_some_and(|peer| peer.removed.contains(&self.me))
-        })
-    }
-
     /// What is said of membership from now on rests on this append, too.
     pub(super) fn follows(&mut self, sequence: u64) {
         self.written = self.written.max(sequence);
@@ -492,15 +354,4 @@ impl Host {
     pub(super) fn told_until(now: Instant) -> Instant {
         now + Duration::from_secs(2)
     }
-}
-
-/// What an `Acknowledge` says.
-#[derive(Debug)]
-pub(super) struct PeerMessage {
-    pub(super) members: BTreeSet<HostId>,
-    pub(super) removed: BTreeSet<HostId>,
-    pub(super) part: Part,
-    pub(super) generations: Vec<Generation>,
-    pub(super) sequence: u64,
-    pub(super) heard: u64,
 }
