@@ -51,7 +51,6 @@ const STRANGERS: &[(&str, &str)] = &[
 /// Folders that are being taken apart: what is too long or in a circle there is let through. The list only shrinks; a
 /// folder that needs it no more has to come off.
 const BEING_TAKEN_APART: &[&str] = &[
-    "core/src/addresses/",
     "core/src/cluster/",
     "core/src/health/",
     "core/src/node/",
@@ -60,6 +59,10 @@ const BEING_TAKEN_APART: &[&str] = &[
 
 /// Functions that are one flat `match`, and why they may be as long as they are.
 const FLAT_MATCHES: &[(&str, &str)] = &[
+    (
+        "core/src/addresses/dispatch.rs: handle_about_addresses",
+        "an arm for each message",
+    ),
     ("core/src/kernel/plan/model.rs: apply_model", "an arm for each op"),
     ("core/src/kernel/plan/op.rs: fmt", "an arm for each op"),
     ("proto/src/convert/election.rs: part_in", "an arm for each message"),
