@@ -50,12 +50,7 @@ const STRANGERS: &[(&str, &str)] = &[
 
 /// Folders that are being taken apart: what is too long or in a circle there is let through. The list only shrinks; a
 /// folder that needs it no more has to come off.
-const BEING_TAKEN_APART: &[&str] = &[
-    "core/src/cluster/",
-    "core/src/health/",
-    "core/src/node/",
-    "agent/src/",
-];
+const BEING_TAKEN_APART: &[&str] = &["core/src/cluster/", "core/src/health/", "core/src/node/", "agent/src/"];
 
 /// Functions that are one flat `match`, and why they may be as long as they are.
 const FLAT_MATCHES: &[(&str, &str)] = &[
