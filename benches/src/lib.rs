@@ -155,6 +155,7 @@ impl Crowd {
     pub fn ask(self, guest: &Guest) -> Result<Report> {
         let load = Load {
             interface: "eth0".to_owned(),
+            tag: None,
             clients: self.clients,
             spacing: self.spacing,
             at_once: self.at_once,

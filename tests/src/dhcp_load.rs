@@ -46,6 +46,8 @@ impl Client {
 pub struct Load {
     /// The interface, in the caller's network namespace.
     pub interface: String,
+    /// The VLAN tag that every frame carries (TCI of IEEE 802.1Q); none: no tag.
+    pub tag: Option<u16>,
     /// Who asks.
     pub clients: Vec<Client>,
     /// The time from one client's start to the next one's; zero starts as many as `at_once` allows.
@@ -138,7 +140,7 @@ impl Report {
 /// # Errors
 /// No such interface, or no permission for packet sockets.
 pub fn run(load: &Load) -> Result<Report> {
-    let wire = Wire::open(&load.interface)?;
+    let wire = Wire::open(&load.interface, load.tag)?;
     let begin = Instant::now();
     let mut runs: Vec<Run> = load.clients.iter().map(|client| Run::new(*client)).collect();
     let by_mac: BTreeMap<Mac, usize> = runs.iter().enumerate().map(|(at, run)| (run.client.mac, at)).collect();
@@ -311,6 +313,8 @@ impl Run {
 }
 
 const ETHERNET: usize = 14;
+/// Destination and source of a frame: behind them a VLAN tag stands.
+const ADDRESSES: usize = 12;
 const IPV4: usize = 20;
 const UDP: usize = 8;
 
@@ -381,10 +385,11 @@ fn parse(frame: &[u8]) -> Option<Heard> {
 
 struct Wire {
     socket: OwnedFd,
+    tag: Option<u16>,
 }
 
 impl Wire {
-    fn open(interface: &str) -> Result<Self> {
+    fn open(interface: &str, tag: Option<u16>) -> Result<Self> {
         let address = nix::ifaddrs::getifaddrs()?
             .filter(|found| found.interface_name == interface)
             .find_map(|found| found.address.and_then(|address| address.as_link_addr().copied()))
@@ -399,12 +404,17 @@ impl Wire {
         setsockopt(&socket, sockopt::RcvBufForce, &(16 << 20))?;
         // Frames that came from other interfaces before this line are no replies to us: their MACs are not ours.
         bind(socket.as_raw_fd(), &address)?;
-        Ok(Self { socket })
+        Ok(Self { socket, tag })
     }
 
     /// Sends a frame; one that finds the queue full counts as lost on the way.
     fn send(&self, frame: &[u8]) -> Result<()> {
-        match send(self.socket.as_raw_fd(), frame, MsgFlags::empty()) {
+        let mut frame = frame.to_vec();
+        if let Some(tag) = self.tag {
+            let [high, low] = tag.to_be_bytes();
+            frame.splice(ADDRESSES..ADDRESSES, [0x81, 0, high, low]);
+        }
+        match send(self.socket.as_raw_fd(), &frame, MsgFlags::empty()) {
             Ok(_) | Err(Errno::ENOBUFS) => Ok(()),
             Err(error) => Err(error).context("cannot send on the guest interface"),
         }

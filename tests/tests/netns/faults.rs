@@ -187,6 +187,7 @@ fn on_a_full_disk_it_goes_on_says_so_promises_nothing_and_is_whole_again_after_l
         let late = world.guest("hv2", "br-blue")?;
         let load = Load {
             interface: "eth0".to_owned(),
+            tag: None,
             clients: Client::fresh(1, 60),
             spacing: Duration::from_millis(40),
             at_once: 60,

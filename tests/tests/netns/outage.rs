@@ -260,6 +260,7 @@ fn a_gateway_that_hears_and_is_not_heard_is_replaced_and_gives_way() {
 fn ask(guest: &Guest, clients: Vec<Client>) -> Result<Report> {
     let load = Load {
         interface: "eth0".to_owned(),
+        tag: None,
         clients,
         spacing: Duration::from_millis(40),
         at_once: 100,
