@@ -50,13 +50,17 @@ const STRANGERS: &[(&str, &str)] = &[
 
 /// Folders that are being taken apart: what is too long or in a circle there is let through. The list only shrinks; a
 /// folder that needs it no more has to come off.
-const BEING_TAKEN_APART: &[&str] = &["core/src/cluster/", "core/src/health/", "core/src/node/", "agent/src/"];
+const BEING_TAKEN_APART: &[&str] = &["core/src/health/", "core/src/node/", "agent/src/"];
 
 /// Functions that are one flat `match`, and why they may be as long as they are.
 const FLAT_MATCHES: &[(&str, &str)] = &[
     (
         "core/src/addresses/dispatch.rs: handle_about_addresses",
         "an arm for each message",
+    ),
+    (
+        "core/src/cluster/gossip/fingerprint.rs: of_record",
+        "an arm for each record",
     ),
     ("core/src/kernel/plan/model.rs: apply_model", "an arm for each op"),
     ("core/src/kernel/plan/op.rs: fmt", "an arm for each op"),

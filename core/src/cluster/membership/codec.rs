@@ -3,7 +3,7 @@
 use bytes::{Buf, BufMut};
 use foca::{Codec, Header, Member, Message, State};
 
-use super::Identity;
+use super::identity::Identity;
 use crate::id::HostId;
 
 /// A packet that is none of ours, or was cut short.

@@ -5,6 +5,7 @@
 //! opens one.
 
 mod codec;
+mod identity;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +16,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use codec::Wire;
+use identity::Identity;
 pub use view::{Inputs, Peer, PeerState, Who, view};
 
 use crate::id::HostId;
@@ -35,35 +37,6 @@ const CALL_EVERY: Duration = Duration::from_secs(3);
 /// How long after this host has taken a new identity it calls those it has given up: where both sides of a healed cut
 /// renew themselves at one moment, each one's answer goes to an identity that the other no longer has.
 const CALL_AGAIN: Duration = Duration::from_millis(100);
-
-/// A host in one of its lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Identity {
-    host: HostId,
-    /// Grows with each start, on disk.
-    instance: u64,
-    /// Grows each time that the others had given this life up.
-    renewal: u32,
-}
-
-impl foca::Identity for Identity {
-    type Addr = HostId;
-
-    fn renew(&self) -> Option<Self> {
-        Some(Self {
-            renewal: self.renewal.saturating_add(1),
-            ..*self
-        })
-    }
-
-    fn addr(&self) -> HostId {
-        self.host
-    }
-
-    fn win_addr_conflict(&self, adversary: &Self) -> bool {
-        self > adversary
-    }
-}
 
 /// What membership knows of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
