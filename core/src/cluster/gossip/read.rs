@@ -103,6 +103,17 @@ impl Gossip {
             })
     }
 
+    /// The network cards of one segment, likewise.
+    pub fn endpoints_in(&self, segment: SegmentId) -> impl Iterator<Item = &Endpoint> {
+        let cards = Key::Endpoint(segment, Mac([0; 6]))..=Key::Endpoint(segment, Mac([0xff; 6]));
+        self.store.range(cards).filter_map(|(record, _)| {
+            let Record::Endpoint(endpoint) = record else {
+                return None;
+            };
+            Some(endpoint)
+        })
+    }
+
     /// All addresses that somebody has told of, with the time that is left of each.
     pub fn leases(&self, now: Instant) -> impl Iterator<Item = Lease> {
         let leases = self.store.range(first_lease()..first_share());

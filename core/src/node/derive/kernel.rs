@@ -112,9 +112,8 @@ impl Member {
                 .map(|host| host.vtep)
                 .filter(|vtep| host != self.me && peers.contains(vtep))
         };
-        let guests = self.gossip.endpoints().filter(|endpoint| {
-            endpoint.segment == id && endpoint.presence == Presence::Here && endpoint.host != self.me
-        });
+        let endpoints = self.gossip.endpoints_in(id);
+        let guests = endpoints.filter(|endpoint| endpoint.presence == Presence::Here && endpoint.host != self.me);
         let holder = self.election.holder(group_of(id)).and_then(|(host, _)| vtep(host));
         guests
             .filter_map(|endpoint| Some((endpoint.mac, vtep(endpoint.host)?)))

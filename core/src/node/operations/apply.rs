@@ -144,10 +144,8 @@ impl Member {
             ("ipv4.subnet", subnet(old) != subnet(new)),
         ];
         let keys: Vec<&str> = changed.iter().filter(|(_, is)| *is).map(|(key, _)| *key).collect();
-        let endpoints = self.gossip.endpoints();
-        let guests = endpoints
-            .filter(|endpoint| endpoint.segment == id && endpoint.presence == Presence::Here)
-            .count();
+        let endpoints = self.gossip.endpoints_in(id);
+        let guests = endpoints.filter(|endpoint| endpoint.presence == Presence::Here).count();
         if keys.is_empty() || guests == 0 {
             return Ok(());
         }
