@@ -272,6 +272,11 @@ impl Member {
         self.gateways.tell_claim(group, &self.election, &mut self.gossip, now);
     }
 
+    /// The host that serves a group, as far as is known here: it holds the term, and its kernel has the address.
+    pub(super) fn server(&self, group: GroupId) -> Option<HostId> {
+        self.gateways.server(group, &self.election, &self.gossip)
+    }
+
     pub(super) fn send(&mut self, to: HostId, said: PeerMessage) {
         self.effects.push_back(Effect::Send { to, said });
     }

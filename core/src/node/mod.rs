@@ -22,6 +22,7 @@ mod lease_migration;
 mod member;
 mod operations;
 mod rehearsal;
+mod report;
 mod route;
 mod show;
 mod start;

@@ -1,16 +1,14 @@
 //! What the machines of a host want done goes to another machine, or out.
 
-use super::cause::words;
 use super::effect::{Effect, PeerMessage};
 use super::member::{Member, OWN_TOKENS, guest_at};
 use crate::addresses::{self, LeaseEvent};
-use crate::cluster::gossip::{self, Change, Content, Departure, Key, Origin, Record};
+use crate::cluster::gossip::{self, Change, Key, Origin, Record};
 use crate::cluster::membership;
 use crate::cluster::reachability::{Outcome, Probe};
-use crate::election::{self, Cause, GroupId, Role};
-use crate::gateway::dhcp::{self, Shortage};
-use crate::health::events::{Event, GatewayChange};
-use crate::id::{HostId, Mac, SegmentId};
+use crate::election::{self, GroupId};
+use crate::gateway::dhcp;
+use crate::health::events::Event;
 use crate::time::Instant;
 
 impl Member {
@@ -24,29 +22,7 @@ impl Member {
             }
             while let Some(effect) = self.dhcp.poll_effect() {
                 moved = true;
-                match effect {
-                    dhcp::Effect::Ask { token, request } => self.leases.handle_request(token, request, now),
-                    dhcp::Effect::Unserved {
-                        segment,
-                        client,
-                        shortage,
-                    } => self.report_unserved(segment, client, shortage),
-                    dhcp::Effect::Reply {
-                        segment,
-                        destination_mac,
-                        source,
-                        destination,
-                        bytes,
-                    } => {
-                        self.effects.push_back(Effect::Dhcp {
-                            segment,
-                            destination_mac,
-                            source,
-                            destination,
-                            bytes,
-                        });
-                    }
-                }
+                self.carry_dhcp(effect, now);
             }
             while let Some(effect) = self.leases.poll_effect() {
                 moved = true;
@@ -96,7 +72,11 @@ impl Member {
                 self.gateways.prepare(group);
                 self.touch_now(now);
             }
-            election::Effect::Role { group, role, cause } => self.role_changed(group, role, cause, now),
+            election::Effect::Role { group, role, cause } => {
+                self.report_role(group, role, cause);
+                self.tell_claim(group, now);
+                self.touch_now(now);
+            }
             election::Effect::Liveness { .. } => self.touch_now(now),
             election::Effect::Persist { kernel_answered } => {
                 self.effects.push_back(Effect::SaveAnswered(kernel_answered));
@@ -104,37 +84,37 @@ impl Member {
         }
     }
 
-    fn role_changed(&mut self, group: GroupId, role: Role, cause: Cause, now: Instant) {
-        let change = match role {
-            Role::Holder { term } => GatewayChange::Taken(term),
-            Role::Claimant { term } => GatewayChange::Claimed(term),
-            Role::Follower {
-                holder: Some((host, term)),
-            } => GatewayChange::Elsewhere {
-                host: self.name_of(host),
-                term,
-            },
-            Role::Follower { holder: None } => GatewayChange::None,
-        };
-        self.report(Event::Gateway {
-            segments: self.derived.segment_names(group),
-            change,
-            reason: words(cause, &self.gossip),
-        });
-        self.tell_claim(group, now);
-        self.touch_now(now);
-    }
-
-    /// The host that serves a group, as far as is known here: it holds the term, and its kernel has the address.
-    pub(super) fn server(&self, group: GroupId) -> Option<HostId> {
-        self.gateways.server(group, &self.election, &self.gossip)
-    }
-
     /// Services off, before the address.
     fn stop_serving(&mut self, group: GroupId) {
         for segment in self.derived.segments_of(group) {
             self.dhcp.remove_segment(segment);
             self.effects.push_back(Effect::StopAnnouncing(segment));
+        }
+    }
+
+    fn carry_dhcp(&mut self, effect: dhcp::Effect, now: Instant) {
+        match effect {
+            dhcp::Effect::Ask { token, request } => self.leases.handle_request(token, request, now),
+            dhcp::Effect::Unserved {
+                segment,
+                client,
+                shortage,
+            } => self.report_unserved(segment, client, shortage),
+            dhcp::Effect::Reply {
+                segment,
+                destination_mac,
+                source,
+                destination,
+                bytes,
+            } => {
+                self.effects.push_back(Effect::Dhcp {
+                    segment,
+                    destination_mac,
+                    source,
+                    destination,
+                    bytes,
+                });
+            }
         }
     }
 
@@ -162,52 +142,10 @@ impl Member {
                     self.election.drain(now);
                     self.touch_now(now);
                 }
-                self.lease_event(event);
+                self.report_lease_event(event);
             }
             addresses::Effect::Left => self.left = true,
         }
-    }
-
-    fn report_unserved(&mut self, segment: SegmentId, client: Mac, shortage: Shortage) {
-        let segment = self.name_or_id(segment);
-        self.report(match shortage {
-            Shortage::Exhausted => Event::PoolExhausted { segment, client },
-            Shortage::MaxLeases => Event::LeaseLimitReached { segment, client },
-        });
-    }
-
-    fn name_or_id(&self, segment: SegmentId) -> String {
-        let name = self.catalogue.name(segment);
-        name.map_or_else(|| segment.to_string(), ToString::to_string)
-    }
-
-    fn lease_event(&mut self, event: LeaseEvent) {
-        let name = |id: SegmentId| self.name_or_id(id);
-        let event = match event {
-            // A share may only be on its way: the DHCP server says what came of it.
-            LeaseEvent::NothingFree { .. } => return,
-            LeaseEvent::Declined { segment, address, time } => Event::AddressDeclined {
-                segment: name(segment),
-                address: address.to_string(),
-                time,
-            },
-            LeaseEvent::BirthLost { segment, owner } => Event::OwnershipLost {
-                segment: name(segment),
-                host: self.name_of(owner),
-            },
-            LeaseEvent::BroughtTaken {
-                segment,
-                address,
-                client,
-            } => Event::LeaseVoid {
-                segment: name(segment),
-                address: address.to_string(),
-                client,
-            },
-            LeaseEvent::Removed => Event::AddressesRevoked,
-            LeaseEvent::DiskLost => Event::JournalLost,
-        };
-        self.report(event);
     }
 
     fn carry_membership(&mut self, effect: membership::Effect, now: Instant) {
@@ -225,52 +163,9 @@ impl Member {
             gossip::Effect::Send { to, message } => self.send(to, PeerMessage::Gossip(message)),
             gossip::Effect::Save(records) => self.effects.push_back(Effect::SaveCluster(records)),
             gossip::Effect::Changed(change) => self.record_changed(change, now),
-            gossip::Effect::SegmentLost { loser, winner } => {
-                self.report(Event::SegmentSuperseded {
-                    segment: loser.name.clone(),
-                    generation: loser.generation,
-                    host: self.name_of(loser.introducer),
-                    by: (winner.generation, self.name_of(winner.introducer)),
-                });
-            }
+            gossip::Effect::SegmentLost { loser, winner } => self.report_superseded(&loser, &winner),
             gossip::Effect::Remembered(_) => {}
         }
-    }
-
-    /// Hosts that come or go, and segments that change, are events.
-    fn report_record(&mut self, change: &Change) {
-        let Some(new) = change.new.as_deref() else { return };
-        let event = match new {
-            Record::Host(host) if change.old.is_none() && host.id != self.me => Event::HostJoined {
-                host: host.name.clone(),
-            },
-            Record::Removed(removed) if removed.host != self.me => {
-                let host = removed.name.clone();
-                match removed.why {
-                    Departure::Left => Event::HostLeft { host },
-                    Departure::Removed => Event::HostRemoved { host },
-                }
-            }
-            Record::Segment(segment) => {
-                let (name, host) = (segment.name.clone(), self.name_of(segment.introducer));
-                match &segment.content {
-                    Content::Definition(_) => Event::SegmentApplied {
-                        segment: name,
-                        generation: segment.generation,
-                        host,
-                    },
-                    Content::Tombstone => Event::SegmentDeleted { segment: name, host },
-                }
-            }
-            Record::Host(_)
-            | Record::Removed(_)
-            | Record::StaticPeer(_)
-            | Record::Claim(_)
-            | Record::Endpoint(_)
-            | Record::Lease(_)
-            | Record::Share(_) => return,
-        };
-        self.report(event);
     }
 
     fn record_changed(&mut self, change: Change, now: Instant) {
@@ -280,13 +175,11 @@ impl Member {
                 if let (Origin::Peer(_), Some(Record::Lease(lease))) = (change.origin, change.new.as_deref()) {
                     self.leases.handle_gossip_lease(lease.clone(), now);
                 }
-                return;
             }
             Key::Share(..) => {
                 if let (Origin::Peer(_), Some(Record::Share(share))) = (change.origin, change.new.as_deref()) {
                     self.leases.handle_gossip_share(share.clone(), now);
                 }
-                return;
             }
             Key::Claim(..) => {
                 // Only the word that somebody serves or no longer serves matters; the beat is for those who wait for it.
@@ -297,7 +190,6 @@ impl Member {
                 if served(&change.old) != served(&change.new) {
                     self.touch(now);
                 }
-                return;
             }
             Key::Removed(host) => {
                 if *host == self.me {
@@ -306,13 +198,15 @@ impl Member {
                     self.leases.remove(*host, now);
                     self.membership.forget(*host, now);
                 }
+                self.touch(now);
             }
             Key::Host(host) => {
                 if *host != self.me {
                     self.membership.expect(*host, now);
                 }
+                self.touch(now);
             }
-            Key::Segment(_) | Key::StaticPeer(..) => {}
+            Key::Segment(_) | Key::StaticPeer(..) => self.touch(now),
             Key::Endpoint(segment, mac) => {
                 let guest = match change.new.as_deref() {
                     Some(Record::Endpoint(endpoint)) => guest_at(endpoint),
@@ -327,9 +221,7 @@ impl Member {
                     (Some(_), None) => self.touch_for_guest(now),
                     (Some(_) | None, _) => self.touch(now),
                 }
-                return;
             }
         }
-        self.touch(now);
     }
 }
