@@ -1,4 +1,4 @@
-//! A host in a cluster: its machines, and what flows between them.
+//! A host in a cluster: its machines, and what each is told.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -32,28 +32,34 @@ pub(super) struct Member {
     pub(super) me: HostId,
     pub(super) instance: u64,
     pub(super) cluster: ClusterId,
+
+    // The machines, from those that know to those that decide.
     pub(super) gossip: Gossip,
     pub(super) membership: Membership,
+    pub(super) catalogue: Catalogue,
+    pub(super) endpoints: Endpoints,
     pub(super) election: Election,
+    pub(super) gateways: Gateways,
     pub(super) leases: Leases,
     pub(super) dhcp: dhcp::Server,
+    pub(super) derived: Derived,
     pub(super) effects: VecDeque<Effect>,
     /// When it was last looked whose agent is silent.
     suspects_at: Instant,
-    pub(super) catalogue: Catalogue,
-    pub(super) endpoints: Endpoints,
-    pub(super) gateways: Gateways,
-    pub(super) derived: Derived,
+
+    // How far this host takes part.
     /// The journal was lost when the agent started; else a write failed, and what is on disk may be whole.
     pub(super) lost_at_start: bool,
     pub(super) drained: bool,
+    pub(super) left: bool,
+    pub(super) removed: bool,
+    /// Leases that were brought along are being settled: until then at most, the bridges are not connected.
+    pub(super) isolated_until: Option<Instant>,
+
+    // For the operations.
     /// The leases' answers to the node's own requests, by token.
     pub(super) own_answers: BTreeMap<u64, addresses::Answer>,
     next_token: u64,
-    /// Leases that were brought along are being settled: until then at most, the bridges are not connected.
-    pub(super) isolated_until: Option<Instant>,
-    pub(super) left: bool,
-    pub(super) removed: bool,
     /// Hosts at whose VTEP an agent with another id has asked to be let in, and when: their disk is lost.
     pub(super) superseded: BTreeMap<HostId, Instant>,
 }
