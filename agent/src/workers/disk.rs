@@ -129,13 +129,13 @@ mod tests {
 
     use super::*;
     use crate::journal::Found;
-    use overlayd_core::addresses::Membership;
+    use overlayd_core::addresses::Members;
     use overlayd_core::id::HostId;
 
     fn record(host: u64) -> JournalRecord {
-        JournalRecord::Membership(Membership {
+        JournalRecord::Membership(Members {
             members: [HostId(host)].into(),
-            ..Membership::default()
+            ..Members::default()
         })
     }
 

@@ -311,7 +311,7 @@ mod tests {
 
     use super::*;
 
-    use overlayd_core::addresses::{JournalRecord, Membership as Members};
+    use overlayd_core::addresses::{JournalRecord, Members};
     use overlayd_core::id::ClusterId;
     use overlayd_core::node::Formation;
 

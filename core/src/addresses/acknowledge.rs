@@ -22,7 +22,7 @@ pub(super) struct News {
 
 /// What an `Acknowledge` says.
 #[derive(Debug)]
-pub(super) struct PeerMessage {
+pub(super) struct Acknowledgement {
     pub(super) members: BTreeSet<HostId>,
     pub(super) removed: BTreeSet<HostId>,
     pub(super) part: Part,
@@ -32,7 +32,7 @@ pub(super) struct PeerMessage {
 }
 
 impl Participation {
-    pub(super) fn handle_acknowledge(&mut self, from: HostId, said: PeerMessage, now: Instant) -> News {
+    pub(super) fn handle_acknowledge(&mut self, from: HostId, said: Acknowledgement, now: Instant) -> News {
         let mut news = News::default();
         if said.heard > self.journal.sequence() {
             self.lose(now);

@@ -11,11 +11,11 @@ use super::message::Claim;
 use super::participation::Participation;
 use super::request::{Answer, Effect, LeaseEvent};
 use super::requests::{Requests, Wanted};
-use super::store::Store;
+use super::store::AddressStore;
 
 impl Requests {
     /// Whether a claim for a lease that was brought along is open, here or elsewhere.
-    pub(super) fn asks_brought(&self, store: &Store, address: Address) -> bool {
+    pub(super) fn asks_brought(&self, store: &AddressStore, address: Address) -> bool {
         let work = store.live.get(&address).and_then(|live| live.work.as_ref());
         work.is_some_and(|work| {
             work.waiters
@@ -28,13 +28,13 @@ impl Requests {
     }
 
     /// This host brings a lease along from a cluster of its own.
-    pub(super) fn bring(&mut self, store: &mut Store, address: IpAddr, claim: Claim, now: Instant) {
+    pub(super) fn bring(&mut self, store: &mut AddressStore, address: IpAddr, claim: Claim, now: Instant) {
         self.brought.insert(address.into(), claim);
         store.at_time(now, Timer::Tick);
     }
 
     /// Asks the owners of what was brought.
-    pub(super) fn ask_brought(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+    pub(super) fn ask_brought(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
         let open: Vec<(Address, Claim)> = self
             .brought
             .iter()
@@ -54,7 +54,7 @@ impl Requests {
     /// An owner has said something about a lease that was brought.
     pub(super) fn handle_brought(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         address: Address,
         client: Mac,
@@ -69,7 +69,13 @@ impl Requests {
         }
     }
 
-    pub(super) fn bring_in_vain(&mut self, store: &mut Store, host: &mut Participation, address: Address, client: Mac) {
+    pub(super) fn bring_in_vain(
+        &mut self,
+        store: &mut AddressStore,
+        host: &mut Participation,
+        address: Address,
+        client: Mac,
+    ) {
         self.brought.remove(&address);
         host.outbox.effect(Effect::Event(LeaseEvent::BroughtTaken {
             segment: store.id,

@@ -9,15 +9,15 @@ use super::journal::JournalRecord;
 use super::live::Timer;
 use super::message::Generation;
 use super::participation::Participation;
-use super::record::{AddressState, Holder, Record, Transfer};
-use super::store::Store;
+use super::record::{AddressState, Holder, LeaseRecord, Transfer};
+use super::store::AddressStore;
 use super::timing::MOVED;
 use super::view::{Guest, SegmentPool};
 use super::{initial_owner, listing, owner, timing};
 
-impl Store {
+impl AddressStore {
     /// 1.03 times the longest lease time that anyone can have given, and 10 s.
-    pub(super) fn full_time(&self, record: &Record) -> Duration {
+    pub(super) fn full_time(&self, record: &LeaseRecord) -> Duration {
         timing::relied(record.lease_time.max(self.configured.longest))
     }
 
@@ -41,7 +41,7 @@ impl Store {
     }
 
     /// Whether the record's reservation stands.
-    pub(super) fn stands(&self, address: Address, record: &Record) -> bool {
+    pub(super) fn stands(&self, address: Address, record: &LeaseRecord) -> bool {
         let Holder::Reserved(client) = record.holder else {
             return false;
         };
@@ -89,7 +89,7 @@ impl Store {
 }
 
 /// A new generation of the pool.
-pub(super) fn set_pool(store: &mut Store, host: &mut Participation, pool: SegmentPool, now: Instant) {
+pub(super) fn set_pool(store: &mut AddressStore, host: &mut Participation, pool: SegmentPool, now: Instant) {
     if store
         .configured
         .pool
@@ -136,7 +136,7 @@ pub(super) fn set_pool(store: &mut Store, host: &mut Participation, pool: Segmen
 /// The pool of a segment that this host served before it lost its journal: whoever introduced the addresses, all of
 /// them are inherited, and quarantined.
 pub(super) fn set_forgotten_pool(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     pool: SegmentPool,
     above: u64,
@@ -160,7 +160,7 @@ pub(super) fn set_forgotten_pool(
 }
 
 /// The segment has a tombstone.
-pub(super) fn set_deleted(store: &mut Store, host: &Participation, now: Instant) {
+pub(super) fn set_deleted(store: &mut AddressStore, host: &Participation, now: Instant) {
     if store.configured.deleted.is_some() {
         return;
     }
@@ -169,7 +169,7 @@ pub(super) fn set_deleted(store: &mut Store, host: &Participation, now: Instant)
     store.configured.reserved.clear();
     store.configured.reserved_for.clear();
     store.configured.offered = RangeMap::default();
-    let all: Vec<Range> = store.state.iter().map(|(range, _)| range).collect();
+    let all: Vec<Range> = store.state().iter().map(|(range, _)| range).collect();
     for range in all {
         store.refresh_free(host.me, range);
     }
@@ -177,19 +177,19 @@ pub(super) fn set_deleted(store: &mut Store, host: &Participation, now: Instant)
 }
 
 /// How long the addresses of a deleted segment wait.
-fn grave_time(store: &Store) -> Duration {
+fn grave_time(store: &AddressStore) -> Duration {
     timing::relied(store.configured.longest)
 }
 
 /// Until when no other segment may begin with these addresses.
-pub(super) fn grave(store: &Store) -> Option<(Vec<Range>, Instant)> {
+pub(super) fn grave(store: &AddressStore) -> Option<(Vec<Range>, Instant)> {
     let until = store.configured.deleted? + grave_time(store);
-    Some((store.state.iter().map(|(range, _)| range).collect(), until))
+    Some((store.state().iter().map(|(range, _)| range).collect(), until))
 }
 
 /// Forgets a deleted segment whose addresses have waited.
-pub(super) fn forget(store: &mut Store, host: &mut Participation) {
-    let all: Vec<Range> = store.state.iter().map(|(range, _)| range).collect();
+pub(super) fn forget(store: &mut AddressStore, host: &mut Participation) {
+    let all: Vec<Range> = store.state().iter().map(|(range, _)| range).collect();
     for range in all {
         store.update(host, range, |_, state| *state = AddressState::UNKNOWN);
     }
@@ -200,7 +200,7 @@ pub(super) fn forget(store: &mut Store, host: &mut Participation) {
 }
 
 /// What another member knows of the configuration.
-pub(super) fn learn_generation(store: &mut Store, host: &mut Participation, told: Generation) {
+pub(super) fn learn_generation(store: &mut AddressStore, host: &mut Participation, told: Generation) {
     let before = store.generation();
     store.configured.longest = store.configured.longest.max(told.longest);
     store.configured.agreed = store.configured.agreed.max(told.agreed.min(store.configured.longest));
@@ -210,7 +210,7 @@ pub(super) fn learn_generation(store: &mut Store, host: &mut Participation, told
 }
 
 /// What the tick does about the configuration.
-pub(super) fn configured_due(store: &mut Store, host: &mut Participation, now: Instant) {
+pub(super) fn configured_due(store: &mut AddressStore, host: &mut Participation, now: Instant) {
     if let Some(pool) = store.configured.pool.as_ref().filter(|_| store.is_current())
         && store.configured.agreed < pool.lease_time
         && host.all_know(store.id, store.configured.generation)
@@ -238,7 +238,7 @@ pub(super) fn configured_due(store: &mut Store, host: &mut Participation, now: I
 }
 
 /// Where a guest is, and which addresses it uses.
-pub(super) fn set_guest(store: &mut Store, me: HostId, client: Mac, guest: Option<Guest>, now: Instant) {
+pub(super) fn set_guest(store: &mut AddressStore, me: HostId, client: Mac, guest: Option<Guest>, now: Instant) {
     let before = store.guests.remove(&client);
     for ip in before.iter().flat_map(|(guest, _)| &guest.addresses) {
         let address = Address::from(*ip);

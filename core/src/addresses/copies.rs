@@ -5,9 +5,9 @@ use crate::range::Address;
 use crate::time::{Duration, Instant};
 
 use super::participation::Participation;
-use super::store::Store;
+use super::store::AddressStore;
 
-impl Store {
+impl AddressStore {
     /// Whether owner and keeper have the record as it is now.
     pub(super) fn is_confirmed(&self, host: &Participation, address: Address) -> bool {
         let Some(live) = self.live.get(&address) else {

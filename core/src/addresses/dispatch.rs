@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::id::{HostId, SegmentId};
 use crate::time::Instant;
 
-use super::acknowledge::PeerMessage;
+use super::acknowledge::Acknowledgement;
 use super::live::Timer;
 use super::message::Message;
 use super::participation::{Departure, Participation};
@@ -27,7 +27,7 @@ impl Leases {
             heard,
         } = message
         {
-            let said = PeerMessage {
+            let said = Acknowledgement {
                 members: members.into_iter().collect(),
                 removed: removed.into_iter().collect(),
                 part,
@@ -42,7 +42,7 @@ impl Leases {
         self.end_turn(now);
     }
 
-    fn handle_acknowledge(&mut self, from: HostId, said: PeerMessage, now: Instant) {
+    fn handle_acknowledge(&mut self, from: HostId, said: Acknowledgement, now: Instant) {
         let generations = said.generations.clone();
         let news = self.host.handle_acknowledge(from, said, now);
         for told in generations {

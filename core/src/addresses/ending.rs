@@ -8,13 +8,13 @@ use crate::time::{Duration, Instant};
 
 use super::live::{Replication, Timer};
 use super::participation::Participation;
-use super::record::{Holder, Record, Reuse, Transfer};
+use super::record::{Holder, LeaseRecord, Reuse, Transfer};
 use super::request::{Effect, LeaseEvent};
-use super::store::{Store, fresh_version};
+use super::store::{AddressStore, fresh_version};
 use super::{keepers, listing, replication, timing};
 
 /// Nobody relies on it any more: nobody has it.
-pub(super) fn end(store: &mut Store, host: &mut Participation, address: Address, now: Instant) {
+pub(super) fn end(store: &mut AddressStore, host: &mut Participation, address: Address, now: Instant) {
     replication::drop_waiters(store, host, address, now);
     store.update(host, Range::one(address), |_, state| {
         let last = state.record.client();
@@ -33,7 +33,7 @@ pub(super) fn end(store: &mut Store, host: &mut Participation, address: Address,
 }
 
 /// Whether a client's lease is still what it was when the nonce was asked for.
-pub(super) fn is_lease(store: &Store, address: Address, (client, version, nonce): (Mac, Version, u64)) -> bool {
+pub(super) fn is_lease(store: &AddressStore, address: Address, (client, version, nonce): (Mac, Version, u64)) -> bool {
     let record = &store.at(address).record;
     record.holder == Holder::Client(client)
         && record.version == version
@@ -41,7 +41,7 @@ pub(super) fn is_lease(store: &Store, address: Address, (client, version, nonce)
 }
 
 /// The client gives its lease back: nobody relies on it at this owner.
-pub(super) fn release(store: &mut Store, address: Address, client: Mac, now: Instant) {
+pub(super) fn release(store: &mut AddressStore, address: Address, client: Mac, now: Instant) {
     if store.at(address).record.holder != Holder::Client(client) {
         return;
     }
@@ -52,7 +52,13 @@ pub(super) fn release(store: &mut Store, address: Address, client: Mac, now: Ins
 }
 
 /// A client found its address in use, or a foreign user was seen at one that nobody has.
-pub(super) fn decline(store: &mut Store, host: &mut Participation, address: Address, by: Option<Mac>, now: Instant) {
+pub(super) fn decline(
+    store: &mut AddressStore,
+    host: &mut Participation,
+    address: Address,
+    by: Option<Mac>,
+    now: Instant,
+) {
     let state = store.at(address);
     let fits = match (by, state.record.holder) {
         (Some(client), Holder::Client(holder)) => client == holder,
@@ -66,7 +72,7 @@ pub(super) fn decline(store: &mut Store, host: &mut Participation, address: Addr
     let time = timing::declined_for(state.record.strikes);
     store.withdraw_offer(address);
     store.update(host, Range::one(address), |_, state| {
-        state.record = Record {
+        state.record = LeaseRecord {
             version: fresh_version(state),
             holder: Holder::Declined,
             lease_time: time.max(state.record.lease_time),
@@ -93,10 +99,10 @@ pub(super) fn decline(store: &mut Store, host: &mut Participation, address: Addr
 
 /// A host was removed: where it may have extended a lease with its last breath, the address is
 /// quarantined.
-pub(super) fn forget_host(store: &mut Store, host: &mut Participation, gone: HostId, now: Instant) {
+pub(super) fn forget_host(store: &mut AddressStore, host: &mut Participation, gone: HostId, now: Instant) {
     let me = host.me;
     let touched: Vec<Range> = store
-        .state
+        .state()
         .iter()
         .filter(|(_, state)| state.owner == Some(me) && state.may.contains(&gone))
         .map(|(range, _)| range)
@@ -124,9 +130,9 @@ pub(super) fn forget_host(store: &mut Store, host: &mut Participation, gone: Hos
 }
 
 /// A full time begins for the quarantined addresses of a range.
-pub(super) fn quarantine(store: &mut Store, range: Range, now: Instant) {
+pub(super) fn quarantine(store: &mut AddressStore, range: Range, now: Instant) {
     let quarantined: Vec<(Range, Duration)> = store
-        .state
+        .state()
         .within(range)
         .filter(|(_, state)| state.reuse == Reuse::Quarantined)
         .map(|(part, state)| (part, store.full_time(&state.record)))
@@ -138,7 +144,7 @@ pub(super) fn quarantine(store: &mut Store, range: Range, now: Instant) {
 }
 
 /// Addresses whose full time has passed leave quarantine.
-pub(super) fn end_quarantines(store: &mut Store, host: &mut Participation, now: Instant) {
+pub(super) fn end_quarantines(store: &mut AddressStore, host: &mut Participation, now: Instant) {
     let over: Vec<Range> = store
         .quarantined
         .iter()

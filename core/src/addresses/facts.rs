@@ -9,7 +9,7 @@ use crate::time::{Duration, Instant};
 
 use super::message::Part;
 use super::record::AddressState;
-use super::view::{PoolLine, Roster};
+use super::view::{RangeLine, Roster};
 use super::{Leases, listing, timing};
 
 impl Leases {
@@ -84,7 +84,7 @@ impl Leases {
     }
 
     /// All ranges of a segment.
-    pub fn pool_show(&self, segment: SegmentId) -> Vec<PoolLine> {
+    pub fn pool_show(&self, segment: SegmentId) -> Vec<RangeLine> {
         self.segments
             .get(&segment)
             .map(|segment| listing::pool_show(&segment.store))

@@ -16,7 +16,7 @@ use super::record::Holder;
 use super::request::{Answer, Effect, LeaseEvent, Silence};
 use super::requests::{Requests, Search};
 use super::share::Sharing;
-use super::store::Store;
+use super::store::AddressStore;
 use super::timing::{ASK, DECLINED, FINDING_EVERY};
 use super::{listing, owner};
 
@@ -30,7 +30,7 @@ impl Requests {
     /// Which address would a client get?
     pub(super) fn find(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         sharing: &mut Sharing,
         host: &mut Participation,
         token: u64,
@@ -59,7 +59,7 @@ impl Requests {
     }
 
     /// Somebody may have lent addresses, or a search's time is over.
-    pub(super) fn search_again(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+    pub(super) fn search_again(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
         let ids: Vec<u64> = self.searches.keys().copied().collect();
         for id in ids {
             let Some(search) = self.searches.get(&id) else { continue };
@@ -75,7 +75,7 @@ impl Requests {
         }
     }
 
-    fn silence(&mut self, store: &mut Store, host: &mut Participation, why: Silence, now: Instant) -> Answer {
+    fn silence(&mut self, store: &mut AddressStore, host: &mut Participation, why: Silence, now: Instant) -> Answer {
         let quiet = self.complained.is_some_and(|before| now.since(before) < FINDING_EVERY);
         if why == Silence::NothingFree && !quiet {
             self.complained = Some(now);
@@ -87,7 +87,7 @@ impl Requests {
 
     fn pick(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &Participation,
         client: Mac,
         wish: Option<Address>,
@@ -135,7 +135,7 @@ impl Requests {
     }
 
     /// The address that a client has, if its owner or keeper can be asked.
-    fn address_of(&self, store: &Store, host: &Participation, client: Mac) -> Option<Address> {
+    fn address_of(&self, store: &AddressStore, host: &Participation, client: Mac) -> Option<Address> {
         let all = (client, Address::from_bits(0))..=(client, Address::from_bits(u128::MAX));
         let here = store.clients.range(all.clone()).filter_map(|&(_, address)| {
             let record = &store.at(address).record;
@@ -158,7 +158,7 @@ impl Requests {
     }
 }
 
-fn offer(store: &Store, address: Address) -> Answer {
+fn offer(store: &AddressStore, address: Address) -> Answer {
     let hostname = store
         .configured
         .reserved
@@ -172,7 +172,7 @@ fn offer(store: &Store, address: Address) -> Answer {
 }
 
 /// How the reservation of an address for a client stands; `Held` if another client has the address yet.
-fn reserved_state(store: &Store, host: &Participation, address: Address, client: Mac) -> LeaseState {
+fn reserved_state(store: &AddressStore, host: &Participation, address: Address, client: Mac) -> LeaseState {
     if store.owns(host, address) {
         return match store.at(address).record.holder {
             Holder::Reserved(holder) | Holder::Client(holder) if holder == client => LeaseState::Settled,
@@ -188,7 +188,7 @@ fn reserved_state(store: &Store, host: &Participation, address: Address, client:
 }
 
 /// A reservation that is settled is acknowledged without asking anybody.
-pub(super) fn settled(store: &Store, address: Address, claim: &Claim) -> Option<Answer> {
+pub(super) fn settled(store: &AddressStore, address: Address, claim: &Claim) -> Option<Answer> {
     use crate::lease::LeaseState;
     let reservation = store
         .configured
@@ -208,7 +208,7 @@ pub(super) fn settled(store: &Store, address: Address, claim: &Claim) -> Option<
 }
 
 /// Why a client may not even ask for an address.
-pub(super) fn barred(store: &Store, host: &Participation, address: Address, claim: &Claim) -> Option<Silence> {
+pub(super) fn barred(store: &AddressStore, host: &Participation, address: Address, claim: &Claim) -> Option<Silence> {
     if !host.serves() {
         return Some(Silence::NoPart);
     }

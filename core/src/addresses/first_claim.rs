@@ -16,7 +16,7 @@ pub(super) struct FirstClaim {
 
 /// What becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ClaimVerdict {
     /// It is taken over: the other host owns the address.
     Accepted,
     /// It is the receiver of what this host gave, and has taken it.
@@ -31,29 +31,31 @@ pub(super) enum Verdict {
 
 impl FirstClaim {
     /// What `me` makes of it, which has this on disk about the address.
-    pub(super) fn verdict(self, me: HostId, state: &AddressState) -> Verdict {
+    pub(super) fn verdict(self, me: HostId, state: &AddressState) -> ClaimVerdict {
         let Self { from, epoch, ownership } = self;
         match (state.owner, state.transfer) {
             (Some(owner), Transfer::Settled) if owner == me => {
                 if epoch > state.epoch {
-                    Verdict::Outbid
+                    ClaimVerdict::Outbid
                 } else {
-                    Verdict::Denied(me)
+                    ClaimVerdict::Denied(me)
                 }
             }
-            (Some(owner), Transfer::Unborn) if owner == me && epoch < state.epoch => Verdict::Denied(me),
+            (Some(owner), Transfer::Unborn) if owner == me && epoch < state.epoch => ClaimVerdict::Denied(me),
             // However new the generation: whoever adds the addresses did not know that they have an owner.
             (Some(owner), Transfer::Settled | Transfer::HandingOver)
                 if owner != from && owner != me && ownership == Ownership::ToBe =>
             {
-                Verdict::Denied(owner)
+                ClaimVerdict::Denied(owner)
             }
-            (Some(owner), Transfer::HandingOver) if owner == from && epoch >= state.epoch => Verdict::Taken,
+            (Some(owner), Transfer::HandingOver) if owner == from && epoch >= state.epoch => ClaimVerdict::Taken,
             // Only the receiver, or whoever has it from the receiver, can own it under a later epoch: it was taken.
-            (Some(_), Transfer::HandingOver) if epoch > state.epoch => Verdict::PassedOn,
-            (Some(owner), Transfer::HandingOver) => Verdict::Denied(owner),
-            (Some(owner), Transfer::Settled | Transfer::Unborn) if epoch < state.epoch => Verdict::Denied(owner),
-            (Some(_) | None, Transfer::Settled | Transfer::Unborn) | (None, Transfer::HandingOver) => Verdict::Accepted,
+            (Some(_), Transfer::HandingOver) if epoch > state.epoch => ClaimVerdict::PassedOn,
+            (Some(owner), Transfer::HandingOver) => ClaimVerdict::Denied(owner),
+            (Some(owner), Transfer::Settled | Transfer::Unborn) if epoch < state.epoch => ClaimVerdict::Denied(owner),
+            (Some(_) | None, Transfer::Settled | Transfer::Unborn) | (None, Transfer::HandingOver) => {
+                ClaimVerdict::Accepted
+            }
         }
     }
 }
@@ -69,10 +71,18 @@ mod tests {
         use Ownership::{Settled as Owns, ToBe};
         use Transfer::{HandingOver, Settled, Unborn};
         // The owner known here and its epoch's number, the claim of host 2: number, ownership.
-        type Case = (&'static str, Option<u64>, Transfer, u64, u64, Ownership, Verdict);
+        type Case = (&'static str, Option<u64>, Transfer, u64, u64, Ownership, ClaimVerdict);
         let cases: &[Case] = &[
-            ("nobody is known", None, Settled, 0, 1, ToBe, Verdict::Accepted),
-            ("the claimant is known", Some(2), Settled, 1, 1, ToBe, Verdict::Accepted),
+            ("nobody is known", None, Settled, 0, 1, ToBe, ClaimVerdict::Accepted),
+            (
+                "the claimant is known",
+                Some(2),
+                Settled,
+                1,
+                1,
+                ToBe,
+                ClaimVerdict::Accepted,
+            ),
             (
                 "another owner is known",
                 Some(3),
@@ -80,7 +90,7 @@ mod tests {
                 1,
                 2,
                 ToBe,
-                Verdict::Denied(HostId(3)),
+                ClaimVerdict::Denied(HostId(3)),
             ),
             (
                 "another owned it before",
@@ -89,7 +99,7 @@ mod tests {
                 1,
                 2,
                 Owns,
-                Verdict::Accepted,
+                ClaimVerdict::Accepted,
             ),
             (
                 "another owns it later",
@@ -98,9 +108,17 @@ mod tests {
                 3,
                 2,
                 Owns,
-                Verdict::Denied(HostId(3)),
+                ClaimVerdict::Denied(HostId(3)),
             ),
-            ("this host owns it", Some(1), Settled, 3, 2, ToBe, Verdict::Denied(ME)),
+            (
+                "this host owns it",
+                Some(1),
+                Settled,
+                3,
+                2,
+                ToBe,
+                ClaimVerdict::Denied(ME),
+            ),
             (
                 "this host owns it, under an earlier epoch",
                 Some(1),
@@ -108,7 +126,7 @@ mod tests {
                 1,
                 2,
                 ToBe,
-                Verdict::Outbid,
+                ClaimVerdict::Outbid,
             ),
             (
                 "both are to be, this host later",
@@ -117,7 +135,7 @@ mod tests {
                 3,
                 2,
                 ToBe,
-                Verdict::Denied(ME),
+                ClaimVerdict::Denied(ME),
             ),
             (
                 "both are to be, this host earlier",
@@ -126,7 +144,7 @@ mod tests {
                 1,
                 2,
                 ToBe,
-                Verdict::Accepted,
+                ClaimVerdict::Accepted,
             ),
             (
                 "given to the claimant, which has it",
@@ -135,7 +153,7 @@ mod tests {
                 2,
                 2,
                 Owns,
-                Verdict::Taken,
+                ClaimVerdict::Taken,
             ),
             (
                 "given to another, which passed it on",
@@ -144,7 +162,7 @@ mod tests {
                 2,
                 3,
                 Owns,
-                Verdict::PassedOn,
+                ClaimVerdict::PassedOn,
             ),
             (
                 "given to another since",
@@ -153,7 +171,7 @@ mod tests {
                 2,
                 1,
                 Owns,
-                Verdict::Denied(HostId(3)),
+                ClaimVerdict::Denied(HostId(3)),
             ),
             (
                 "given to another, claimed anew",
@@ -162,7 +180,7 @@ mod tests {
                 2,
                 3,
                 ToBe,
-                Verdict::Denied(HostId(3)),
+                ClaimVerdict::Denied(HostId(3)),
             ),
         ];
         for &(about, owner, transfer, known, number, ownership, verdict) in cases {

@@ -7,10 +7,10 @@ use crate::time::Instant;
 use super::live::{Offer, Timer};
 use super::participation::Participation;
 use super::record::Transfer;
-use super::store::Store;
+use super::store::AddressStore;
 use super::timing::OFFER;
 
-impl Store {
+impl AddressStore {
     pub(super) fn drop_free(&mut self, range: Range) {
         let gone: u64 = self.free.within(range).map(|(part, ())| part.size()).sum();
         if gone > 0 {
@@ -23,7 +23,7 @@ impl Store {
     pub(super) fn refresh_free(&mut self, me: HostId, range: Range) {
         self.drop_free(range);
         let usable: Vec<Range> = self
-            .state
+            .state()
             .within(range)
             .filter(|(_, state)| state.owner == Some(me) && state.transfer == Transfer::Settled && state.is_free())
             .flat_map(|(part, _)| {

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::id::HostId;
 use crate::lease::Epoch;
 
-use super::record::Record;
+use super::record::LeaseRecord;
 
 /// What one member has of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reported {
     pub(super) epoch: Epoch,
     pub(super) owner: Option<HostId>,
-    pub(super) record: Record,
+    pub(super) record: LeaseRecord,
 }
 
 /// All that is known of one address when a ballot ends.
@@ -29,7 +29,7 @@ pub(super) struct Ballots<'a> {
 
 /// What becomes of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Inheritance {
     /// This host inherits it.
     Inherited,
     /// It stays as it is here: this host owns it, or waits for the `Give` that makes it the owner.
@@ -50,15 +50,15 @@ impl<'a> Ballots<'a> {
         others.chain([(self.me, self.mine)])
     }
 
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(super) fn verdict(&self) -> Inheritance {
         let (epoch, owner) = self.owner();
         let forgotten = owner == self.me && epoch == Epoch::NONE;
         if forgotten || self.is_orphan(epoch, owner) {
-            Verdict::Inherited
+            Inheritance::Inherited
         } else if owner == self.me {
-            Verdict::Unchanged
+            Inheritance::Unchanged
         } else {
-            Verdict::Owned { owner, epoch }
+            Inheritance::Owned { owner, epoch }
         }
     }
 
@@ -117,33 +117,33 @@ mod tests {
                 },
             },
             owner: (owner > 0).then_some(HostId(owner)),
-            record: Record::unused(Version::NONE),
+            record: LeaseRecord::unused(Version::NONE),
         }
     }
 
     #[test]
     fn an_address_is_inherited_only_where_nobody_can_own_it() {
-        let owned = |number, by, owner| Verdict::Owned {
+        let owned = |number, by, owner| Inheritance::Owned {
             owner: HostId(owner),
             epoch: said(number, by, owner).epoch,
         };
         // Host 1 decides, host 9 is removed; (number, host) of epochs, then the owner, zero for none.
         type Said = (u64, u64, u64);
-        type Case = (&'static str, Said, bool, &'static [(u64, Option<Said>)], Verdict);
+        type Case = (&'static str, Said, bool, &'static [(u64, Option<Said>)], Inheritance);
         let cases: &[Case] = &[
             (
                 "its owner is removed",
                 (3, 9, 9),
                 false,
                 &[(2, Some((3, 9, 9)))],
-                Verdict::Inherited,
+                Inheritance::Inherited,
             ),
             (
                 "only another knew the owner, now removed",
                 (0, 0, 0),
                 false,
                 &[(2, Some((3, 9, 9)))],
-                Verdict::Inherited,
+                Inheritance::Inherited,
             ),
             (
                 "its owner lives",
@@ -164,28 +164,28 @@ mod tests {
                 (5, 1, 1),
                 true,
                 &[(2, Some((3, 9, 9)))],
-                Verdict::Unchanged,
+                Inheritance::Unchanged,
             ),
             (
                 "a living host gives it to this one",
                 (2, 9, 9),
                 false,
                 &[(2, Some((4, 2, 1)))],
-                Verdict::Unchanged,
+                Inheritance::Unchanged,
             ),
             (
                 "a removed host gave it to this one",
                 (4, 9, 1),
                 false,
                 &[(2, None)],
-                Verdict::Inherited,
+                Inheritance::Inherited,
             ),
             (
                 "a removed host gave it to one that has not taken it",
                 (4, 9, 2),
                 false,
                 &[(2, Some((2, 9, 9)))],
-                Verdict::Inherited,
+                Inheritance::Inherited,
             ),
             (
                 "a removed host gave it to one that has taken it",
@@ -199,7 +199,7 @@ mod tests {
                 (0, 0, 2),
                 false,
                 &[(2, None)],
-                Verdict::Inherited,
+                Inheritance::Inherited,
             ),
             (
                 "its presumed owner says so itself",
@@ -213,15 +213,21 @@ mod tests {
                 (0, 0, 1),
                 false,
                 &[(2, Some((0, 0, 1)))],
-                Verdict::Inherited,
+                Inheritance::Inherited,
             ),
-            ("nobody knows of it", (0, 0, 0), false, &[(2, None)], Verdict::Inherited),
+            (
+                "nobody knows of it",
+                (0, 0, 0),
+                false,
+                &[(2, None)],
+                Inheritance::Inherited,
+            ),
             (
                 "its owner gave way to this host, which never was",
                 (0, 0, 1),
                 false,
                 &[(2, Some((5, 1, 1))), (3, Some((4, 2, 2)))],
-                Verdict::Inherited,
+                Inheritance::Inherited,
             ),
         ];
         for (about, mine, owns, reports, verdict) in cases {

@@ -14,12 +14,12 @@ use crate::lease::Epoch;
 use crate::range::{Range, RangeMap};
 use crate::time::Instant;
 
-use super::first_claim::{FirstClaim, Verdict};
+use super::first_claim::{ClaimVerdict, FirstClaim};
 use super::message::{Message, OwnedRun, Ownership};
 use super::participation::{Departure, Participation};
 use super::record::{AddressState, Transfer};
 use super::request::{Effect, LeaseEvent};
-use super::store::Store;
+use super::store::AddressStore;
 use super::timing::TICK;
 use super::view::Reach;
 use super::{replication, share, transfer};
@@ -94,14 +94,14 @@ impl InitialOwners {
 
 impl InitialOwners {
     /// What this host owns has changed: everybody hears of it anew.
-    fn heed(&mut self, store: &mut Store) {
+    fn heed(&mut self, store: &mut AddressStore) {
         if std::mem::take(&mut store.due.owned) {
             self.changed();
         }
     }
 
     /// Tells those that do not know yet what this host owns.
-    pub(super) fn tell_owned(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+    pub(super) fn tell_owned(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
         self.heed(store);
         let due: Vec<HostId> = host
             .others()
@@ -145,7 +145,7 @@ impl InitialOwners {
     /// Another host knows what this one owns, or names other owners.
     pub(super) fn handle_birth_known(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         from: HostId,
         (epoch, ranges, others): (Epoch, Vec<Range>, Vec<OwnedRun>),
@@ -184,14 +184,14 @@ impl InitialOwners {
     }
 
     /// The introducer may use what every member that is not failed knows to be its own.
-    pub(super) fn bear(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+    pub(super) fn bear(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
         self.heed(store);
         if !host.takes_part() {
             return;
         }
         let me = host.me;
         let unborn: Vec<(Range, Epoch)> = store
-            .state
+            .state()
             .iter()
             .filter(|(_, state)| state.owner == Some(me) && state.transfer == Transfer::Unborn)
             .filter(|(_, state)| state.epoch > Epoch::NONE)
@@ -229,7 +229,7 @@ impl InitialOwners {
 ///
 /// If this host is that, and may only have forgotten them in a crash, it asks all members as an heir would.
 pub(super) fn first_owner(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     range: Range,
     introducer: HostId,
@@ -252,10 +252,10 @@ pub(super) fn first_owner(
 }
 
 /// What this host owns or is to own.
-fn owned(store: &Store, me: HostId) -> RangeMap<(Epoch, Ownership)> {
+fn owned(store: &AddressStore, me: HostId) -> RangeMap<(Epoch, Ownership)> {
     let mut mine = RangeMap::default();
     let known = |state: &AddressState| state.owner == Some(me) && state.epoch > Epoch::NONE;
-    for (range, state) in store.state.iter().filter(|(_, state)| known(state)) {
+    for (range, state) in store.state().iter().filter(|(_, state)| known(state)) {
         let ownership = match state.transfer {
             Transfer::Unborn => Ownership::ToBe,
             Transfer::Settled | Transfer::HandingOver => Ownership::Settled,
@@ -267,7 +267,7 @@ fn owned(store: &Store, me: HostId) -> RangeMap<(Epoch, Ownership)> {
 
 /// Another host says what it owns.
 pub(super) fn handle_birth(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     from: HostId,
     (epoch, ownership): (Epoch, Ownership),
@@ -300,7 +300,7 @@ pub(super) fn handle_birth(
 
 /// Takes over that `from` owns a part; or the other owner, if this host knows one.
 fn answer_birth(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     claim: FirstClaim,
     (part, state): (Range, &AddressState),
@@ -309,25 +309,25 @@ fn answer_birth(
     let FirstClaim { from, epoch, .. } = claim;
     let stays = host.departure == Departure::None;
     let owner = match claim.verdict(host.me, state) {
-        Verdict::Accepted => {
+        ClaimVerdict::Accepted => {
             yield_to(store, host, part, epoch, from);
             return None;
         }
         // A leaver waits for the receiver's own word.
-        Verdict::Taken | Verdict::PassedOn if !stays => return None,
-        Verdict::Taken => {
+        ClaimVerdict::Taken | ClaimVerdict::PassedOn if !stays => return None,
+        ClaimVerdict::Taken => {
             transfer::finish_give(store, host, from, part, epoch);
             return None;
         }
-        Verdict::PassedOn => {
+        ClaimVerdict::PassedOn => {
             yield_to(store, host, part, epoch, from);
             return None;
         }
-        Verdict::Outbid => {
+        ClaimVerdict::Outbid => {
             rise_range(store, host, part, epoch, now);
             host.me
         }
-        Verdict::Denied(owner) => owner,
+        ClaimVerdict::Denied(owner) => owner,
     };
     Some(OwnedRun {
         range: part,
@@ -337,7 +337,7 @@ fn answer_birth(
 }
 
 /// Notes another owner; if this host was to be the first, it gives way.
-fn yield_to(store: &mut Store, host: &mut Participation, part: Range, epoch: Epoch, owner: HostId) {
+fn yield_to(store: &mut AddressStore, host: &mut Participation, part: Range, epoch: Epoch, owner: HostId) {
     let me = host.me;
     let mut lost = false;
     store.update(host, part, |_, state| {
@@ -354,7 +354,7 @@ fn yield_to(store: &mut Store, host: &mut Participation, part: Range, epoch: Epo
     }
 }
 
-fn rise_range(store: &mut Store, host: &mut Participation, range: Range, above: Epoch, now: Instant) {
+fn rise_range(store: &mut AddressStore, host: &mut Participation, range: Range, above: Epoch, now: Instant) {
     let mut epoch = store.fresh_epoch(host.me, range);
     epoch.number = epoch.number.max(above.number + 1);
     store.update(host, range, |_, state| state.epoch = epoch);

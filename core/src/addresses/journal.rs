@@ -15,19 +15,19 @@ use super::record::AddressState;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalRecord {
     /// All that is known of membership.
-    Membership(Membership),
+    Membership(Members),
     /// What is known of a run of addresses.
     Addresses {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
-        /// Which.
+        /// The addresses.
         range: Range,
         /// What. `AddressState::UNKNOWN` forgets them.
         state: AddressState,
     },
     /// What must outlive the segment's present generation.
     Segment {
-        /// Which.
+        /// The segment.
         segment: SegmentId,
         /// The newest generation known here, zero before any is; zero with no lease time forgets the segment.
         generation: u64,
@@ -40,7 +40,7 @@ pub enum JournalRecord {
 
 /// Who belongs to the cluster, as far as leases go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Membership {
+pub struct Members {
     /// All members known, this host included.
     pub members: BTreeSet<HostId>,
     /// Those that have this host among their members on their disk.

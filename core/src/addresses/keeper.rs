@@ -9,8 +9,8 @@ use crate::time::{Duration, Instant};
 
 use super::message::{Message, PutRefusal};
 use super::participation::{Departure, Participation};
-use super::record::Record;
-use super::store::Store;
+use super::record::LeaseRecord;
+use super::store::AddressStore;
 use super::transfer;
 
 /// What this host keeps for other owners.
@@ -24,10 +24,10 @@ impl Keeper {
     /// An owner wants a record stored here.
     pub(super) fn handle_put(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         from: HostId,
-        (address, epoch, record): (Address, Epoch, Record),
+        (address, epoch, record): (Address, Epoch, LeaseRecord),
         confirmed: bool,
         now: Instant,
     ) {
@@ -74,10 +74,10 @@ impl Keeper {
     /// Notes that the owner has found another keeper for what this host keeps.
     fn note_replaced(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &Participation,
         address: Address,
-        record: &Record,
+        record: &LeaseRecord,
         confirmed: bool,
     ) {
         let mine = &store.at(address).record;
@@ -89,7 +89,7 @@ impl Keeper {
     }
 
     /// The addresses of which this host is still the only keeper that it knows of.
-    pub(super) fn kept(&self, store: &Store, host: &Participation) -> usize {
+    pub(super) fn kept(&self, store: &AddressStore, host: &Participation) -> usize {
         store
             .live
             .keys()
@@ -106,11 +106,11 @@ impl Keeper {
 
 /// Why a record is not stored, and how long the guest may still rely on this host.
 fn refusal(
-    store: &Store,
+    store: &AddressStore,
     host: &Participation,
     address: Address,
     epoch: Epoch,
-    record: &Record,
+    record: &LeaseRecord,
     now: Instant,
 ) -> Option<(PutRefusal, Duration)> {
     let state = store.at(address);

@@ -9,12 +9,18 @@ use crate::time::{Duration, Instant};
 use super::live::Replication;
 use super::participation::Participation;
 use super::record::Holder;
-use super::store::{Store, fresh_version};
+use super::store::{AddressStore, fresh_version};
 use super::timing::{ASK, KEEPERS, MOVED, REPEAT_FIRST};
 
 /// Names the client again that the record named last, while a host may still extend its lease: nobody but that client
 /// can rely on the address.
-pub(super) fn revive(store: &mut Store, host: &mut Participation, address: Address, for_time: Duration, now: Instant) {
+pub(super) fn revive(
+    store: &mut AddressStore,
+    host: &mut Participation,
+    address: Address,
+    for_time: Duration,
+    now: Instant,
+) {
     let home = |client| store.guests.get(&client).and_then(|(guest, _)| guest.host);
     let Holder::Free { last: Some(client) } = store.at(address).record.holder else {
         return;
@@ -35,7 +41,7 @@ pub(super) fn revive(store: &mut Store, host: &mut Participation, address: Addre
 
 /// Writes a newer version of a bound record: another keeper, or a longer time. `may` only grows by it.
 pub(super) fn rewrite(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     address: Address,
     keeper: Option<HostId>,
@@ -65,7 +71,7 @@ pub(super) fn rewrite(
 }
 
 /// Gives a bound record the keeper and the time that it should have by now.
-pub(super) fn repair(store: &mut Store, host: &mut Participation, address: Address, now: Instant) {
+pub(super) fn repair(store: &mut AddressStore, host: &mut Participation, address: Address, now: Instant) {
     if !store.owns(host, address) {
         return;
     }
@@ -110,7 +116,7 @@ pub(super) fn repair(store: &mut Store, host: &mut Participation, address: Addre
 
 /// The guest's own host, or the next in the group's order that can be asked and takes part.
 pub(super) fn choose_keeper(
-    store: &Store,
+    store: &AddressStore,
     host: &Participation,
     home: Option<HostId>,
     but: &BTreeSet<HostId>,
@@ -121,7 +127,7 @@ pub(super) fn choose_keeper(
 }
 
 /// Bound records without a keeper that can be one get another.
-pub(super) fn replace_keepers(store: &mut Store, host: &Participation, now: Instant) {
+pub(super) fn replace_keepers(store: &mut AddressStore, host: &Participation, now: Instant) {
     if !std::mem::take(&mut store.due.keepers) {
         return;
     }

@@ -10,12 +10,12 @@ use crate::time::{Duration, Instant};
 use super::participation::Participation;
 use super::record::Holder;
 use super::request::Effect;
-use super::store::Store;
+use super::store::AddressStore;
 use super::timing;
-use super::view::PoolLine;
+use super::view::RangeLine;
 
 /// Who owns an address, as far as is known here.
-pub(super) fn owner_of(store: &Store, address: Address) -> Option<HostId> {
+pub(super) fn owner_of(store: &AddressStore, address: Address) -> Option<HostId> {
     let state = store.at(address);
     let told = || {
         store
@@ -32,7 +32,7 @@ pub(super) fn owner_of(store: &Store, address: Address) -> Option<HostId> {
 }
 
 /// What the lease of an address is, in the words of `lease list`.
-pub(super) fn lease_state(store: &Store, host: &Participation, address: Address) -> LeaseState {
+pub(super) fn lease_state(store: &AddressStore, host: &Participation, address: Address) -> LeaseState {
     let state = store.at(address);
     let reserved = store.configured.reserved.get(&address);
     match state.record.holder {
@@ -50,14 +50,14 @@ pub(super) fn lease_state(store: &Store, host: &Participation, address: Address)
 }
 
 /// Tells everybody of a lease that this host owns or keeps.
-pub(super) fn tell(store: &mut Store, host: &mut Participation, address: Address, now: Instant) {
+pub(super) fn tell(store: &mut AddressStore, host: &mut Participation, address: Address, now: Instant) {
     let info = info(store, host, address, now);
     host.outbox.effect(Effect::GossipLease(info.clone()));
     learn_lease(store, info, now);
 }
 
 /// Tells it again if something other than its time has changed.
-pub(super) fn retell(store: &mut Store, host: &mut Participation, address: Address, now: Instant) {
+pub(super) fn retell(store: &mut AddressStore, host: &mut Participation, address: Address, now: Instant) {
     let mut info = info(store, host, address, now);
     if let Some((before, _)) = store.known.get(&address) {
         info.told = before.told;
@@ -68,7 +68,7 @@ pub(super) fn retell(store: &mut Store, host: &mut Participation, address: Addre
     tell(store, host, address, now);
 }
 
-fn info(store: &Store, host: &Participation, address: Address, now: Instant) -> Lease {
+fn info(store: &AddressStore, host: &Participation, address: Address, now: Instant) -> Lease {
     let state = store.at(address);
     let record = &state.record;
     let lease_state = lease_state(store, host, address);
@@ -103,7 +103,7 @@ fn info(store: &Store, host: &Participation, address: Address, now: Instant) -> 
 }
 
 /// What somebody told of a lease.
-pub(super) fn learn_lease(store: &mut Store, info: Lease, now: Instant) {
+pub(super) fn learn_lease(store: &mut AddressStore, info: Lease, now: Instant) {
     let address = info.address;
     if let Some((before, _)) = store.known.get(&address) {
         if (before.version, before.told) >= (info.version, info.told) {
@@ -122,7 +122,7 @@ pub(super) fn learn_lease(store: &mut Store, info: Lease, now: Instant) {
 }
 
 /// All leases known here, by address.
-pub(super) fn lease_list(store: &Store, now: Instant) -> Vec<Lease> {
+pub(super) fn lease_list(store: &AddressStore, now: Instant) -> Vec<Lease> {
     let aged = |(info, heard): &(Lease, Instant)| Lease {
         left: Left(info.left.0.map(|left| left.saturating_sub(now.since(*heard)))),
         ..info.clone()
@@ -131,7 +131,7 @@ pub(super) fn lease_list(store: &Store, now: Instant) -> Vec<Lease> {
 }
 
 /// The addresses that a client holds, as somebody told.
-pub(super) fn held_by(store: &Store, client: Mac) -> impl Iterator<Item = Address> {
+pub(super) fn held_by(store: &AddressStore, client: Mac) -> impl Iterator<Item = Address> {
     let all = (client, Address::from_bits(0))..=(client, Address::from_bits(u128::MAX));
     let told = store.known_clients.range(all).map(|&(_, address)| address);
     told.filter(|address| {
@@ -141,13 +141,13 @@ pub(super) fn held_by(store: &Store, client: Mac) -> impl Iterator<Item = Addres
 }
 
 /// All ranges, as their owners told.
-pub(super) fn pool_show(store: &Store) -> Vec<PoolLine> {
-    let mut newest: BTreeMap<Range, PoolLine> = BTreeMap::new();
+pub(super) fn pool_show(store: &AddressStore) -> Vec<RangeLine> {
+    let mut newest: BTreeMap<Range, RangeLine> = BTreeMap::new();
     for share in store.shares.values() {
         for run in &share.ranges {
             newest.insert(
                 run.range,
-                PoolLine {
+                RangeLine {
                     range: run.range,
                     owner: Some(share.owner),
                     free: run.free,
@@ -158,11 +158,11 @@ pub(super) fn pool_show(store: &Store) -> Vec<PoolLine> {
             );
         }
     }
-    for (range, state) in store.state.iter() {
+    for (range, state) in store.state().iter() {
         let told = newest.keys().any(|line| line.common(range).is_some());
         if !told {
             let quarantined = range.size();
-            let line = PoolLine {
+            let line = RangeLine {
                 range,
                 owner: state.owner,
                 free: 0,
@@ -177,7 +177,7 @@ pub(super) fn pool_show(store: &Store) -> Vec<PoolLine> {
 }
 
 /// How long a client may still hold an address, as the owner or keeper here counts; none if it is neither.
-pub(super) fn relied_for(store: &Store, host: HostId, address: Address, now: Instant) -> Option<Duration> {
+pub(super) fn relied_for(store: &AddressStore, host: HostId, address: Address, now: Instant) -> Option<Duration> {
     let state = store.at(address);
     let here = state.owner == Some(host) || state.record.keeper == Some(host);
     let until = store.live.get(&address).filter(|_| here)?.relied_until?;

@@ -13,7 +13,7 @@ use crate::id::{HostId, Mac, SegmentId};
 use crate::range::{Address, Range};
 use crate::time::Duration;
 
-use super::record::{Record, Reuse};
+use super::record::{LeaseRecord, Reuse};
 use crate::lease::{Epoch, Version};
 
 /// One message between two hosts. Lists of runs hold disjoint runs in order.
@@ -23,11 +23,11 @@ pub enum Message {
     Ask {
         /// Chosen by the asker; the reply repeats it.
         id: u64,
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// Which address.
         address: Address,
-        /// What.
+        /// What is asked.
         ask: Ask,
     },
     /// The answer to `Ask`.
@@ -39,20 +39,20 @@ pub enum Message {
     },
     /// The owner wants a record stored.
     Put {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// Which address.
         address: Address,
         /// The owner's epoch of it.
         epoch: Epoch,
         /// What to store.
-        record: Record,
+        record: LeaseRecord,
         /// Whether the keeper that it names, if any, is known to have it on disk: who kept it before may go.
         confirmed: bool,
     },
     /// The record is on disk here.
     Stored {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// Which address.
         address: Address,
@@ -61,13 +61,13 @@ pub enum Message {
     },
     /// The record is not stored.
     PutRefused {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// Which address.
         address: Address,
         /// Of the record that was refused.
         version: Version,
-        /// Why.
+        /// The reason.
         why: PutRefusal,
         /// What the refuser has promised.
         promised: Epoch,
@@ -76,14 +76,14 @@ pub enum Message {
     },
     /// The sender has too few free addresses.
     Borrow {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// How many it would like; zero: half of what the owner has free.
         count: u64,
     },
     /// The receiver is to own these addresses.
     Give {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// The giver's fresh epoch; the receiver owns under it.
         epoch: Epoch,
@@ -92,7 +92,7 @@ pub enum Message {
     },
     /// The sender owns these addresses: the answer to `Give`, also said again for a repeated one.
     Taken {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// The epoch it was given, or has by now.
         epoch: Epoch,
@@ -101,7 +101,7 @@ pub enum Message {
     },
     /// An heir asks for all that is known of some addresses.
     Prepare {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// The ballot.
         epoch: Epoch,
@@ -112,7 +112,7 @@ pub enum Message {
     },
     /// All that a member knows; it has promised the ballot.
     Report {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// The ballot.
         epoch: Epoch,
@@ -125,7 +125,7 @@ pub enum Message {
     },
     /// The ballot is too low.
     PrepareRefused {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// The ballot.
         epoch: Epoch,
@@ -134,7 +134,7 @@ pub enum Message {
     },
     /// The sender owns these addresses, or will be their first owner once every member knows it.
     Birth {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// The owner's; at birth the generation that adds the addresses, and the introducer.
         epoch: Epoch,
@@ -145,7 +145,7 @@ pub enum Message {
     },
     /// The answer to `Birth`, after an fsync.
     BirthKnown {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// Of the question.
         epoch: Epoch,
@@ -241,7 +241,7 @@ pub enum Ask {
 /// A client's wish for an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Who.
+    /// Who wants it.
     pub client: Mac,
     /// Whether the client shows that it has the lease already.
     pub basis: Basis,
@@ -310,10 +310,10 @@ pub enum PutRefusal {
 /// A run of addresses as a giver has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenRun {
-    /// Which.
+    /// The addresses.
     pub range: Range,
     /// Their record.
-    pub record: Record,
+    pub record: LeaseRecord,
     /// Who may still extend it.
     pub may: Vec<HostId>,
     /// Whether a host beyond asking may have.
@@ -323,20 +323,20 @@ pub struct GivenRun {
 /// A run of addresses as a member has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedRun {
-    /// Which.
+    /// The addresses.
     pub range: Range,
     /// Of the owner that the member knows.
     pub epoch: Epoch,
     /// The owner that the member knows, itself included.
     pub owner: Option<HostId>,
     /// The record that it stores.
-    pub record: Record,
+    pub record: LeaseRecord,
 }
 
 /// A run of addresses and its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnedRun {
-    /// Which.
+    /// The addresses.
     pub range: Range,
     /// The owner's epoch.
     pub epoch: Epoch,

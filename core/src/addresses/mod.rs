@@ -60,13 +60,13 @@ use crate::time::Instant;
 use participation::{Departure, Participation};
 use segment::SegmentLeases;
 
-pub use journal::{Introduced, JournalRecord, Membership, Recovered};
+pub use journal::{Introduced, JournalRecord, Members, Recovered};
 pub use message::{
     Ask, Basis, Claim, Generation, GivenRun, Message, OwnedRun, Ownership, Part, PutRefusal, Reply, ReportedRun,
 };
-pub use record::{AddressState, Holder, Record, Reuse, Transfer};
+pub use record::{AddressState, Holder, LeaseRecord, Reuse, Transfer};
 pub use request::{Answer, Effect, LeaseEvent, Reason, Request, Silence, Timeout, Unrecovered};
-pub use view::{Guest, PoolLine, Reach, Reservation, Roster, SegmentPool, Standing};
+pub use view::{GatewayStanding, Guest, RangeLine, Reach, Reservation, Roster, SegmentPool};
 
 /// The leases of all segments of this host.
 #[derive(Debug)]
@@ -218,7 +218,7 @@ impl Leases {
     }
 
     /// Who serves a segment.
-    pub fn set_standing(&mut self, segment: SegmentId, standing: Standing, now: Instant) {
+    pub fn set_standing(&mut self, segment: SegmentId, standing: GatewayStanding, now: Instant) {
         if let Some(segment) = self.segments.get_mut(&segment) {
             segment.set_standing(&mut self.host, standing, now);
         }

@@ -16,13 +16,19 @@ use crate::time::Instant;
 use super::live::{Asker, Replication, Waiter};
 use super::message::{Ask, Basis, Claim, Message, Reply};
 use super::participation::Participation;
-use super::record::{Holder, Record};
-use super::store::{Store, fresh_version};
+use super::record::{Holder, LeaseRecord};
+use super::store::{AddressStore, fresh_version};
 use super::timing::{ANSWER_LIFE, ASK, NONCE_AFTER};
 use super::{ending, keepers, replication, reply};
 
 /// A client wants an address, or more time.
-pub(super) fn claim(store: &mut Store, host: &mut Participation, address: Address, waiter: Waiter, now: Instant) {
+pub(super) fn claim(
+    store: &mut AddressStore,
+    host: &mut Participation,
+    address: Address,
+    waiter: Waiter,
+    now: Instant,
+) {
     let state = store.at(address);
     let owner = state.owner.filter(|&owner| owner != host.me);
     let wants = waiter.claim.client;
@@ -54,13 +60,13 @@ pub(super) fn claim(store: &mut Store, host: &mut Participation, address: Addres
 }
 
 /// Whether this host keeps the lease that a client has.
-pub(super) fn keeps_for(store: &Store, host: &Participation, address: Address, client: Mac) -> bool {
+pub(super) fn keeps_for(store: &AddressStore, host: &Participation, address: Address, client: Mac) -> bool {
     store.keeps(host, address) && store.at(address).record.client() == Some(client)
 }
 
 /// Extends the lease that this host keeps.
 pub(super) fn grant_as_keeper(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     address: Address,
     waiter: Waiter,
@@ -74,14 +80,14 @@ pub(super) fn grant_as_keeper(
 }
 
 /// Whether a free address may be bound to a client now.
-fn may_bind(store: &Store, address: Address, client: Mac) -> bool {
+fn may_bind(store: &AddressStore, address: Address, client: Mac) -> bool {
     let offered_to_other = store.offers.get(&address).is_some_and(|offer| offer.client != client);
     let reserved = store.configured.reserved.contains_key(&address);
     !offered_to_other && (reserved || !is_full(store, client))
 }
 
 /// Whether `max_leases` are held.
-pub(super) fn is_full(store: &Store, _client: Mac) -> bool {
+pub(super) fn is_full(store: &AddressStore, _client: Mac) -> bool {
     store
         .configured
         .pool
@@ -91,7 +97,7 @@ pub(super) fn is_full(store: &Store, _client: Mac) -> bool {
 }
 
 /// The client has the lease already, as far as this owner knows.
-fn renew(store: &mut Store, host: &mut Participation, address: Address, waiter: Waiter, now: Instant) {
+fn renew(store: &mut AddressStore, host: &mut Participation, address: Address, waiter: Waiter, now: Instant) {
     if waiter.claim.basis == Basis::Having || store.is_confirmed(host, address) {
         replication::grant(store, host, address, waiter, now);
         keepers::repair(store, host, address, now);
@@ -108,7 +114,7 @@ fn renew(store: &mut Store, host: &mut Participation, address: Address, waiter: 
 
 /// Writes a record that names a new client.
 fn bind(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     address: Address,
     claim: &Claim,
@@ -124,7 +130,7 @@ fn bind(
     };
     store.withdraw_offer(address);
     store.update(host, Range::one(address), |_, state| {
-        state.record = Record {
+        state.record = LeaseRecord {
             version: fresh_version(state),
             holder,
             lease_time,
@@ -154,7 +160,7 @@ fn bind(
 }
 
 /// Binds a reserved address to its client.
-pub(super) fn bind_reserved(store: &mut Store, host: &mut Participation, address: Address, now: Instant) {
+pub(super) fn bind_reserved(store: &mut AddressStore, host: &mut Participation, address: Address, now: Instant) {
     let Some(reservation) = store.configured.reserved.get(&address) else {
         return;
     };
@@ -185,7 +191,7 @@ pub(super) fn bind_reserved(store: &mut Store, host: &mut Participation, address
 }
 
 /// Looks at a bound or unconfirmed address: what is over ends, what is due is put.
-pub(super) fn step(store: &mut Store, host: &mut Participation, address: Address, now: Instant) {
+pub(super) fn step(store: &mut AddressStore, host: &mut Participation, address: Address, now: Instant) {
     if !store.owns(host, address) {
         replication::drop_waiters(store, host, address, now);
         return;
@@ -221,7 +227,13 @@ pub(super) fn step(store: &mut Store, host: &mut Participation, address: Address
 
 /// The version and nonce that a release must repeat; none if the lease was extended after `since`, when the client
 /// may already have said that it gives it back.
-pub(super) fn nonce(store: &Store, host: &Participation, address: Address, client: Mac, since: Instant) -> Reply {
+pub(super) fn nonce(
+    store: &AddressStore,
+    host: &Participation,
+    address: Address,
+    client: Mac,
+    since: Instant,
+) -> Reply {
     let record = &store.at(address).record;
     match store.live.get(&address) {
         Some(live) if store.owns(host, address) && record.holder == Holder::Client(client) && live.granted <= since => {
@@ -236,7 +248,7 @@ pub(super) fn nonce(store: &Store, host: &Participation, address: Address, clien
 
 /// Another host asks this one as owner or keeper.
 pub(super) fn handle_ask(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     (from, id): (HostId, u64),
     address: Address,

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::id::{HostId, SegmentId};
 use crate::time::{Duration, Instant};
 
-use super::journal::{Introduced, Journal, JournalRecord, Membership};
+use super::journal::{Introduced, Journal, JournalRecord, Members};
 use super::message::Part;
 use super::outbox::Outbox;
 use super::request::{Effect, LeaseEvent, Unrecovered};
@@ -58,7 +58,7 @@ pub(super) struct Participation {
     pub(super) journal: Journal,
     pub(super) outbox: Outbox,
     pub(super) departure: Departure,
-    pub(super) membership: Membership,
+    pub(super) membership: Members,
     pub(super) lost: bool,
     pub(super) reach: BTreeMap<HostId, Reach>,
     pub(super) peers: BTreeMap<HostId, Peer>,
@@ -68,7 +68,7 @@ pub(super) struct Participation {
 }
 
 impl Participation {
-    pub(super) fn new(me: HostId, membership: Membership, sequence: u64, seed: u64) -> Self {
+    pub(super) fn new(me: HostId, membership: Members, sequence: u64, seed: u64) -> Self {
         Self {
             me,
             journal: Journal::new(sequence),
@@ -126,7 +126,7 @@ impl Participation {
         &self.membership.removed
     }
 
-    pub(super) const fn membership(&self) -> &Membership {
+    pub(super) const fn membership(&self) -> &Members {
         &self.membership
     }
 
@@ -261,7 +261,7 @@ impl Participation {
     }
 
     pub(super) fn join(&mut self, roster: Roster, now: Instant) {
-        self.membership = Membership {
+        self.membership = Members {
             members: roster.members.into_iter().chain([self.me]).collect(),
             acknowledged: BTreeSet::new(),
             introduced: Introduced::Not,

@@ -31,7 +31,7 @@ pub enum Holder {
 
 /// The lease of one address, as owner and keeper store it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct LeaseRecord {
     /// The newest version wins.
     pub version: Version,
     /// Whom it names.
@@ -48,7 +48,7 @@ pub struct Record {
     pub strikes: u32,
 }
 
-impl Record {
+impl LeaseRecord {
     /// Of an address that was never used.
     pub const fn unused(version: Version) -> Self {
         Self {
@@ -108,7 +108,7 @@ pub struct AddressState {
     /// No lower epoch is served here.
     pub promised: Epoch,
     /// The lease.
-    pub record: Record,
+    pub record: LeaseRecord,
     /// At the owner: the hosts that may still extend this or an older version of the record.
     pub may: BTreeSet<HostId>,
     /// At the owner: whether a host beyond asking may have extended it.
@@ -123,7 +123,7 @@ impl AddressState {
         owner: None,
         transfer: Transfer::Settled,
         promised: Epoch::NONE,
-        record: Record::unused(Version::NONE),
+        record: LeaseRecord::unused(Version::NONE),
         may: BTreeSet::new(),
         reuse: Reuse::Allowed,
     };

@@ -11,12 +11,18 @@ use super::live::{Asker, Replication, Waiter};
 use super::message::{Message, PutRefusal, Reply};
 use super::participation::Participation;
 use super::record::Holder;
-use super::store::Store;
+use super::store::AddressStore;
 use super::timing::{ANSWER_LIFE, ASK, KEEPERS, REPEAT_FIRST, REPEAT_LAST};
 use super::{keepers, listing, reply, timing};
 
 /// Acknowledges: the guest may rely on the address from now on.
-pub(super) fn grant(store: &mut Store, host: &mut Participation, address: Address, waiter: Waiter, now: Instant) {
+pub(super) fn grant(
+    store: &mut AddressStore,
+    host: &mut Participation,
+    address: Address,
+    waiter: Waiter,
+    now: Instant,
+) {
     let record = &store.at(address).record;
     let lease_time = waiter.claim.lease_time.min(record.lease_time).min(store.lease_time());
     let until = now + timing::relied(lease_time);
@@ -44,7 +50,7 @@ pub(super) fn grant(store: &mut Store, host: &mut Participation, address: Addres
 
 /// A host has stored a record.
 pub(super) fn handle_stored(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     from: HostId,
     address: Address,
@@ -69,7 +75,7 @@ pub(super) fn handle_stored(
 }
 
 /// Answers those that waited, if the record is confirmed; and tells of it.
-pub(super) fn settle(store: &mut Store, host: &mut Participation, address: Address, now: Instant) {
+pub(super) fn settle(store: &mut AddressStore, host: &mut Participation, address: Address, now: Instant) {
     if !store.owns(host, address) {
         return;
     }
@@ -104,7 +110,7 @@ pub(super) fn settle(store: &mut Store, host: &mut Participation, address: Addre
 
 /// A host did not store a record.
 pub(super) fn handle_put_refused(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     refusal: (HostId, Address, Version, PutRefusal, Epoch, Duration),
     now: Instant,
@@ -143,7 +149,13 @@ pub(super) fn handle_put_refused(
 }
 
 /// Takes a fresh epoch above a promise and puts the same version again.
-pub(super) fn rise_above(store: &mut Store, host: &mut Participation, address: Address, promised: Epoch, now: Instant) {
+pub(super) fn rise_above(
+    store: &mut AddressStore,
+    host: &mut Participation,
+    address: Address,
+    promised: Epoch,
+    now: Instant,
+) {
     let me = host.me;
     let mut epoch = store.fresh_epoch(me, Range::one(address));
     epoch.number = epoch.number.max(promised.number + 1);
@@ -160,7 +172,7 @@ pub(super) fn rise_above(store: &mut Store, host: &mut Participation, address: A
 }
 
 /// Puts what is due, and looks for another keeper if the chosen one is silent.
-pub(super) fn work(store: &mut Store, host: &mut Participation, address: Address, now: Instant) {
+pub(super) fn work(store: &mut AddressStore, host: &mut Participation, address: Address, now: Instant) {
     let Some(work) = store.live.get_mut(&address).and_then(|live| live.work.as_mut()) else {
         return;
     };
@@ -209,7 +221,7 @@ pub(super) fn work(store: &mut Store, host: &mut Participation, address: Address
 }
 
 /// The chosen keeper has not stored the record in time: the next one, or none where this host is alone.
-fn next_keeper(store: &mut Store, host: &mut Participation, address: Address, now: Instant) {
+fn next_keeper(store: &mut AddressStore, host: &mut Participation, address: Address, now: Instant) {
     let state = store.at(address);
     let (holder, crowded) = (state.record.holder, state.may.len() >= KEEPERS);
     let Some(work) = store.live.get(&address).and_then(|live| live.work.as_ref()) else {
@@ -231,7 +243,7 @@ fn next_keeper(store: &mut Store, host: &mut Participation, address: Address, no
 }
 
 /// Those that waited for an address hear that this host cannot say.
-pub(super) fn drop_waiters(store: &mut Store, host: &mut Participation, address: Address, now: Instant) {
+pub(super) fn drop_waiters(store: &mut AddressStore, host: &mut Participation, address: Address, now: Instant) {
     let waiters = store
         .live
         .get_mut(&address)
@@ -245,7 +257,7 @@ pub(super) fn drop_waiters(store: &mut Store, host: &mut Participation, address:
 }
 
 /// After a start, or a taking over: what was under way goes on, `after` so long.
-pub(super) fn resume(store: &mut Store, host: &Participation, address: Address, at: Instant) {
+pub(super) fn resume(store: &mut AddressStore, host: &Participation, address: Address, at: Instant) {
     if store.at(address).owner == Some(host.me)
         && !store.at(address).may.is_empty()
         && let Some(live) = store.live.get_mut(&address)

@@ -7,13 +7,13 @@ use super::live::{Asker, Origin, Waiter};
 use super::message::{Message, Reply};
 use super::participation::Participation;
 use super::request::Answer;
-use super::store::Store;
+use super::store::AddressStore;
 
 /// An owner or keeper says something to whoever claimed an address.
 ///
 /// What this host has to follow up waits for the end of the turn: the owner is in the middle of its own work.
 pub(super) fn reply(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     address: Address,
     waiter: Waiter,
@@ -35,7 +35,7 @@ pub(super) fn reply(
     host.outbox.answer(token, answer, after, now);
 }
 
-pub(super) fn acknowledged(store: &Store, address: Address, lease_time: Duration, copies: u32) -> Answer {
+pub(super) fn acknowledged(store: &AddressStore, address: Address, lease_time: Duration, copies: u32) -> Answer {
     Answer::Ack {
         address: address.ip(),
         lease_time,

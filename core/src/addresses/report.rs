@@ -8,11 +8,11 @@ use crate::time::Instant;
 use super::message::{Message, ReportedRun};
 use super::participation::Participation;
 use super::record::AddressState;
-use super::store::Store;
+use super::store::AddressStore;
 
 /// Another host wants to inherit. What it has removed was taken over before this is called.
 pub(super) fn handle_prepare(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     from: HostId,
     epoch: Epoch,

@@ -15,7 +15,7 @@ use crate::lease::{Lease, Share};
 pub enum Request {
     /// DISCOVER: which address would the client get? Nothing is bound; a new address is held for 30 s.
     Find {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// For whom.
         client: Mac,
@@ -24,7 +24,7 @@ pub enum Request {
     },
     /// REQUEST: a new lease, or more time (`Claim::basis` says which).
     Bind {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// Which address: option 50, or `ciaddr`.
         address: IpAddr,
@@ -33,25 +33,25 @@ pub enum Request {
     },
     /// RELEASE.
     Release {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// Which address: `ciaddr`.
         address: IpAddr,
-        /// Whose.
+        /// The client that has it.
         client: Mac,
     },
     /// DECLINE: counts only from the client that has the lease.
     Decline {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// Which address: option 50.
         address: IpAddr,
-        /// Whose.
+        /// The client that has it.
         client: Mac,
     },
     /// A foreign user was seen at an address that nobody has.
     Conflict {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// Which address.
         address: IpAddr,
@@ -76,18 +76,18 @@ impl Request {
 pub enum Answer {
     /// OFFER this address for this long.
     Offer {
-        /// Which.
+        /// The address.
         address: IpAddr,
-        /// How long.
+        /// For how long the client may use it.
         lease_time: Duration,
         /// The host name that a reservation gives, if any.
         hostname: Option<String>,
     },
     /// ACK.
     Ack {
-        /// Which.
+        /// The address.
         address: IpAddr,
-        /// How long.
+        /// For how long the client may use it.
         lease_time: Duration,
         /// The host name that a reservation gives, if any.
         hostname: Option<String>,
@@ -131,21 +131,21 @@ pub enum Effect {
     Send {
         /// The receiver.
         to: HostId,
-        /// What.
+        /// What to send.
         message: Message,
     },
     /// Write to the journal and sync; then `handle_synced(sequence)`. Several may share an fsync.
     Append {
         /// Grows by one with each append.
         sequence: u64,
-        /// What.
+        /// What to append.
         records: Vec<JournalRecord>,
     },
     /// To the DHCP server.
     Answer {
         /// Of the request.
         token: u64,
-        /// What.
+        /// The answer to it.
         answer: Answer,
     },
     /// Every host should learn this, replacing what it had of the same segment and address.
@@ -163,30 +163,30 @@ pub enum Effect {
 pub enum LeaseEvent {
     /// The gateway had no address to give.
     NothingFree {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
     },
     /// A client declined an address, or a conflict was seen.
     Declined {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
-        /// Which.
+        /// The address.
         address: Address,
         /// For how long.
         time: Duration,
     },
     /// Another host introduced the same addresses; that one stays their owner.
     BirthLost {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
         /// The owner that stays.
         owner: HostId,
     },
     /// A lease that this host brought along is taken by another client, or not in the pool: it does not come along.
     BroughtTaken {
-        /// Where.
+        /// The segment of the address.
         segment: SegmentId,
-        /// Which.
+        /// The address.
         address: Address,
         /// Whose lease gives way.
         client: Mac,
@@ -228,8 +228,8 @@ pub enum Reason {
 /// When the machine wants to be called, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeout {
-    /// When.
+    /// The time to be called at, at the latest.
     pub at: Instant,
-    /// Why.
+    /// What is due then.
     pub reason: Reason,
 }

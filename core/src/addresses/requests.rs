@@ -17,7 +17,7 @@ use super::live::{Asker, Origin, Timer, Waiter};
 use super::message::{Ask, Claim, Message, Reply};
 use super::participation::Participation;
 use super::request::Answer;
-use super::store::Store;
+use super::store::AddressStore;
 use super::timing::{ANSWER_LIFE, ASK};
 use super::{ending, listing, owner, reply};
 
@@ -107,7 +107,7 @@ impl Requests {
     /// Asks for a client: this host by a call if it owns the address, others by a message.
     pub(super) fn ask(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         origin: Origin,
         address: Address,
@@ -122,7 +122,7 @@ impl Requests {
 
     fn ask_here(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         origin: Origin,
         address: Address,
@@ -148,7 +148,7 @@ impl Requests {
     /// Puts a question to other hosts, to the owner first if somebody knows it.
     fn ask_others(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         question: Question,
         owner: Option<HostId>,
@@ -163,7 +163,7 @@ impl Requests {
         }
     }
 
-    fn put_question(&mut self, store: &mut Store, host: &mut Participation, id: u64, to: HostId, now: Instant) {
+    fn put_question(&mut self, store: &mut AddressStore, host: &mut Participation, id: u64, to: HostId, now: Instant) {
         let Some(question) = self.questions.get_mut(&id) else {
             return;
         };
@@ -181,7 +181,7 @@ impl Requests {
 
     fn send_question(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         id: u64,
         to: HostId,
@@ -203,7 +203,7 @@ impl Requests {
     }
 
     /// The one that was asked did not answer, or cannot say.
-    fn next_stage(&mut self, store: &mut Store, host: &mut Participation, id: u64, now: Instant) {
+    fn next_stage(&mut self, store: &mut AddressStore, host: &mut Participation, id: u64, now: Instant) {
         match self.questions.get(&id).map(|question| question.stage) {
             Some(Stage::Owner) => self.ask_keeper(store, host, id, now),
             Some(Stage::Keeper | Stage::Late) => self.give_up(store, host, id, now),
@@ -211,7 +211,7 @@ impl Requests {
         }
     }
 
-    fn ask_keeper(&mut self, store: &mut Store, host: &mut Participation, id: u64, now: Instant) {
+    fn ask_keeper(&mut self, store: &mut AddressStore, host: &mut Participation, id: u64, now: Instant) {
         let Some(question) = self.questions.get_mut(&id) else {
             return;
         };
@@ -244,7 +244,7 @@ impl Requests {
         }
     }
 
-    fn ask_keeper_here(&mut self, store: &mut Store, host: &mut Participation, id: u64, now: Instant) {
+    fn ask_keeper_here(&mut self, store: &mut AddressStore, host: &mut Participation, id: u64, now: Instant) {
         let Some(question) = self.questions.remove(&id) else {
             return;
         };
@@ -259,7 +259,7 @@ impl Requests {
     }
 
     /// Nobody is left to be asked. Those that were and said nothing may still answer.
-    fn give_up(&mut self, store: &mut Store, host: &mut Participation, id: u64, now: Instant) {
+    fn give_up(&mut self, store: &mut AddressStore, host: &mut Participation, id: u64, now: Instant) {
         let Some(question) = self.questions.get_mut(&id) else {
             return;
         };
@@ -274,7 +274,7 @@ impl Requests {
     }
 
     /// A question's time is over, or the asked one's.
-    pub(super) fn question_due(&mut self, store: &mut Store, host: &mut Participation, id: u64, now: Instant) {
+    pub(super) fn question_due(&mut self, store: &mut AddressStore, host: &mut Participation, id: u64, now: Instant) {
         let Some(question) = self.questions.get(&id) else {
             return;
         };
@@ -285,7 +285,7 @@ impl Requests {
         }
     }
 
-    fn close(&mut self, store: &mut Store, host: &mut Participation, id: u64, answer: Answer, now: Instant) {
+    fn close(&mut self, store: &mut AddressStore, host: &mut Participation, id: u64, answer: Answer, now: Instant) {
         let Some(question) = self.questions.remove(&id) else {
             return;
         };
@@ -299,7 +299,7 @@ impl Requests {
     /// Answers whoever asked this host, once everything up to `after` is on disk. `client` is whose claim it was.
     fn answer(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         (origin, address, client): (Origin, Address, Option<Mac>),
         answer: Answer,
@@ -314,7 +314,7 @@ impl Requests {
     }
 
     /// Follows up what this host, asked by itself, has answered.
-    pub(super) fn take_back(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+    pub(super) fn take_back(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
         while let Some((address, waiter, reply)) = store.returned.pop() {
             let late = waiter.is_late(now);
             let Waiter { asker, claim, since } = waiter;
@@ -349,7 +349,7 @@ impl Requests {
     /// The answer to a question of this host.
     pub(super) fn handle_reply(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         from: HostId,
         id: u64,

@@ -15,15 +15,15 @@ use super::participation::Participation;
 use super::request::{Answer, Request};
 use super::requests::{Requests, Wanted};
 use super::share::Sharing;
-use super::store::Store;
+use super::store::AddressStore;
 use super::takeover::Takeover;
-use super::view::Standing;
+use super::view::GatewayStanding;
 use super::{configure, ending, find, keepers, owner, share};
 
 /// A segment's store and its machines.
 #[derive(Debug)]
 pub(super) struct SegmentLeases {
-    pub(super) store: Store,
+    pub(super) store: AddressStore,
     pub(super) requests: Requests,
     pub(super) keeper: Keeper,
     pub(super) sharing: Sharing,
@@ -34,7 +34,7 @@ pub(super) struct SegmentLeases {
 impl SegmentLeases {
     pub(super) fn new(id: SegmentId, now: Instant) -> Self {
         Self {
-            store: Store::new(id, now),
+            store: AddressStore::new(id, now),
             requests: Requests::default(),
             keeper: Keeper::default(),
             sharing: Sharing::default(),
@@ -55,7 +55,7 @@ impl SegmentLeases {
     }
 
     /// Who is gateway.
-    pub(super) fn set_standing(&mut self, host: &mut Participation, standing: Standing, now: Instant) {
+    pub(super) fn set_standing(&mut self, host: &mut Participation, standing: GatewayStanding, now: Instant) {
         let ordered_anew = self.store.standing.order != standing.order;
         self.store.due.keepers |= ordered_anew;
         self.store.standing = standing;

@@ -15,9 +15,9 @@ use crate::time::Instant;
 
 use super::message::Message;
 use super::participation::{Departure, Participation};
-use super::record::{Holder, Record, Transfer};
+use super::record::{Holder, LeaseRecord, Transfer};
 use super::request::Effect;
-use super::store::Store;
+use super::store::AddressStore;
 use super::timing::{ASK, BORROW_EVERY, GATEWAY_SETTLED, SHARE_RUNS, SHARERS, SPLINTERS, TICK};
 use super::transfer::Gives;
 
@@ -31,7 +31,7 @@ pub(super) struct Sharing {
 
 impl Sharing {
     /// Asks every reachable owner for half of what it has free; whether anybody was asked.
-    pub(super) fn borrow(&mut self, store: &mut Store, host: &mut Participation, now: Instant) -> bool {
+    pub(super) fn borrow(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) -> bool {
         let owners: Vec<_> = host.others().filter(|&other| host.can_keep(other)).collect();
         if !host.takes_part() || owners.is_empty() {
             return false;
@@ -54,7 +54,7 @@ impl Sharing {
     }
 
     /// What the tick does about shares.
-    pub(super) fn share(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+    pub(super) fn share(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
         if store.standing.since + now.since(store.standing_at) >= GATEWAY_SETTLED {
             store.settled_gateway = store.standing.gateway;
         }
@@ -68,7 +68,7 @@ impl Sharing {
         self.ask_for_share(store, host, now);
     }
 
-    pub(super) fn ask_for_share(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+    pub(super) fn ask_for_share(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
         // Whoever has none may have asked before its owner took it for one that takes part.
         let pause = if store.free_count == 0 { TICK } else { BORROW_EVERY };
         let asked = self.borrowed.is_some_and(|before| now.since(before) < pause);
@@ -100,7 +100,7 @@ impl Sharing {
     /// Another host has too few free addresses.
     pub(super) fn handle_borrow(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         from: HostId,
         count: u64,
@@ -120,7 +120,7 @@ impl Sharing {
     }
 
     /// This host leaves: whatever it owns goes to the first that can take it.
-    fn hand_all_over(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+    fn hand_all_over(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
         let order = store.standing.order.iter().copied();
         let others: Vec<HostId> = host.others().collect();
         let Some(to) = order.chain(others).find(|&to| host.can_keep(to)) else {
@@ -128,7 +128,7 @@ impl Sharing {
         };
         let me = host.me;
         let mine: Vec<Range> = store
-            .state
+            .state()
             .iter()
             .filter(|(_, state)| state.owner == Some(me) && state.transfer == Transfer::Settled)
             .map(|(range, _)| range)
@@ -139,7 +139,13 @@ impl Sharing {
     }
 
     /// What another host told about its share.
-    pub(super) fn handle_share(&mut self, store: &mut Store, host: &mut Participation, share: Share, now: Instant) {
+    pub(super) fn handle_share(
+        &mut self,
+        store: &mut AddressStore,
+        host: &mut Participation,
+        share: Share,
+        now: Instant,
+    ) {
         if share.owner == host.me {
             if share.told > store.told {
                 // Told before the last start.
@@ -161,7 +167,7 @@ impl Sharing {
 }
 
 /// How many free addresses are told of by others that can be asked, and by whom most.
-fn told_free(store: &Store, host: &Participation) -> Vec<(u64, HostId)> {
+fn told_free(store: &AddressStore, host: &Participation) -> Vec<(u64, HostId)> {
     let free = |share: &Share| share.ranges.iter().map(|run| run.free).sum();
     store
         .shares
@@ -172,7 +178,7 @@ fn told_free(store: &Store, host: &Participation) -> Vec<(u64, HostId)> {
 }
 
 /// How many free addresses a host should have.
-fn target(store: &Store, host: &Participation, of: HostId, now: Instant) -> u64 {
+fn target(store: &AddressStore, host: &Participation, of: HostId, now: Instant) -> u64 {
     let takes = |other: &HostId| *other == host.me && host.takes_part() || host.can_keep(*other);
     let sharers: Vec<HostId> = store
         .standing
@@ -204,7 +210,7 @@ fn target(store: &Store, host: &Participation, of: HostId, now: Instant) -> u64 
 }
 
 /// Free addresses to be given away: the largest runs first, from their ends.
-fn choose_free(store: &Store, mut count: u64) -> Vec<Range> {
+fn choose_free(store: &AddressStore, mut count: u64) -> Vec<Range> {
     let mut runs: Vec<Range> = store.free.iter().map(|(run, ())| run).collect();
     runs.sort_by_key(|run| (std::cmp::Reverse(run.size()), *run));
     let mut chosen = Vec::new();
@@ -216,30 +222,34 @@ fn choose_free(store: &Store, mut count: u64) -> Vec<Range> {
     chosen
 }
 
-fn free_entries(store: &Store) -> usize {
-    store.free.iter().map(|(run, ())| store.state.within(run).count()).sum()
+fn free_entries(store: &AddressStore) -> usize {
+    store
+        .free
+        .iter()
+        .map(|(run, ())| store.state().within(run).count())
+        .sum()
 }
 
 /// Joins free neighbours under one fresh epoch.
-fn join_splinters(store: &mut Store, host: &mut Participation) {
+fn join_splinters(store: &mut AddressStore, host: &mut Participation) {
     let runs: Vec<Range> = store.free.iter().map(|(run, ())| run).collect();
     for run in runs
         .into_iter()
-        .filter(|&run| store.state.within(run).nth(1).is_some())
+        .filter(|&run| store.state().within(run).nth(1).is_some())
         .collect::<Vec<_>>()
     {
         let epoch: Epoch = store.fresh_epoch(host.me, run);
         store.update(host, run, |_, state| {
             state.epoch = epoch;
             state.promised = state.promised.max(epoch);
-            state.record = Record::unused(Version { epoch, counter: 0 });
+            state.record = LeaseRecord::unused(Version { epoch, counter: 0 });
         });
         store.due.owned = true;
     }
 }
 
 /// Tells everybody what this host owns, if that has changed.
-pub(super) fn tell_share(store: &mut Store, host: &mut Participation) {
+pub(super) fn tell_share(store: &mut AddressStore, host: &mut Participation) {
     if !std::mem::take(&mut store.due.share) {
         return;
     }
@@ -261,9 +271,9 @@ pub(super) fn tell_share(store: &mut Store, host: &mut Participation) {
 }
 
 /// What this host owns, neighbours joined.
-fn my_share(store: &Store, host: &Participation) -> Vec<SharedRange> {
+fn my_share(store: &AddressStore, host: &Participation) -> Vec<SharedRange> {
     let mut mine: Vec<SharedRange> = Vec::new();
-    for (range, state) in store.state.iter().filter(|(_, state)| state.owner == Some(host.me)) {
+    for (range, state) in store.state().iter().filter(|(_, state)| state.owner == Some(host.me)) {
         let mut run = SharedRange {
             range,
             epoch: state.epoch,
@@ -300,8 +310,8 @@ fn my_share(store: &Store, host: &Participation) -> Vec<SharedRange> {
 }
 
 /// Whether this host owns anything, or gave away what nobody has taken yet.
-pub(super) fn owns_something(store: &Store, host: &Participation) -> bool {
-    store.state.iter().any(|(_, state)| {
+pub(super) fn owns_something(store: &AddressStore, host: &Participation) -> bool {
+    store.state().iter().any(|(_, state)| {
         state.owner == Some(host.me) && state.transfer == Transfer::Settled || state.transfer == Transfer::HandingOver
     })
 }

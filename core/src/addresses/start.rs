@@ -7,7 +7,7 @@ use crate::lease::Epoch;
 use crate::range::{Address, Range};
 use crate::time::{Duration, Instant};
 
-use super::journal::{JournalRecord, Membership, Recovered};
+use super::journal::{JournalRecord, Members, Recovered};
 use super::live::Timer;
 use super::participation::Participation;
 use super::record::{AddressState, Transfer};
@@ -23,7 +23,7 @@ impl Leases {
     ///
     /// `seed` makes nonces and question numbers differ from those of earlier starts.
     pub fn new(me: HostId, recovered: Recovered, seed: u64, now: Instant) -> Self {
-        let mut membership = Membership::default();
+        let mut membership = Members::default();
         let mut segments: BTreeMap<SegmentId, SegmentLeases> = BTreeMap::new();
         for record in recovered.records {
             match record {
@@ -80,7 +80,7 @@ impl Leases {
             records.extend(
                 segment
                     .store
-                    .state
+                    .state()
                     .iter()
                     .map(|(range, state)| JournalRecord::Addresses {
                         segment: segment.store.id,
@@ -120,7 +120,7 @@ impl SegmentLeases {
         // What others have said of them is forgotten: all members are asked, as an heir would.
         let unborn = |state: &AddressState| state.owner == Some(me) && state.transfer == Transfer::Unborn;
         let to_be: Vec<Range> = store
-            .state
+            .state()
             .iter()
             .filter(|(_, state)| unborn(state))
             .map(|(range, _)| range)
@@ -129,7 +129,7 @@ impl SegmentLeases {
             store.update(host, range, |_, state| state.epoch = Epoch::NONE);
         }
         let mine: Vec<Range> = store
-            .state
+            .state()
             .iter()
             .filter(|(_, state)| state.owner == Some(me))
             .map(|(range, _)| range)
@@ -138,7 +138,7 @@ impl SegmentLeases {
             ending::quarantine(store, range, now);
         }
         let given: Vec<_> = store
-            .state
+            .state()
             .iter()
             .filter(|(_, state)| state.transfer == Transfer::HandingOver)
             .filter_map(|(range, state)| Some((state.owner?, state.epoch, range)))

@@ -1,6 +1,6 @@
 //! One segment's addresses on this host: what is on disk about them, what is not, and the ways to find them.
 //!
-//! All changes of what is on disk go through `Store::update`, which journals them and keeps the indexes.
+//! All changes of what is on disk go through `AddressStore::update`, which journals them and keeps the indexes.
 //!
 //! ```text
 //!  state   every address: owner, epoch, promise, record       on disk, in runs
@@ -22,16 +22,16 @@ use super::message::Reply;
 use super::participation::Participation;
 use super::record::{AddressState, Holder, Transfer};
 use super::timing;
-use super::view::{Guest, Standing};
+use super::view::{GatewayStanding, Guest};
 
 static UNKNOWN: AddressState = AddressState::UNKNOWN;
 
 /// See the file's head.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct AddressStore {
     pub(super) id: SegmentId,
     pub(super) configured: Configured,
-    pub(super) state: RangeMap<AddressState>,
+    state: RangeMap<AddressState>,
     pub(super) live: BTreeMap<Address, Live>,
     /// Until when addresses that this host owns are quarantined.
     pub(super) quarantined: RangeMap<Instant>,
@@ -50,7 +50,7 @@ pub(super) struct Store {
     pub(super) shares: BTreeMap<HostId, Share>,
     /// Counts what was told about shares.
     pub(super) told: u64,
-    pub(super) standing: Standing,
+    pub(super) standing: GatewayStanding,
     pub(super) standing_at: Instant,
     /// The last gateway that served for a minute.
     pub(super) settled_gateway: Option<HostId>,
@@ -79,7 +79,7 @@ pub(super) struct Due {
     pub(super) owned: bool,
 }
 
-impl Store {
+impl AddressStore {
     pub(super) fn new(id: SegmentId, now: Instant) -> Self {
         let mut store = Self {
             id,
@@ -101,7 +101,7 @@ impl Store {
             held: 0,
             shares: BTreeMap::new(),
             told: 0,
-            standing: Standing::default(),
+            standing: GatewayStanding::default(),
             standing_at: now,
             settled_gateway: None,
             due: Due {
@@ -162,6 +162,11 @@ impl Store {
             self.timers.remove(&(due, Timer::Live(address)));
         }
         self.timers.insert((at, Timer::Live(address)));
+    }
+
+    /// All addresses of which anything is known. It is changed by `update` alone, which journals it.
+    pub(super) const fn state(&self) -> &RangeMap<AddressState> {
+        &self.state
     }
 
     /// What is known of an address.

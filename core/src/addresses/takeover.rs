@@ -17,12 +17,12 @@ use crate::lease::Epoch;
 use crate::range::{Range, RangeMap};
 use crate::time::Instant;
 
-use super::inheritance::{Ballots, Reported, Verdict};
+use super::inheritance::{Ballots, Inheritance, Reported};
 use super::live::Timer;
 use super::message::{Message, ReportedRun};
 use super::participation::Participation;
 use super::record::{AddressState, Reuse, Transfer};
-use super::store::Store;
+use super::store::AddressStore;
 use super::timing::{BALLOT_REPEAT, HEIR_WAITS, RUNS_PER_MESSAGE, UNCLAIMED};
 use super::transfer;
 
@@ -54,7 +54,7 @@ impl Ballot {
 
 impl Takeover {
     /// A ballot is over where this host has taken over what it is about in another way.
-    fn heed(&mut self, store: &mut Store) {
+    fn heed(&mut self, store: &mut AddressStore) {
         let taken = std::mem::take(&mut store.taken);
         let touched = |ballot: &mut Ballot| taken.iter().any(|&part| ballot.touches(part));
         if self.ballot.take_if(touched).is_some() {
@@ -63,7 +63,7 @@ impl Takeover {
     }
 
     /// Looks for addresses of removed owners. A host that leaves does so, too: it may be the only one to know of them.
-    pub(super) fn inherit(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+    pub(super) fn inherit(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
         self.heed(store);
         if self.ballot.is_some() || !store.due.orphans || !host.takes_part() {
             return;
@@ -73,7 +73,7 @@ impl Takeover {
             let forgotten = state.owner == Some(host.me) && state.epoch == Epoch::NONE;
             forgotten || state.owner.is_some_and(|owner| host.is_removed(owner))
         };
-        let found = store.state.iter().filter(|(_, state)| orphan(state));
+        let found = store.state().iter().filter(|(_, state)| orphan(state));
         for (range, _) in found.take(RUNS_PER_MESSAGE) {
             match orphans.last_mut().and_then(|last| Some((last.joined(range)?, last))) {
                 Some((joined, last)) => *last = joined,
@@ -94,10 +94,10 @@ impl Takeover {
     }
 
     /// Addresses whose owner is only presumed, and can be asked: if none ever said that it owns them, they are anyone's.
-    fn inherit_unclaimed(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+    fn inherit_unclaimed(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
         let presumed = |state: &AddressState| state.epoch == Epoch::NONE && state.owner.is_some();
         let unclaimed: Vec<(Range, HostId)> = store
-            .state
+            .state()
             .iter()
             .filter(|(_, state)| presumed(state))
             .filter_map(|(range, state)| Some((range, state.owner?)))
@@ -117,7 +117,7 @@ impl Takeover {
 
     fn begin_ballot(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         ranges: Vec<Range>,
         above: u64,
@@ -141,7 +141,7 @@ impl Takeover {
     }
 
     /// Asks those that have not reported, and finishes when all have.
-    pub(super) fn retry_ballot(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+    pub(super) fn retry_ballot(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
         self.heed(store);
         let Some(ballot) = self.ballot.as_mut() else { return };
         if ballot.removed != *host.removed() {
@@ -193,7 +193,7 @@ impl Takeover {
     /// A member says all that it knows.
     pub(super) fn handle_report(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         from: HostId,
         (epoch, runs, members): (Epoch, Vec<ReportedRun>, Vec<HostId>),
@@ -229,7 +229,7 @@ impl Takeover {
     /// The ballot was too low for somebody.
     pub(super) fn handle_prepare_refused(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         epoch: Epoch,
         highest: u64,
@@ -241,7 +241,7 @@ impl Takeover {
         }
     }
 
-    fn finish_ballot(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+    fn finish_ballot(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
         let Some(ballot) = self.ballot.take() else { return };
         store.due.orphans = true;
         let outbid = |state: &AddressState| state.promised != ballot.epoch;
@@ -262,12 +262,12 @@ impl Takeover {
 }
 
 /// The ballot's addresses, cut wherever this host or a report begins to say something else.
-fn pieces(store: &Store, ballot: &Ballot) -> Vec<Range> {
+fn pieces(store: &AddressStore, ballot: &Ballot) -> Vec<Range> {
     let mut pieces = RangeMap::default();
     let mut mark = 0u64;
     for &range in &ballot.ranges {
         pieces.set(range, BTreeSet::new());
-        let mine = store.state.within(range).map(|(part, _)| part);
+        let mine = store.state().within(range).map(|(part, _)| part);
         let theirs = ballot
             .reports
             .values()
@@ -288,7 +288,7 @@ fn pieces(store: &Store, ballot: &Ballot) -> Vec<Range> {
 }
 
 /// Takes one piece over if its owner is removed, or notes who owns it.
-fn decide(store: &mut Store, host: &mut Participation, ballot: &Ballot, piece: Range, now: Instant) {
+fn decide(store: &mut AddressStore, host: &mut Participation, ballot: &Ballot, piece: Range, now: Instant) {
     let me = host.me;
     let at = piece.first();
     let known = store.at(at);
@@ -306,8 +306,8 @@ fn decide(store: &mut Store, host: &mut Participation, ballot: &Ballot, piece: R
         reports: &ballot.reports.iter().map(|(&from, said)| (from, said.at(at))).collect(),
     };
     match ballots.verdict() {
-        Verdict::Unchanged => {}
-        Verdict::Owned { owner, epoch } => {
+        Inheritance::Unchanged => {}
+        Inheritance::Owned { owner, epoch } => {
             store.update(host, piece, |_, state| {
                 if !owns && (epoch, Some(owner)) != (state.epoch, state.owner) {
                     state.owner = Some(owner);
@@ -316,13 +316,13 @@ fn decide(store: &mut Store, host: &mut Participation, ballot: &Ballot, piece: R
                 }
             });
         }
-        Verdict::Inherited => inherit(store, host, ballot.epoch, piece, &ballots, now),
+        Inheritance::Inherited => inherit(store, host, ballot.epoch, piece, &ballots, now),
     }
 }
 
 /// Takes a piece over with the newest record that anybody has, from all who may extend it.
 fn inherit(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     epoch: Epoch,
     piece: Range,

@@ -15,8 +15,8 @@ use crate::time::{Duration, Instant};
 use super::live::Timer;
 use super::message::{GivenRun, Message};
 use super::participation::Participation;
-use super::record::{AddressState, Holder, Record, Reuse, Transfer};
-use super::store::Store;
+use super::record::{AddressState, Holder, LeaseRecord, Reuse, Transfer};
+use super::store::AddressStore;
 use super::timing::{REPEAT_FIRST, REPEAT_LAST, RUNS_PER_MESSAGE};
 use super::{ending, keepers, replication};
 
@@ -57,7 +57,7 @@ impl Gives {
     /// Gives addresses that this host owns to another, which takes part, can be reached and does not leave.
     pub(super) fn give(
         &mut self,
-        store: &mut Store,
+        store: &mut AddressStore,
         host: &mut Participation,
         ranges: &[Range],
         to: HostId,
@@ -82,7 +82,7 @@ impl Gives {
                 }
                 store.update(host, range, |_, state| {
                     if state.is_free() {
-                        state.record = Record::unused(Version { epoch, counter: 0 });
+                        state.record = LeaseRecord::unused(Version { epoch, counter: 0 });
                     }
                     state.owner = Some(to);
                     state.epoch = epoch;
@@ -97,7 +97,7 @@ impl Gives {
     }
 
     /// Says again what was given and not taken.
-    pub(super) fn say_gives(&mut self, store: &mut Store, host: &mut Participation, now: Instant) {
+    pub(super) fn say_gives(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
         let due: Vec<(HostId, Epoch)> = self
             .under_way
             .iter()
@@ -116,7 +116,7 @@ impl Gives {
                 state.transfer == Transfer::HandingOver && state.owner == Some(to) && state.epoch == epoch
             };
             let mut runs: Vec<GivenRun> = Vec::new();
-            for (range, state) in ranges.into_iter().flat_map(|range| store.state.within(range)) {
+            for (range, state) in ranges.into_iter().flat_map(|range| store.state().within(range)) {
                 if waits(state) {
                     runs.push(GivenRun {
                         range,
@@ -149,7 +149,7 @@ impl Gives {
 
 /// Another owner gives addresses to this host.
 pub(super) fn handle_give(
-    store: &mut Store,
+    store: &mut AddressStore,
     host: &mut Participation,
     from: HostId,
     epoch: Epoch,
@@ -185,14 +185,14 @@ pub(super) fn handle_give(
 }
 
 /// Whether what was given here no longer needs the giver's copy.
-fn is_safe(store: &Store, host: &Participation, address: Address) -> bool {
+fn is_safe(store: &AddressStore, host: &Participation, address: Address) -> bool {
     let record = &store.at(address).record;
     let has_keeper = record.keeper.is_some() || keepers::choose_keeper(store, host, None, &BTreeSet::new()).is_none();
     !store.owns(host, address) || !record.is_bound() || has_keeper && store.is_confirmed(host, address)
 }
 
 /// This host becomes the owner of a part of what was given.
-fn take(store: &mut Store, host: &mut Participation, epoch: Epoch, part: Range, run: &GivenRun, now: Instant) {
+fn take(store: &mut AddressStore, host: &mut Participation, epoch: Epoch, part: Range, run: &GivenRun, now: Instant) {
     let me = host.me;
     let may: BTreeSet<HostId> = run
         .may
@@ -236,7 +236,7 @@ fn take(store: &mut Store, host: &mut Participation, epoch: Epoch, part: Range, 
 }
 
 /// What a new owner does: nothing that it took counts as over before a full time has passed.
-pub(super) fn take_over(store: &mut Store, host: &mut Participation, part: Range, now: Instant) {
+pub(super) fn take_over(store: &mut AddressStore, host: &mut Participation, part: Range, now: Instant) {
     store.taken.push(part);
     let live: Vec<Address> = store
         .live
@@ -262,14 +262,26 @@ pub(super) fn take_over(store: &mut Store, host: &mut Participation, part: Range
 }
 
 /// The receiver has what was given.
-pub(super) fn handle_taken(store: &mut Store, host: &mut Participation, from: HostId, epoch: Epoch, ranges: &[Range]) {
+pub(super) fn handle_taken(
+    store: &mut AddressStore,
+    host: &mut Participation,
+    from: HostId,
+    epoch: Epoch,
+    ranges: &[Range],
+) {
     for &range in ranges {
         finish_give(store, host, from, range, epoch);
     }
 }
 
 /// The receiver's epoch was seen.
-pub(super) fn finish_give(store: &mut Store, host: &mut Participation, from: HostId, range: Range, epoch: Epoch) {
+pub(super) fn finish_give(
+    store: &mut AddressStore,
+    host: &mut Participation,
+    from: HostId,
+    range: Range,
+    epoch: Epoch,
+) {
     store.update(host, range, |_, state| {
         if state.transfer == Transfer::HandingOver && state.owner == Some(from) && state.epoch <= epoch {
             state.transfer = Transfer::Settled;

@@ -48,7 +48,7 @@ pub enum Reach {
 
 /// Who serves a segment, and in which order its hosts would.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct GatewayStanding {
     /// The hosts of the segment's election group in gateway order.
     pub order: Vec<HostId>,
     /// The present gateway.
@@ -77,7 +77,7 @@ pub struct Roster {
 
 /// A line of `pool show`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolLine {
+pub struct RangeLine {
     /// Which addresses.
     pub range: Range,
     /// Their owner, as far as is known here.

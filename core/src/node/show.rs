@@ -8,7 +8,7 @@ use super::derived::group_of;
 use super::effect::Facts;
 use super::member::Member;
 use super::{Formation, Node};
-use crate::addresses::PoolLine as Line;
+use crate::addresses::RangeLine;
 use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip::{self, Presence};
 use crate::cluster::membership::{PeerState, Who};
@@ -119,7 +119,7 @@ pub struct PoolLine {
     /// The segment.
     pub segment: SegmentName,
     /// The range.
-    pub line: Line,
+    pub line: RangeLine,
     /// Its owner's name.
     pub owner: Option<String>,
 }

@@ -61,7 +61,7 @@ impl TryFrom<wire::JournalRecord> for core::JournalRecord {
                         return Err(unknown(membership.introduced, "membership.introduced"));
                     }
                 };
-                core::JournalRecord::Membership(core::Membership {
+                core::JournalRecord::Membership(core::Members {
                     members: hosts(membership.members),
                     acknowledged: hosts(membership.acknowledged),
                     introduced,

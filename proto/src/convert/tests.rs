@@ -279,8 +279,8 @@ fn epoch() -> lease::Epoch {
     }
 }
 
-fn lease_record(holder: addresses::Holder) -> addresses::Record {
-    addresses::Record {
+fn lease_record(holder: addresses::Holder) -> addresses::LeaseRecord {
+    addresses::LeaseRecord {
         version: lease::Version {
             epoch: epoch(),
             counter: 4,
@@ -475,7 +475,7 @@ fn every_journal_record_survives() {
             state,
         });
     }
-    check::<_, wire::journal::JournalRecord>(addresses::JournalRecord::Membership(addresses::Membership {
+    check::<_, wire::journal::JournalRecord>(addresses::JournalRecord::Membership(addresses::Members {
         members: BTreeSet::from([HostId(1), HostId(2)]),
         acknowledged: BTreeSet::from([HostId(2)]),
         introduced: addresses::Introduced::ByMember,

@@ -21,7 +21,7 @@ impl Member {
                 self.derived.pools.insert(*id, pool);
             }
             let group = group_of(*id);
-            let standing = addresses::Standing {
+            let standing = addresses::GatewayStanding {
                 order: self.election.order(group),
                 gateway: self.election.holder(group).map(|(host, _)| host),
                 since: self.election.since(group).map(|at| now.since(at)).unwrap_or_default(),

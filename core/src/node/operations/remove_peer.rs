@@ -211,7 +211,7 @@ impl Member {
 
     /// The segments whose ranges others inherit.
     fn forget(&mut self, host: HostId, name: &str, now: Instant) -> Result<Vec<SegmentName>, Refusal> {
-        let owns = |line: &crate::addresses::PoolLine| line.owner == Some(host);
+        let owns = |line: &crate::addresses::RangeLine| line.owner == Some(host);
         let owned = self.derived.segments.iter();
         let owned = owned.filter(|(id, _)| self.leases.pool_show(**id).iter().any(owns));
         let inheriting = owned.map(|(_, mine)| mine.definition.segment.name.clone()).collect();

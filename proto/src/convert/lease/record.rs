@@ -36,7 +36,7 @@ pub(in crate::convert) fn owned_in(run: wire::OwnedRun) -> Result<core::OwnedRun
     })
 }
 
-pub(in crate::convert) fn record_out(record: core::Record) -> wire::Record {
+pub(in crate::convert) fn record_out(record: core::LeaseRecord) -> wire::Record {
     let (holder, mac) = match record.holder {
         core::Holder::Free { last } => (wire::record::Holder::Free, last),
         core::Holder::Client(mac) => (wire::record::Holder::Client, Some(mac)),
@@ -55,7 +55,7 @@ pub(in crate::convert) fn record_out(record: core::Record) -> wire::Record {
     }
 }
 
-pub(in crate::convert) fn record_in(record: Option<wire::Record>) -> Result<core::Record, Malformed> {
+pub(in crate::convert) fn record_in(record: Option<wire::Record>) -> Result<core::LeaseRecord, Malformed> {
     let record = required(record, "record")?;
     let client = record
         .mac
@@ -69,7 +69,7 @@ pub(in crate::convert) fn record_in(record: Option<wire::Record>) -> Result<core
         wire::record::Holder::Declined => core::Holder::Declined,
         wire::record::Holder::Unspecified => return Err(unknown(record.holder, "record.holder")),
     };
-    Ok(core::Record {
+    Ok(core::LeaseRecord {
         version: version_in(record.version)?,
         holder,
         lease_time: Duration::from_millis(record.lease_time),

@@ -20,7 +20,7 @@ use super::core;
 use crate::chance::Chance;
 use crate::report::{Coverage, Violation};
 use core::addresses::{
-    Answer, Effect, Guest as Seen, LeaseEvent, Leases, Message, Reach, Recovered, Request, SegmentPool, Standing,
+    Answer, Effect, GatewayStanding, Guest as Seen, LeaseEvent, Leases, Message, Reach, Recovered, Request, SegmentPool,
 };
 use core::id::{HostId, Mac, SegmentId};
 use core::lease::{Lease, Share};
@@ -530,7 +530,7 @@ impl World {
             .chain([host])
             .min()
             .map(|host| self.hosts[host].id);
-        let standing = Standing {
+        let standing = GatewayStanding {
             order,
             gateway,
             since: Duration::from_secs(100),

@@ -303,7 +303,7 @@ pub(crate) const WEAKER: &[Weaker] = &[
             let highest = highest.map(|mut epoch| {
                 if crate::mutants::weak("M30") || crate::mutants::weak("M30: giver") {
                     let known = |state: &AddressState| state.epoch.number.max(state.record.version.epoch.number);
-                    let states = chunk.iter().flat_map(|&range| store.state.within(range));
+                    let states = chunk.iter().flat_map(|&range| store.state().within(range));
                     epoch.number = 1 + states.map(|(_, state)| known(state)).max().unwrap_or(0);
                 }
                 epoch
