@@ -348,7 +348,10 @@ fn failures_say_what_where_and_what_to_do_and_stop_nothing_else() {
         let applied = netlink.apply(&ops).await;
         let told: Vec<_> = applied.failures.iter().map(ToString::to_string).collect();
         assert!(told[0].starts_with("`ip link add br-blue address 02:"), "{told:?}");
-        assert!(told[0].contains("a link named br-blue is there"), "{told:?}");
+        assert!(
+            told[0].contains("interface br-blue has just been created by something else"),
+            "{told:?}"
+        );
         assert!(
             told[1].contains("A VXLAN device with the specified VNI already exists"),
             "{told:?}"
