@@ -22,6 +22,8 @@ use crate::event_loop::{Agent, run as run_loop};
 use crate::grpc::{Identity, Inbox, Standing, Transport};
 use crate::netlink;
 use crate::sockets::arp::Announcer;
+use crate::sockets::dhcp::Received;
+use crate::sockets::icmp::Ended;
 use crate::state_dir::{self, StateDir};
 use crate::survived::Survived;
 use crate::systemd::Systemd;
@@ -63,34 +65,81 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
     let state = StateDir::open(&config.state_dir)?;
     let survived = Survived::read(&state, HostId(random()?))?;
     let identity = survived.identity;
-    let (events, inbox_events) = mpsc::unbounded_channel();
-    let control = control_socket(&config.control_socket, events.clone()).await?;
+    let (senders, inboxes) = queues();
+    let control = control_socket(&config.control_socket, senders.events.clone()).await?;
+    let threads = threads(&config, state, &senders.events)?;
+    let mut edge = edge(config_path, identity, senders, threads);
+    let (start, journal) = survived.into_start(config, random()?);
+    edge.begin_journal(Begin::With(journal));
+    let node = Node::new(start, clock::now());
+    info!(host = %identity.host, instance = identity.instance, "overlayd {} starting", env!("CARGO_PKG_VERSION"));
+    if node.waiting().is_some() {
+        // There is nothing to be applied first.
+        edge.systemd.ready();
+    }
+    let ended = tokio::select! {
+        ended = run_loop(Agent::new(node, edge), inboxes) => ended.map(|_| ()),
+        ended = control => ended,
+    };
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    ended
+}
 
+/// The sending ends of [`Inboxes`].
+struct Senders {
+    inbox: Inbox,
+    events: mpsc::UnboundedSender<Event>,
+    probes: mpsc::Sender<Ended>,
+    dhcp: mpsc::Sender<Received>,
+}
+
+fn queues() -> (Senders, Inboxes) {
+    let (events, inbox_events) = mpsc::unbounded_channel();
     let (election, inbox_election) = mpsc::channel(PEER_QUEUE);
     let (rest, inbox_peers) = mpsc::channel(PEER_QUEUE);
     let (probes, inbox_probes) = mpsc::channel(PEER_QUEUE);
     let (dhcp, inbox_dhcp) = mpsc::channel(DHCP_QUEUE);
+    let inboxes = Inboxes {
+        election: inbox_election,
+        events: inbox_events,
+        probes: inbox_probes,
+        dhcp: inbox_dhcp,
+        peers: inbox_peers,
+    };
     let inbox = Inbox { election, rest };
+    (
+        Senders {
+            inbox,
+            events,
+            probes,
+            dhcp,
+        },
+        inboxes,
+    )
+}
+
+/// Everything outside of the node, before anything has happened.
+fn edge(config_path: PathBuf, identity: state_dir::Identity, senders: Senders, threads: Threads) -> Edge {
     let standing = standing(&identity);
-    let (kernel, addresses, files) = threads(&config, state, &events)?;
-    let mut edge = Edge {
+    let (kernel, addresses, files) = threads;
+    Edge {
         config_path,
         files,
         identity,
-        transport: Transport::new(standing.clone(), inbox.clone()),
+        transport: Transport::new(standing.clone(), senders.inbox.clone()),
         standing,
-        inbox,
+        inbox: senders.inbox,
         server: None,
         prober: None,
-        probes,
+        probes: senders.probes,
         announcer: Announcer::new(),
-        dhcp,
+        dhcp: senders.dhcp,
         ports: BTreeMap::new(),
         addresses,
         kernel,
         journal: None,
         journal_life: 0,
-        events,
+        events: senders.events,
         tasks: tokio::task::JoinSet::new(),
         calls: BTreeMap::new(),
         joins: BTreeMap::new(),
@@ -102,28 +151,7 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
         facts: None,
         started_wall: clock::wall_millis(),
         systemd: Systemd::new(),
-    };
-    let (start, journal) = survived.into_start(config, random()?);
-    edge.begin_journal(Begin::With(journal));
-    let node = Node::new(start, clock::now());
-    info!(host = %identity.host, instance = identity.instance, "overlayd {} starting", env!("CARGO_PKG_VERSION"));
-    if node.waiting().is_some() {
-        // There is nothing to be applied first.
-        edge.systemd.ready();
     }
-    let inboxes = Inboxes {
-        election: inbox_election,
-        events: inbox_events,
-        probes: inbox_probes,
-        dhcp: inbox_dhcp,
-        peers: inbox_peers,
-    };
-    let ended = tokio::select! {
-        ended = run_loop(Agent::new(node, edge), inboxes) => ended.map(|_| ()),
-        ended = control => ended,
-    };
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    ended
 }
 
 /// As whom this host speaks to the others at first.
