@@ -1,0 +1,147 @@
+//! `gateway list`, and which uplinks do not work.
+
+use crate::cluster::catalogue::Definition;
+use crate::cluster::gossip::{self, Presence};
+use crate::config::{Mode, Segment};
+use crate::election::Role;
+use crate::gateway::uplink::Health;
+use crate::id::{HostId, SegmentName, Term};
+use crate::node::Node;
+use crate::node::cause::gateway_reason;
+use crate::node::derived::group_of;
+use crate::time::{Duration, Instant};
+
+/// A line of `gateway list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayLine {
+    /// The segment.
+    pub segment: SegmentName,
+    /// Who serves it, as far as this host knows.
+    pub host: Option<String>,
+    /// In which term.
+    pub term: Term,
+    /// How long this host has known that.
+    pub since: Option<Duration>,
+    /// Whether it is this host.
+    pub me: bool,
+    /// Whether that host's kernel has the address, as far as this one knows.
+    pub serves: Serves,
+    /// Why.
+    pub reason: String,
+}
+
+/// How far a gateway is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// It has the term, and is about to.
+    NotYet,
+    /// Its kernel has the address.
+    Now,
+}
+
+impl Node {
+    /// Whether another host could take a gateway from this one.
+    pub fn has_other_candidates(&self) -> bool {
+        self.formed.as_ref().is_some_and(|formed| {
+            formed.gossip.hosts().any(|host| {
+                host.id != self.me
+                    && matches!(host.candidacy, gossip::Candidacy::Candidate { .. })
+                    && formed.gossip.is_connected(host.id)
+            })
+        })
+    }
+
+    /// Who serves what; segments that nobody can serve are left out.
+    pub fn gateway_lines(&self, now: Instant) -> Vec<GatewayLine> {
+        let Some(formed) = &self.formed else { return Vec::new() };
+        let all = formed.catalogue.iter();
+        let mut lines: Vec<GatewayLine> = all.filter_map(|known| self.gateway_of(&known.segment.name)).collect();
+        for line in &mut lines {
+            let at = formed
+                .group(&line.segment)
+                .and_then(|group| formed.election.since(group));
+            line.since = line.host.as_ref().and(at).map(|at| now.since(at));
+        }
+        lines
+    }
+
+    pub(super) fn gateway_of(&self, name: &SegmentName) -> Option<GatewayLine> {
+        let formed = self.formed.as_ref()?;
+        let Definition { id, segment, .. } = formed.catalogue.get(name)?;
+        segment.ipv4.as_ref()?;
+        let group = group_of(*id);
+        let none = |reason: String| GatewayLine {
+            segment: name.clone(),
+            host: None,
+            term: Term(0),
+            since: None,
+            me: false,
+            serves: match formed.server(group) {
+                Some(_) => Serves::Now,
+                None => Serves::NotYet,
+            },
+            reason,
+        };
+        let Some(role) = formed.election.role(group) else {
+            // This host does not have the segment: what gossip tells.
+            let claims = formed.gossip.claims(*id);
+            let claim = claims.into_iter().rev().find(|claim| claim.presence == Presence::Here);
+            return Some(match claim {
+                Some(claim) => GatewayLine {
+                    host: Some(formed.name_of(claim.holder)),
+                    term: claim.term,
+                    ..none(claim.reason.clone())
+                },
+                None => none("no host is known to serve it".to_owned()),
+            });
+        };
+        let mut reason = gateway_reason(group, &formed.election, &formed.gossip);
+        let holder = formed.election.holder(group).map(|(host, _)| host);
+        if let Some(trouble) = holder
+            .filter(|_| leads_out(segment))
+            .and_then(|host| self.uplink_trouble(host))
+        {
+            reason = format!("{reason}; {trouble}");
+        }
+        Some(match role {
+            Role::Holder { term } => GatewayLine {
+                host: Some(formed.name_of(self.me)),
+                term,
+                me: true,
+                ..none(reason)
+            },
+            Role::Follower {
+                holder: Some((host, term)),
+            } => GatewayLine {
+                host: Some(formed.name_of(host)),
+                term,
+                ..none(reason)
+            },
+            Role::Follower { holder: None } | Role::Claimant { .. } => none(reason),
+        })
+    }
+
+    /// What is wrong with a host's way out.
+    pub(super) fn uplink_trouble(&self, host: HostId) -> Option<String> {
+        if host == self.me {
+            let health = self.facts.as_ref().map(|facts| &facts.uplink_health);
+            return health
+                .filter(|health| **health != Health::Works)
+                .map(ToString::to_string);
+        }
+        let known = self.formed.as_ref()?.gossip.host(host)?;
+        match known.uplink {
+            gossip::Uplink::Works => None,
+            gossip::Uplink::Fails => Some(format!("the uplink of {} does not work", known.name)),
+        }
+    }
+}
+
+/// Whether the gateway of a segment needs an uplink.
+pub(super) fn leads_out(segment: &Segment) -> bool {
+    let outside = match segment.mode {
+        Mode::Nat | Mode::Routed => true,
+        Mode::Isolated | Mode::Bridged(_) => false,
+    };
+    outside && segment.ipv4.is_some()
+}
