@@ -110,7 +110,7 @@ pub(crate) enum Command {
     /// Create or change the segments in a file
     Apply(Apply),
     /// One screen: this host, peers, segments, gateways, MTU, what is wrong
-    Status,
+    Status(Status),
     /// Show and move gateways
     #[command(subcommand, arg_required_else_help = true)]
     Gateway(Gateway),
@@ -155,6 +155,13 @@ pub(crate) struct Join {
     /// The token that `init` printed; not needed without TLS
     #[arg(long)]
     pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Exit with 1 if there are warnings, 2 if something fails
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 #[derive(Debug, Args)]

@@ -21,6 +21,17 @@ pub(crate) enum Failure {
     Local(anyhow::Error),
     /// It failed, and the command has printed why. Exit status 1.
     Reported,
+    /// Something is wrong with the host that was checked. Exit status 1 or 2.
+    Unhealthy(Grade),
+}
+
+/// How bad the worst problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Grade {
+    /// Somebody should look. Exit status 1.
+    Warn,
+    /// Something does not work. Exit status 2.
+    Fail,
 }
 
 impl Failure {
@@ -28,6 +39,8 @@ impl Failure {
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
             Failure::Refused { .. } | Failure::Local(_) | Failure::Reported => 1,
+            Failure::Unhealthy(Grade::Warn) => 1,
+            Failure::Unhealthy(Grade::Fail) => 2,
             Failure::Unreachable { .. } => 3,
         }
     }

@@ -247,7 +247,7 @@ impl Output {
             Failure::Refused { message, hint } => self.error(message, hint.as_deref()),
             Failure::Unreachable { message, hint } => self.error(message, Some(hint)),
             Failure::Local(error) => self.error(&format!("{error:#}"), None),
-            Failure::Reported => {}
+            Failure::Reported | Failure::Unhealthy(_) => {}
         }
         ExitCode::from(failure.exit_status())
     }

@@ -1,7 +1,8 @@
 //! `status`: what the node knows, and what only the edge does.
 
 use overlayd_core::config::Trust;
-use overlayd_core::node::{Formation, Node, Severity};
+use overlayd_core::health::{EdgeState, Finding, Severity};
+use overlayd_core::node::{Formation, Node};
 use overlayd_core::time::Instant;
 use overlayd_proto::control as wire;
 
@@ -11,37 +12,12 @@ use crate::effects::Edge;
 /// All that one screen shows.
 pub(super) fn status(node: &Node, edge: &Edge, now: Instant) -> wire::StatusResponse {
     let facts = node.facts();
-    let mut problems: Vec<wire::Problem> = node
-        .problems()
-        .into_iter()
-        .map(|problem| wire::Problem {
-            severity: match problem.severity {
-                Severity::Fail => wire::Severity::Fail,
-                Severity::Warn => wire::Severity::Warn,
-            }
-            .into(),
-            what: problem.what,
-            hint: problem.hint,
-        })
-        .collect();
-    let fail = |what: String| wire::Problem {
-        severity: wire::Severity::Fail.into(),
-        what,
-        hint: None,
-    };
-    problems.extend(edge.look.obstacles.iter().map(|obstacle| fail(obstacle.to_string())));
-    problems.extend(edge.look.failures.iter().cloned().map(fail));
-    problems.extend(
-        edge.blind
-            .iter()
-            .map(|problem| fail(format!("cannot read kernel state: {problem}"))),
-    );
-    problems.extend(edge.unsaved.iter().map(|problem| wire::Problem {
-        severity: wire::Severity::Warn.into(),
-        what: problem.clone(),
-        hint: Some("free the disk of the state directory, or make it writable".to_owned()),
-    }));
-    problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    let findings = node.findings(EdgeState {
+        unreadable: edge.blind.clone(),
+        obstacles: edge.look.obstacles.clone(),
+        refused: edge.look.failures.clone(),
+        unsaved: edge.unsaved.clone(),
+    });
     let own = node.config().host.name.clone();
     wire::StatusResponse {
         host: Some(wire::HostStatus {
@@ -67,6 +43,26 @@ pub(super) fn status(node: &Node, edge: &Edge, now: Instant) -> wire::StatusResp
         peers: node.peer_lines().into_iter().map(peer).collect(),
         segments: node.segment_lines().iter().map(segment).collect(),
         gateways: node.gateway_lines(now).into_iter().map(gateway).collect(),
-        problems,
+        problems: findings.into_iter().map(problem).collect(),
+    }
+}
+
+fn problem(finding: Finding) -> wire::Problem {
+    wire::Problem {
+        id: finding.id.as_str().to_owned(),
+        severity: match finding.severity {
+            Severity::Fail => wire::Severity::Fail,
+            Severity::Warn => wire::Severity::Warn,
+            Severity::Unknown => wire::Severity::Unknown,
+        }
+        .into(),
+        host: finding.host,
+        segment: finding.segment.map(|segment| segment.to_string()),
+        subject: finding.subject,
+        evidence: finding.evidence,
+        cause: finding.cause,
+        fix: finding.fix,
+        verify: finding.verify,
+        depends_on: finding.depends_on.iter().map(|id| id.as_str().to_owned()).collect(),
     }
 }

@@ -40,7 +40,7 @@ pub(crate) async fn run(arguments: &Arguments, output: &Output) -> Result<(), Fa
             let request = apply::request(apply)?;
             apply::run(request, &connect().await?, output).await
         }
-        Command::Status => status::run(&connect().await?, output).await,
+        Command::Status(status) => status::run(status, &connect().await?, output).await,
         Command::Gateway(gateway) => gateway::run(gateway, &connect().await?, output).await,
         Command::Drain => drain::drain(&connect().await?, output).await,
         Command::Undrain => drain::undrain(&connect().await?, output).await,

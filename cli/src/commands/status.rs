@@ -6,8 +6,9 @@ use serde::Serialize;
 use super::gateway::{self, GatewayRow};
 use super::peer::{self, PeerRow};
 use super::segment::{self, SegmentRow};
+use crate::args::Status;
 use crate::client::{Client, SHORT};
-use crate::failure::Failure;
+use crate::failure::{Failure, Grade};
 use crate::output::{Moment, Output, Tone};
 
 /// The screen, as JSON has it.
@@ -44,9 +45,16 @@ struct ClusterRow {
 
 #[derive(Serialize)]
 struct ProblemRow {
+    id: String,
     severity: &'static str,
-    what: String,
-    hint: Option<String>,
+    host: String,
+    segment: Option<String>,
+    subject: String,
+    evidence: String,
+    cause: String,
+    fix: String,
+    verify: String,
+    depends_on: Vec<String>,
 }
 
 impl From<StatusResponse> for Screen {
@@ -105,25 +113,59 @@ impl From<HostStatus> for HostRow {
 impl From<Problem> for ProblemRow {
     fn from(problem: Problem) -> Self {
         let severity = match problem.severity() {
+            Severity::Ok => "ok",
             Severity::Unspecified | Severity::Warn => "warn",
             Severity::Fail => "fail",
+            Severity::Unknown => "unknown",
         };
         let Problem {
+            id,
             severity: _,
-            what,
-            hint,
+            host,
+            segment,
+            subject,
+            evidence,
+            cause,
+            fix,
+            verify,
+            depends_on,
         } = problem;
-        Self { severity, what, hint }
+        Self {
+            id,
+            severity,
+            host,
+            segment,
+            subject,
+            evidence,
+            cause,
+            fix,
+            verify,
+            depends_on,
+        }
     }
 }
 
-pub(super) async fn run(client: &Client, output: &Output) -> Result<(), Failure> {
+pub(super) async fn run(status: &Status, client: &Client, output: &Output) -> Result<(), Failure> {
     let answer = client
         .ask(output, SHORT, |mut calls| async move {
             calls.status(StatusRequest {}).await
         })
         .await?;
-    output.data(&Screen::from(answer), |screen| text(screen, output))
+    let worst = answer.problems.iter().filter_map(grade).max();
+    output.data(&Screen::from(answer), |screen| text(screen, output))?;
+    match worst {
+        Some(grade) if status.check => Err(Failure::Unhealthy(grade)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// How bad a problem is, if it is bad.
+fn grade(problem: &Problem) -> Option<Grade> {
+    match problem.severity() {
+        Severity::Ok | Severity::Unknown => None,
+        Severity::Unspecified | Severity::Warn => Some(Grade::Warn),
+        Severity::Fail => Some(Grade::Fail),
+    }
 }
 
 fn text(screen: &Screen, output: &Output) -> String {
@@ -200,16 +242,23 @@ fn facts(screen: &Screen) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// What is wrong in one line, and below it what to do.
 fn lines(problem: &ProblemRow, output: &Output) -> String {
-    let tone = if problem.severity == "fail" {
-        Tone::Bad
-    } else {
-        Tone::Warn
+    let tone = match problem.severity {
+        "fail" => Tone::Bad,
+        _ => Tone::Warn,
     };
-    let hint = problem
-        .hint
-        .as_ref()
-        .map(|hint| format!("      {hint}\n"))
-        .unwrap_or_default();
-    format!("{}  {}\n{hint}", output.styled(problem.severity, tone), problem.what)
+    let severity = output.styled(&format!("{:<7}", problem.severity), tone);
+    let mut lines = format!(
+        "{severity}  {:<3}  {}: {}\n",
+        problem.id, problem.host, problem.evidence
+    );
+    let because = match problem.depends_on.as_slice() {
+        [] => problem.cause.clone(),
+        others => format!("{}; see {}", problem.cause, others.join(", ")),
+    };
+    for (name, value) in [("cause", &because), ("fix", &problem.fix), ("verify", &problem.verify)] {
+        lines.push_str(&format!("              {name:<6}  {value}\n"));
+    }
+    lines
 }

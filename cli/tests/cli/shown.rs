@@ -225,11 +225,35 @@ blue     hv1*  7     2026-01-01T00:00:00Z  first in order, granted by 3 of 3
 green    none  2     -                     no candidate
 
 Problems
-fail  hv3 is failed since 12 s
-      off for good? overlayctl peer remove hv3
-warn  no gateway for green
+fail     G2   hv1: no active gateway for segment green is known: no candidate
+              cause   no candidate is alive
+              fix     overlayctl undrain
+              verify  overlayctl gateway list
+warn     O7   hv1: this host keeps no leases yet
+              cause   overlayd does not run on hv3; see O1
+              fix     overlayctl peer remove hv3
+              verify  overlayctl pool show
 ",
     );
+}
+
+#[test]
+fn status_in_json_lists_what_is_wrong_and_check_makes_it_the_exit_status() {
+    let agent = Agent::start(Mood::Formed);
+    let ran = agent.run(&["status", "--check", "-o", "json"]);
+    assert_eq!(ran.status, Some(2), "the worst is a failure");
+    let screen: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        screen["problems"][1],
+        serde_json::json!({
+            "id": "O7", "severity": "warn", "host": "hv1", "segment": null, "subject": "journal",
+            "evidence": "this host keeps no leases yet", "cause": "overlayd does not run on hv3",
+            "fix": "overlayctl peer remove hv3", "verify": "overlayctl pool show", "depends_on": ["O1"],
+        })
+    );
+    assert_eq!(agent.run(&["status"]).status, Some(0), "only --check judges");
+    let well = Agent::start(Mood::Unformed).run(&["status", "--check"]);
+    assert_eq!(well.status, Some(0), "{}", well.stderr);
 }
 
 #[test]

@@ -64,31 +64,18 @@ pub enum Health {
     Lacking,
 }
 
-impl Health {
-    /// What an operator should do about it; `None`: nothing.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Works => None,
-            Self::NoRoute { .. } => Some("look at `ip route`; `host.gateway.uplink` names another interface"),
-            Self::NoCarrier { .. } => Some("look at the cable and at `ip link`"),
-            Self::Silent(_) => Some("look at that router, and at what is between: `ip neigh`"),
-            Self::Lacking => Some("another problem names what is missing or was refused"),
-        }
-    }
-}
-
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Works => f.write_str("the uplink works"),
-            Self::NoRoute { link: Some(link) } => write!(f, "uplink {link}: there is no default route"),
-            Self::NoRoute { link: None } => f.write_str("there is no uplink: no default route"),
+            Self::NoRoute { link: Some(link) } => write!(f, "uplink {link}: no default route"),
+            Self::NoRoute { link: None } => f.write_str("no uplink: no default route"),
             Self::NoCarrier { link } => write!(f, "uplink {link}: no carrier"),
             Self::Silent(NextHop { link, address }) => {
-                write!(f, "uplink {link}: next hop {address} does not answer")
+                write!(f, "uplink {link}: next hop {address} does not respond")
             }
             Self::Lacking => f.write_str(
-                "this host counts as one without an uplink: it lacks what segments and gateways are made of",
+                "this host counts as one without an uplink: the kernel refuses what segments and gateways need",
             ),
         }
     }
@@ -418,24 +405,19 @@ mod tests {
         story.rounds(1, |_| true);
         story.run(|_| false, Story::silent);
         for (uplink, route, carrier, said) in [
-            (
-                None,
-                Route::Missing,
-                Carrier::Down,
-                "there is no uplink: no default route",
-            ),
+            (None, Route::Missing, Carrier::Down, "no uplink: no default route"),
             (
                 Some(&eth0),
                 Route::Missing,
                 Carrier::Down,
-                "uplink eth0: there is no default route",
+                "uplink eth0: no default route",
             ),
             (Some(&eth0), Route::There, Carrier::Down, "uplink eth0: no carrier"),
             (
                 Some(&eth0),
                 Route::There,
                 Carrier::Up,
-                "uplink eth0: next hop 192.0.2.1 does not answer",
+                "uplink eth0: next hop 192.0.2.1 does not respond",
             ),
         ] {
             assert_eq!(say(&story.watch, uplink, route, carrier), said);

@@ -1,3 +1,265 @@
-//! What operators are told about this host: what happened.
+//! What operators are told about this host: what is wrong, and what happened.
+//!
+//! ```text
+//!  node ──► Vitals ──► one function per finding ──► Findings, worst first ──► `status`
+//!      └──► Event ───────────────────────────────────────────────────────► log
+//! ```
+//! Nothing is remembered: the same vitals give the same findings.
 
+mod edge;
 pub mod events;
+mod finding;
+mod gateways;
+mod hosts;
+mod leases;
+mod segments;
+mod vitals;
+
+pub use finding::{Finding, Id, Severity};
+pub use vitals::{EdgeState, FailingUplink, JournalState, UnderlayState, Vitals};
+
+const CHECKS: [fn(&Vitals) -> Vec<Finding>; 16] = [
+    edge::kernel_unreadable,
+    edge::change_refused,
+    edge::obstacles,
+    edge::state_unsaved,
+    hosts::underlay_missing,
+    hosts::peer_failed,
+    hosts::peer_suspect,
+    gateways::no_gateway,
+    gateways::uplink_fails,
+    gateways::bridge_netfilter,
+    segments::file_differs,
+    segments::generation_lost,
+    leases::peer_journal_lost,
+    leases::journal_lost,
+    leases::not_acknowledged,
+    leases::nobody_keeps_leases,
+];
+
+/// All that is wrong, worst first.
+pub fn check(vitals: &Vitals) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = CHECKS.iter().flat_map(|find| find(vitals)).collect();
+    findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::membership::PeerState;
+    use crate::gateway::uplink::Health;
+    use crate::id::{IfName, SegmentName};
+    use crate::kernel::plan::Obstacle;
+
+    fn link(name: &str) -> IfName {
+        IfName::new(name).unwrap()
+    }
+
+    fn blue() -> SegmentName {
+        SegmentName::new("blue").unwrap()
+    }
+
+    fn all_is_well() -> Vitals {
+        Vitals {
+            host: "hv1".to_owned(),
+            peers: vec![
+                ("hv2".to_owned(), PeerState::Alive),
+                ("hv3".to_owned(), PeerState::Alive),
+            ],
+            ..Vitals::default()
+        }
+    }
+
+    #[test]
+    fn each_thing_that_is_wrong_has_one_finding_whose_every_part_says_something() {
+        use Severity::{Fail, Warn};
+        let edge = |edge: EdgeState| Vitals { edge, ..all_is_well() };
+        let obstacle = |obstacle: Obstacle| {
+            edge(EdgeState {
+                obstacles: vec![obstacle],
+                ..EdgeState::default()
+            })
+        };
+        let peer = |state: PeerState| Vitals {
+            peers: vec![("hv2".to_owned(), state)],
+            ..all_is_well()
+        };
+        let journal = |journal: JournalState| Vitals {
+            journal,
+            ..all_is_well()
+        };
+        let uplink = |uplink: FailingUplink| Vitals {
+            uplinks: vec![uplink],
+            ..all_is_well()
+        };
+        let cases = [
+            (
+                Id::UnderlayMissing,
+                Fail,
+                Vitals {
+                    underlay: UnderlayState::Missing {
+                        named: Some(link("eth0")),
+                    },
+                    ..all_is_well()
+                },
+            ),
+            (
+                Id::InterfaceMissing,
+                Fail,
+                obstacle(Obstacle::Missing { link: link("eth1") }),
+            ),
+            (
+                Id::Leftover,
+                Fail,
+                obstacle(Obstacle::Foreign { link: link("br-blue") }),
+            ),
+            (
+                Id::BridgeOccupied,
+                Warn,
+                obstacle(Obstacle::Occupied {
+                    bridge: link("br-blue"),
+                    ports: vec![link("vnet0")],
+                }),
+            ),
+            (
+                Id::KernelUnreadable,
+                Fail,
+                edge(EdgeState {
+                    unreadable: Some("EPERM".to_owned()),
+                    ..EdgeState::default()
+                }),
+            ),
+            (
+                Id::ChangeRefused,
+                Fail,
+                edge(EdgeState {
+                    refused: vec!["`ip link add`: EBUSY".to_owned()],
+                    ..EdgeState::default()
+                }),
+            ),
+            (
+                Id::StateUnsaved,
+                Warn,
+                edge(EdgeState {
+                    unsaved: Some("cannot write state/cluster".to_owned()),
+                    ..EdgeState::default()
+                }),
+            ),
+            (Id::PeerFailed, Warn, peer(PeerState::Failed)),
+            (Id::PeerSuspect, Warn, peer(PeerState::Suspect)),
+            (
+                Id::NoGateway,
+                Fail,
+                Vitals {
+                    without_gateway: vec![(blue(), "no candidate".to_owned())],
+                    ..all_is_well()
+                },
+            ),
+            (
+                Id::NoGateway,
+                Warn,
+                uplink(FailingUplink::Own(Health::NoRoute { link: None })),
+            ),
+            (Id::NoGateway, Warn, uplink(FailingUplink::Own(Health::Lacking))),
+            (Id::NoGateway, Warn, uplink(FailingUplink::Of("hv2".to_owned()))),
+            (
+                Id::BridgeNetfilter,
+                Warn,
+                Vitals {
+                    filtered_bridges: vec![link("br-blue")],
+                    ..all_is_well()
+                },
+            ),
+            (
+                Id::FileDiffers,
+                Warn,
+                Vitals {
+                    differing: vec![blue()],
+                    ..all_is_well()
+                },
+            ),
+            (
+                Id::GenerationLost,
+                Fail,
+                Vitals {
+                    lost_generations: vec![(blue(), 2)],
+                    ..all_is_well()
+                },
+            ),
+            (
+                Id::PeerJournalLost,
+                Warn,
+                Vitals {
+                    lost_journals: vec!["hv2".to_owned()],
+                    ..all_is_well()
+                },
+            ),
+            (Id::JournalLost, Fail, journal(JournalState::Unwritable)),
+            (Id::JournalLost, Fail, journal(JournalState::Lost)),
+            (Id::JournalLost, Fail, journal(JournalState::LostAlone)),
+            (
+                Id::NotAcknowledged,
+                Warn,
+                journal(JournalState::Waiting(vec!["hv2".to_owned()])),
+            ),
+            (Id::NobodyKeepsLeases, Fail, journal(JournalState::NobodyLeft)),
+        ];
+        for (id, severity, vitals) in cases {
+            let findings = check(&vitals);
+            let [finding] = findings.as_slice() else {
+                panic!("{id:?}: {findings:?}");
+            };
+            assert_eq!((finding.id, finding.severity), (id, severity));
+            for part in [
+                &finding.host,
+                &finding.subject,
+                &finding.evidence,
+                &finding.cause,
+                &finding.fix,
+                &finding.verify,
+            ] {
+                assert!(!part.is_empty(), "{finding:?}");
+            }
+            assert_eq!(finding.depends_on, [], "{finding:?}");
+        }
+        assert_eq!(check(&all_is_well()), []);
+    }
+
+    #[test]
+    fn the_worst_comes_first_and_what_another_finding_explains_says_so() {
+        let vitals = Vitals {
+            underlay: UnderlayState::Missing { named: None },
+            peers: vec![
+                ("hv2".to_owned(), PeerState::Failed),
+                ("hv3".to_owned(), PeerState::Suspect),
+            ],
+            uplinks: vec![FailingUplink::Own(Health::Lacking), FailingUplink::Of("hv2".to_owned())],
+            journal: JournalState::Waiting(vec!["hv2".to_owned(), "hv3".to_owned()]),
+            edge: EdgeState {
+                refused: vec!["nft is missing".to_owned()],
+                ..EdgeState::default()
+            },
+            ..all_is_well()
+        };
+        let findings = check(&vitals);
+        let told: Vec<_> = findings
+            .iter()
+            .map(|finding| (finding.severity, finding.id.as_str(), finding.depends_on.as_slice()))
+            .collect();
+        let underlay = [Id::UnderlayMissing];
+        assert_eq!(
+            told,
+            [
+                (Severity::Fail, "C8", [].as_slice()),
+                (Severity::Fail, "U4", &[]),
+                (Severity::Warn, "O1", &underlay),
+                (Severity::Warn, "O2", &underlay),
+                (Severity::Warn, "G2", &[Id::ChangeRefused]),
+                (Severity::Warn, "O7", &[Id::PeerFailed, Id::PeerSuspect]),
+                // What a failed host said of its uplink is out of date.
+                (Severity::Unknown, "G2", &[Id::PeerFailed]),
+            ]
+        );
+    }
+}

@@ -39,7 +39,7 @@ pub use effect::{
 use member::Member;
 pub use operations::{Applied, Change, Forming, InitReply, Run};
 pub use rehearsal::rehearse;
-pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, Problem, SegmentLine, Serves, Severity};
+pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, SegmentLine, Serves};
 pub use start::{Disk, Formation, Found, Start};
 
 use crate::addresses::Recovered;

@@ -105,7 +105,7 @@ fn a_host_whose_leave_is_refused_serves_on() {
     world.run(20_000);
     let own = free(&world, standby);
     assert!(own > 0, "{:?}", world.node(standby).pool_lines(None));
-    let problems = world.node(standby).problems();
+    let problems = world.problems(standby);
     assert_eq!(problems, []);
 }
 
@@ -539,9 +539,12 @@ fn a_gateway_whose_journal_is_lost_goes_where_addresses_can_be_given_if_there_is
     world.run(3_000);
     let after = world.gateways("blue");
     assert!(after.len() == 1 && after != [before.as_str()], "{after:?}");
-    let problems = world.node(holder).problems();
-    assert!(problems[0].what.contains("owns and keeps no addresses"), "{problems:?}");
-    let hint = |world: &World| world.node(holder).problems()[0].hint.clone().unwrap();
+    let problems = world.problems(holder);
+    assert!(
+        problems[0].evidence.contains("owns and keeps no addresses"),
+        "{problems:?}"
+    );
+    let hint = |world: &World| world.problems(holder)[0].fix.clone();
     assert!(hint(&world).contains("restart overlayd"), "{}", hint(&world));
     world.lose_journal(1 - holder);
     world.run(9_000);
@@ -557,16 +560,16 @@ fn bridge_netfilter_that_is_left_on_is_a_problem_of_the_host_concerned() {
     world.apply(0, &blue());
     world.run(3_000);
     world.set_bridge_netfilter(1, BridgeNetfilter::LeftOn);
-    assert_eq!(world.node(0).problems(), []);
-    let problems = world.node(1).problems();
-    assert!(problems[0].what.contains("bridge netfilter is on"), "{problems:?}");
-    let hint = problems[0].hint.as_deref().unwrap();
+    assert_eq!(world.problems(0), []);
+    let problems = world.problems(1);
+    assert!(problems[0].evidence.contains("bridge netfilter is on"), "{problems:?}");
+    let hint = problems[0].fix.as_str();
     assert!(
         hint.contains("sysctl -w net.bridge.bridge-nf-call-iptables=0"),
         "{hint}"
     );
     world.set_bridge_netfilter(1, BridgeNetfilter::LeftOff);
-    assert_eq!(world.node(1).problems(), []);
+    assert_eq!(world.problems(1), []);
 }
 
 #[test]
@@ -619,7 +622,7 @@ fn silent() -> Health {
 
 /// What `status` says is wrong on a host, and its line of `gateway list`.
 fn told(world: &World, host: usize) -> (Vec<String>, String) {
-    let problems = world.node(host).problems().into_iter().map(|problem| problem.what);
+    let problems = world.problems(host).into_iter().map(|problem| problem.evidence);
     (
         problems.collect(),
         world.node(host).gateway_lines(world.now)[0].reason.clone(),
@@ -636,7 +639,7 @@ fn a_gateway_whose_next_hop_falls_silent_moves_and_both_hosts_say_why() {
     let other = (holder + 1) % 3;
     assert_eq!(told(&world, holder).0, [""; 0]);
     world.set_uplink(holder, silent());
-    let why = "uplink eth0: next hop 192.0.2.1 does not answer";
+    let why = "uplink eth0: next hop 192.0.2.1 does not respond";
     let (problems, reason) = told(&world, holder);
     assert_eq!(problems, [why]);
     assert!(
@@ -671,7 +674,7 @@ fn where_nobody_has_an_uplink_there_is_a_gateway_and_its_line_says_what_is_missi
     world.set_uplink(1 - holder, silent());
     world.run(40_000);
     assert_eq!(world.gateways("blue"), before);
-    assert!(told(&world, holder).1.ends_with("next hop 192.0.2.1 does not answer"));
+    assert!(told(&world, holder).1.ends_with("next hop 192.0.2.1 does not respond"));
     let reason = told(&world, 1 - holder).1;
     assert!(
         reason.ends_with(&format!("the uplink of {} does not work", before[0])),

@@ -21,8 +21,8 @@ fn address(last: u8) -> Ipv4Addr {
 }
 
 fn hint(world: &World, host: usize) -> String {
-    let problems = world.node(host).problems();
-    let hints = problems.into_iter().filter_map(|problem| problem.hint);
+    let problems = world.problems(host);
+    let hints = problems.into_iter().map(|problem| problem.fix);
     hints.collect::<Vec<_>>().join("\n")
 }
 
@@ -103,15 +103,18 @@ fn a_segment_that_is_older_than_its_leases_is_named_and_serves_once_it_is_applie
         world.run(1_000);
     });
     world.run(9_000);
-    let problems = world.node(0).problems();
-    assert!(problems[0].what.contains("generation 2 was lost here"), "{problems:?}");
+    let problems = world.problems(0);
+    assert!(
+        problems[0].evidence.contains("generation 2 is lost on this host"),
+        "{problems:?}"
+    );
     assert_eq!(world.ask(0, "52:54:00:00:00:01", address(20)), None);
     // What it has, and what was lost: either will do.
     for text in [blue(), short()] {
         world.apply(0, &text);
         world.run(1_000);
         assert_eq!(world.ask(0, "52:54:00:00:00:01", address(20)), Some((ACK, address(20))));
-        assert_eq!(world.node(0).problems(), []);
+        assert_eq!(world.problems(0), []);
     }
 }
 
@@ -127,7 +130,7 @@ fn a_lost_journal_is_not_forgotten_by_a_restart() {
         assert!(
             hint(&world, 0).contains("overlayctl pool recover"),
             "{:?}",
-            world.node(0).problems()
+            world.problems(0)
         );
         world.kill_agent(0);
         world.restart(0);
@@ -155,9 +158,9 @@ fn a_host_that_lost_its_journal_does_not_take_part_again_by_what_it_hears_from_o
         world.restart(host);
     }
     world.run(20_000);
-    let problems = world.node(1).problems();
+    let problems = world.problems(1);
     assert!(
-        problems.iter().any(|problem| problem.what.contains("journal")),
+        problems.iter().any(|problem| problem.evidence.contains("journal")),
         "{problems:?}"
     );
 }
@@ -188,10 +191,10 @@ fn a_host_that_lost_its_journal_holds_up_neither_new_addresses_nor_leases() {
     let lost = (gateway + 1) % 3;
     world.forget_journal(lost);
     world.run(9_000);
-    let problems = world.node(gateway).problems();
+    let problems = world.problems(gateway);
     let named = format!("the journal of hv{} is lost", lost + 1);
     assert!(
-        problems.iter().any(|problem| problem.what.contains(&named)),
+        problems.iter().any(|problem| problem.evidence.contains(&named)),
         "{problems:?}"
     );
     world.apply(gateway, &blue());

@@ -10,6 +10,7 @@ use overlayd_core::cluster::reachability::Outcome;
 use overlayd_core::config::{self, HostConfig, Segment};
 use overlayd_core::election::AddressEvent;
 use overlayd_core::gateway::uplink::Health;
+use overlayd_core::health::{EdgeState, Finding};
 use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
 use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, Role, Tracking};
 use overlayd_core::mtu::UnderlayMtu;
@@ -303,6 +304,10 @@ impl World {
         let lines = self.node(host).lease_lines(None, self.now);
         let line = lines.into_iter().find(|line| line.lease.address.ip() == address)?;
         Some((line.lease.client?.to_string(), line.owner))
+    }
+
+    pub(crate) fn problems(&self, host: usize) -> Vec<Finding> {
+        self.node(host).findings(EdgeState::default())
     }
 
     pub(crate) fn notes(&self, host: usize) -> String {

@@ -306,14 +306,34 @@ pub struct ClusterStatus {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Problem {
-    #[prost(enumeration = "Severity", tag = "1")]
+    /// As in docs/troubleshooting.md; stable.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(enumeration = "Severity", tag = "2")]
     pub severity: i32,
-    /// One sentence: what, where.
-    #[prost(string, tag = "2")]
-    pub what: ::prost::alloc::string::String,
-    /// What to do, where that is known.
-    #[prost(string, optional, tag = "3")]
-    pub hint: ::core::option::Option<::prost::alloc::string::String>,
+    /// Name of the host concerned.
+    #[prost(string, tag = "3")]
+    pub host: ::prost::alloc::string::String,
+    /// Name of the segment concerned; absent: it is about none.
+    #[prost(string, optional, tag = "4")]
+    pub segment: ::core::option::Option<::prost::alloc::string::String>,
+    /// What is wrong, by name: an interface, a host, a segment.
+    #[prost(string, tag = "5")]
+    pub subject: ::prost::alloc::string::String,
+    /// What shows it, one sentence.
+    #[prost(string, tag = "6")]
+    pub evidence: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub cause: ::prost::alloc::string::String,
+    /// What to do, as a command where there is one.
+    #[prost(string, tag = "8")]
+    pub fix: ::prost::alloc::string::String,
+    /// The command that shows whether it is fixed.
+    #[prost(string, tag = "9")]
+    pub verify: ::prost::alloc::string::String,
+    /// Ids of the problems that explain this one.
+    #[prost(string, repeated, tag = "10")]
+    pub depends_on: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Gateway {
@@ -580,8 +600,11 @@ impl ChangeKind {
 #[repr(i32)]
 pub enum Severity {
     Unspecified = 0,
-    Warn = 1,
-    Fail = 2,
+    Ok = 1,
+    Warn = 2,
+    Fail = 3,
+    /// It cannot be told at present: not counted as bad.
+    Unknown = 4,
 }
 impl Severity {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -591,16 +614,20 @@ impl Severity {
     pub fn as_str_name(&self) -> &'static str {
         match self {
             Self::Unspecified => "SEVERITY_UNSPECIFIED",
+            Self::Ok => "SEVERITY_OK",
             Self::Warn => "SEVERITY_WARN",
             Self::Fail => "SEVERITY_FAIL",
+            Self::Unknown => "SEVERITY_UNKNOWN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
     pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
         match value {
             "SEVERITY_UNSPECIFIED" => Some(Self::Unspecified),
+            "SEVERITY_OK" => Some(Self::Ok),
             "SEVERITY_WARN" => Some(Self::Warn),
             "SEVERITY_FAIL" => Some(Self::Fail),
+            "SEVERITY_UNKNOWN" => Some(Self::Unknown),
             _ => None,
         }
     }

@@ -287,7 +287,7 @@ fn a_host_whose_disk_was_full_is_well_again_after_a_restart() {
                 &BLUE.replace(".254 }", &format!(".254, lease_time: {minutes}m }}")),
             )?;
             let problems = hv1.json(&["status"])?["problems"].to_string();
-            Ok(problems.contains("free or mend the disk, then restart overlayd"))
+            Ok(problems.contains("free or repair the disk"))
         })?;
         std::fs::remove_file(&filling)?;
         hv1.kill_agent();
@@ -297,7 +297,7 @@ fn a_host_whose_disk_was_full_is_well_again_after_a_restart() {
         // What was applied meanwhile could not be written either.
         until("it says that the segment is an old one", SOON, || {
             let problems = hv1.json(&["status"])?["problems"].to_string();
-            Ok(problems.contains("was lost here"))
+            Ok(problems.contains("is lost on this host"))
         })?;
         world.apply("hv1", BLUE)?;
         assert_ne!(late.dhcp()?.address, address);

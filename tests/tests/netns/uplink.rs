@@ -12,14 +12,14 @@ use crate::gateway::{serving, with_blue};
 
 const SOON: Duration = Duration::from_secs(10);
 
-const SILENT: &str = "uplink eth0: next hop 172.31.0.1 does not answer";
+const SILENT: &str = "uplink eth0: next hop 172.31.0.1 does not respond";
 
 /// What `status` says is wrong with uplinks.
 fn problems(host: &Host) -> Result<Vec<String>> {
     let status = host.json(&["status"])?;
-    let what = |problem: &Value| problem["what"].as_str().unwrap_or_default().to_owned();
-    let all = status["problems"].as_array().into_iter().flatten().map(what);
-    Ok(all.filter(|what| what.contains("uplink")).collect())
+    let evidence = |problem: &Value| problem["evidence"].as_str().unwrap_or_default().to_owned();
+    let all = status["problems"].as_array().into_iter().flatten().map(evidence);
+    Ok(all.filter(|evidence| evidence.contains("uplink")).collect())
 }
 
 fn says(host: &Host, what: &str) -> Result<bool> {
@@ -141,7 +141,7 @@ fn a_way_out_without_a_next_hop_and_one_that_never_answered_count_as_working() {
         // Without a route there is no way out, and that is told.
         hv3.namespace()
             .ip_batch("route del default\nroute del default via fd31::1\n")?;
-        until("it says so", SOON, || says(hv3, "there is no uplink: no default route"))?;
+        until("it says so", SOON, || says(hv3, "no uplink: no default route"))?;
         Ok(())
     });
 }
@@ -165,9 +165,7 @@ fn an_uplink_that_is_named_needs_a_default_route_of_its_own() {
         })?;
         hv3.namespace()
             .ip_batch("route del default dev eth0\nroute del default via fd31::1\n")?;
-        until("it says so", SOON, || {
-            says(hv3, "uplink eth0: there is no default route")
-        })?;
+        until("it says so", SOON, || says(hv3, "uplink eth0: no default route"))?;
         hv3.namespace()
             .ip_batch("route add default via 172.31.0.1 dev eth0\n")?;
         until("it works again", SOON, || Ok(problems(hv3)?.is_empty()))?;

@@ -1,10 +1,11 @@
-//! `gateway list`, and which uplinks do not work.
+//! `gateway list`, and whose uplinks do not work.
 
 use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip::{self, Presence};
 use crate::config::{Mode, Segment};
 use crate::election::Role;
 use crate::gateway::uplink::Health;
+use crate::health::FailingUplink;
 use crate::id::{HostId, SegmentName, Term};
 use crate::node::Node;
 use crate::node::cause::gateway_reason;
@@ -92,16 +93,16 @@ impl Node {
                     term: claim.term,
                     ..none(claim.reason.clone())
                 },
-                None => none("no host is known to serve it".to_owned()),
+                None => none("no active gateway is known".to_owned()),
             });
         };
         let mut reason = gateway_reason(group, &formed.election, &formed.gossip);
         let holder = formed.election.holder(group).map(|(host, _)| host);
-        if let Some(trouble) = holder
+        if let Some(uplink) = holder
             .filter(|_| leads_out(segment))
-            .and_then(|host| self.uplink_trouble(host))
+            .and_then(|host| self.failing_uplink(host))
         {
-            reason = format!("{reason}; {trouble}");
+            reason = format!("{reason}; {uplink}");
         }
         Some(match role {
             Role::Holder { term } => GatewayLine {
@@ -121,18 +122,16 @@ impl Node {
         })
     }
 
-    /// What is wrong with a host's way out.
-    pub(super) fn uplink_trouble(&self, host: HostId) -> Option<String> {
+    /// A host's uplink, if it does not work as far as this host knows.
+    pub(super) fn failing_uplink(&self, host: HostId) -> Option<FailingUplink> {
         if host == self.me {
-            let health = self.facts.as_ref().map(|facts| &facts.uplink_health);
-            return health
-                .filter(|health| **health != Health::Works)
-                .map(ToString::to_string);
+            let health = &self.facts.as_ref()?.uplink_health;
+            return (*health != Health::Works).then(|| FailingUplink::Own(health.clone()));
         }
         let known = self.formed.as_ref()?.gossip.host(host)?;
         match known.uplink {
             gossip::Uplink::Works => None,
-            gossip::Uplink::Fails => Some(format!("the uplink of {} does not work", known.name)),
+            gossip::Uplink::Fails => Some(FailingUplink::Of(known.name.clone())),
         }
     }
 }

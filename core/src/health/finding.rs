@@ -1,0 +1,103 @@
+//! What a finding is: something wrong on a host, with what shows it, what may be behind it, and what to do.
+
+use crate::id::SegmentName;
+
+/// What kind of thing is wrong. The ids are stable: operators, scripts and docs/troubleshooting.md go by them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Id {
+    /// This host has no underlay interface, or no address on it.
+    UnderlayMissing,
+    /// An interface that the configuration names does not exist.
+    InterfaceMissing,
+    /// A segment has no active gateway, or a candidate no working uplink.
+    NoGateway,
+    /// The kernel passes bridged frames through the firewall of somebody else.
+    BridgeNetfilter,
+    /// The kernel refused a change, so that it is not as configured.
+    ChangeRefused,
+    /// An object that is not overlayd's has the name or the VNI of one of ours.
+    Leftover,
+    /// Neither agent nor kernel of a peer responds.
+    PeerFailed,
+    /// The agent of a peer does not respond.
+    PeerSuspect,
+    /// A segment in this host's file is not what the cluster has.
+    FileDiffers,
+    /// Leases know a newer generation of a segment than any host that responds.
+    GenerationLost,
+    /// A peer has lost its journal.
+    PeerJournalLost,
+    /// This host has lost its journal, or cannot write it.
+    JournalLost,
+    /// Members have not acknowledged this host yet: it keeps no leases.
+    NotAcknowledged,
+    /// No host is left that could acknowledge this one.
+    NobodyKeepsLeases,
+    /// The agent cannot read the state of the kernel.
+    KernelUnreadable,
+    /// The agent cannot write what it knows of the cluster.
+    StateUnsaved,
+    /// A bridge that is no longer wanted still has guests.
+    BridgeOccupied,
+}
+
+impl Id {
+    /// As operators read it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnderlayMissing => "U4",
+            Self::InterfaceMissing => "U13",
+            Self::NoGateway => "G2",
+            Self::BridgeNetfilter => "G12",
+            Self::ChangeRefused => "C8",
+            Self::Leftover => "C10",
+            Self::PeerFailed => "O1",
+            Self::PeerSuspect => "O2",
+            Self::FileDiffers => "O3",
+            Self::GenerationLost => "O4",
+            Self::PeerJournalLost => "O5",
+            Self::JournalLost => "O6",
+            Self::NotAcknowledged => "O7",
+            Self::NobodyKeepsLeases => "O8",
+            Self::KernelUnreadable => "O9",
+            Self::StateUnsaved => "O10",
+            Self::BridgeOccupied => "O11",
+        }
+    }
+}
+
+/// How bad a finding is, worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Something does not work.
+    Fail,
+    /// Something works, and somebody should look.
+    Warn,
+    /// It cannot be told at present whether anything is wrong.
+    Unknown,
+}
+
+/// Something wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of thing.
+    pub id: Id,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The host concerned, by name.
+    pub host: String,
+    /// The segment concerned, if it is about one.
+    pub segment: Option<SegmentName>,
+    /// What is wrong: an interface, a host, a segment, a file, by name.
+    pub subject: String,
+    /// What shows it, with numbers where there are any.
+    pub evidence: String,
+    /// What is, or may be, behind it.
+    pub cause: String,
+    /// What to do, as a command where there is one.
+    pub fix: String,
+    /// The command that shows whether it is fixed.
+    pub verify: String,
+    /// The findings that explain this one.
+    pub depends_on: Vec<Id>,
+}

@@ -1,0 +1,128 @@
+//! Findings about the way out of segments: active gateways, uplinks, and firewalls in between.
+
+use super::finding::{Finding, Id, Severity};
+use super::vitals::{FailingUplink, UnderlayState, Vitals};
+use crate::cluster::membership::PeerState;
+use crate::gateway::uplink::Health;
+use crate::id::SegmentName;
+
+pub(super) fn no_gateway(vitals: &Vitals) -> Vec<Finding> {
+    let missing = |(segment, reason): &(SegmentName, String)| Finding {
+        id: Id::NoGateway,
+        severity: Severity::Fail,
+        host: vitals.host.clone(),
+        segment: Some(segment.clone()),
+        subject: segment.to_string(),
+        evidence: format!("no active gateway for segment {segment} is known: {reason}"),
+        cause: "no candidate is alive, or this host does not reach it".to_owned(),
+        fix:
+            "start a host with `host.gateway.candidate: true` that has the segment, or run `overlayctl undrain` on one"
+                .to_owned(),
+        verify: "overlayctl gateway list".to_owned(),
+        depends_on: match vitals.underlay {
+            UnderlayState::Present => Vec::new(),
+            UnderlayState::Missing { .. } => vec![Id::UnderlayMissing],
+        },
+    };
+    vitals.without_gateway.iter().map(missing).collect()
+}
+
+pub(super) fn uplink_fails(vitals: &Vitals) -> Vec<Finding> {
+    let finding = |uplink: &FailingUplink| match uplink {
+        FailingUplink::Own(health) => own_uplink(vitals, health),
+        FailingUplink::Of(host) => uplink_of(vitals, host, uplink.to_string()),
+    };
+    vitals.uplinks.iter().map(finding).collect()
+}
+
+fn own_uplink(vitals: &Vitals, health: &Health) -> Finding {
+    let (subject, cause, fix, verify) = match health {
+        Health::NoRoute { link } => (
+            link.as_ref(),
+            "the default route is gone, or leads through another interface",
+            "restore the default route, or name another interface in `host.gateway.uplink`",
+            "ip route",
+        ),
+        Health::NoCarrier { link } => (
+            Some(link),
+            "the cable is unplugged, or the interface is down",
+            "check the cable, and bring the interface up",
+            "ip link",
+        ),
+        Health::Silent(hop) => (
+            Some(&hop.link),
+            "the router is down, or the network in between is cut",
+            "check that router and the switches in between",
+            "ip neigh",
+        ),
+        Health::Lacking | Health::Works => (
+            None,
+            "a module or program that gateways need is missing",
+            "fix what the kernel refuses; it is listed as well",
+            "overlayctl plan",
+        ),
+    };
+    Finding {
+        id: Id::NoGateway,
+        severity: Severity::Warn,
+        host: vitals.host.clone(),
+        segment: None,
+        subject: subject.map_or_else(|| "uplink".to_owned(), ToString::to_string),
+        evidence: health.to_string(),
+        cause: cause.to_owned(),
+        fix: fix.to_owned(),
+        verify: verify.to_owned(),
+        depends_on: match health {
+            Health::Lacking if !vitals.edge.refused.is_empty() => vec![Id::ChangeRefused],
+            Health::Lacking | Health::Works | Health::NoRoute { .. } | Health::NoCarrier { .. } | Health::Silent(_) => {
+                Vec::new()
+            }
+        },
+    }
+}
+
+/// What a host that responds no more said of its uplink is out of date.
+fn uplink_of(vitals: &Vitals, host: &str, evidence: String) -> Finding {
+    let (severity, depends_on) = match vitals.peer(host) {
+        Some(PeerState::Failed) => (Severity::Unknown, vec![Id::PeerFailed]),
+        Some(PeerState::Suspect) => (Severity::Unknown, vec![Id::PeerSuspect]),
+        Some(PeerState::Alive | PeerState::Left | PeerState::Static) | None => (Severity::Warn, Vec::new()),
+    };
+    Finding {
+        id: Id::NoGateway,
+        severity,
+        host: host.to_owned(),
+        segment: None,
+        subject: "uplink".to_owned(),
+        evidence,
+        cause: format!("{host} knows the cause"),
+        fix: format!("run `overlayctl status` on {host}"),
+        verify: "overlayctl status".to_owned(),
+        depends_on,
+    }
+}
+
+pub(super) fn bridge_netfilter(vitals: &Vitals) -> Vec<Finding> {
+    let Some(first) = vitals.filtered_bridges.first() else {
+        return Vec::new();
+    };
+    vec![Finding {
+        id: Id::BridgeNetfilter,
+        severity: Severity::Warn,
+        host: vitals.host.clone(),
+        segment: None,
+        subject: "net.bridge.bridge-nf-call-iptables".to_owned(),
+        evidence:
+            "bridge netfilter is on: firewall rules of Docker or Kubernetes see what guests send each other and may \
+                   drop it, guests do not reach published ports from inside, and throughput is a fifth lower"
+                .to_owned(),
+        cause: "overlayd leaves it on where Docker or Kubernetes may need it".to_owned(),
+        fix: format!(
+            "if nothing here needs it: `sysctl -w net.bridge.bridge-nf-call-iptables=0 \
+             net.bridge.bridge-nf-call-ip6tables=0 net.bridge.bridge-nf-call-arptables=0`; with Docker also, for each \
+             bridge: `iptables -I DOCKER-USER -i {first} -o {first} -j ACCEPT`"
+        ),
+        verify: "sysctl net.bridge".to_owned(),
+        depends_on: Vec::new(),
+    }]
+}

@@ -1,0 +1,107 @@
+//! All that findings rest on: this host and its cluster, as this host knows them. Assembled by the node, judged here.
+
+use std::fmt;
+
+use crate::cluster::membership::PeerState;
+use crate::gateway::uplink::Health;
+use crate::id::{IfName, SegmentName};
+use crate::kernel::plan::Obstacle;
+
+/// This host and its cluster. Of a host that is in no cluster only what the edge knows counts; the rest is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// The name of this host.
+    pub host: String,
+    /// Where it is on its underlay.
+    pub underlay: UnderlayState,
+    /// The other hosts, by name.
+    pub peers: Vec<(String, PeerState)>,
+    /// Bridges here, while the kernel passes their frames through somebody else's firewall.
+    pub filtered_bridges: Vec<IfName>,
+    /// What candidates of segments that lead outside say of their uplinks, where it does not work.
+    pub uplinks: Vec<FailingUplink>,
+    /// Segments without an active gateway, and why.
+    pub without_gateway: Vec<(SegmentName, String)>,
+    /// Segments of this host's file that are not what the cluster has.
+    pub differing: Vec<SegmentName>,
+    /// Segments here whose leases know a newer generation.
+    pub lost_generations: Vec<(SegmentName, u64)>,
+    /// Members that have lost their journals, by name.
+    pub lost_journals: Vec<String>,
+    /// What leases rest on here.
+    pub journal: JournalState,
+    /// What only the edge knows.
+    pub edge: EdgeState,
+}
+
+/// Where a host is on its underlay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum UnderlayState {
+    /// It has an interface and an address.
+    #[default]
+    Present,
+    /// It lacks one of them.
+    Missing {
+        /// The interface that the configuration names.
+        named: Option<IfName>,
+    },
+}
+
+/// An uplink that does not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FailingUplink {
+    /// This host's.
+    Own(Health),
+    /// That of the host with this name.
+    Of(String),
+}
+
+impl fmt::Display for FailingUplink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(health) => health.fmt(f),
+            Self::Of(host) => write!(f, "the uplink of {host} does not work"),
+        }
+    }
+}
+
+/// Whether this host owns and keeps addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum JournalState {
+    /// It does, or is in no cluster.
+    #[default]
+    Kept,
+    /// A write was refused.
+    Unwritable,
+    /// It was lost at a start, and other hosts are in the cluster.
+    Lost,
+    /// It was lost at a start, and this host is alone.
+    LostAlone,
+    /// These members have not acknowledged this host yet.
+    Waiting(Vec<String>),
+    /// Every host that could acknowledge this one is gone.
+    NobodyLeft,
+}
+
+/// What only the edge knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EdgeState {
+    /// Why the state of the kernel cannot be read.
+    pub unreadable: Option<String>,
+    /// What stands in the way of the latest plan.
+    pub obstacles: Vec<Obstacle>,
+    /// Changes that the kernel refused, each with the reason.
+    pub refused: Vec<String>,
+    /// What could not be written, and why.
+    pub unsaved: Option<String>,
+}
+
+impl Vitals {
+    /// The state of the peer with this name.
+    pub(super) fn peer(&self, name: &str) -> Option<PeerState> {
+        self.peers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, state)| *state)
+    }
+}

@@ -1,0 +1,133 @@
+//! What findings rest on, from what the machines know.
+
+use super::gateways::leads_out;
+use crate::cluster::catalogue::Definition;
+use crate::cluster::gossip;
+use crate::cluster::membership::PeerState;
+use crate::health::{self, EdgeState, FailingUplink, Finding, JournalState, UnderlayState, Vitals};
+use crate::id::{IfName, SegmentName};
+use crate::kernel::inputs::BridgeNetfilter;
+use crate::node::Node;
+use crate::node::member::Member;
+
+impl Node {
+    /// All that is wrong, worst first; `edge` is what only the edge knows.
+    pub fn findings(&self, edge: EdgeState) -> Vec<Finding> {
+        health::check(&self.vitals(edge))
+    }
+
+    fn vitals(&self, edge: EdgeState) -> Vitals {
+        let known = self.facts.as_ref().map(|facts| &facts.name);
+        let host = known.or(self.config.host.name.as_ref()).cloned().unwrap_or_default();
+        let Some(formed) = &self.formed else {
+            return Vitals {
+                host,
+                edge,
+                ..Vitals::default()
+            };
+        };
+        Vitals {
+            host,
+            underlay: match self.facts {
+                Some(_) => UnderlayState::Present,
+                None => UnderlayState::Missing {
+                    named: self.config.host.underlay.clone(),
+                },
+            },
+            peers: self.members_seen(),
+            filtered_bridges: self.filtered_bridges(formed),
+            uplinks: self.failing_uplinks(formed),
+            without_gateway: self.without_gateway(formed),
+            differing: self.differing(formed),
+            lost_generations: lost_generations(formed),
+            lost_journals: formed
+                .leases
+                .lost_members()
+                .into_iter()
+                .map(|host| formed.name_of(host))
+                .collect(),
+            journal: self.journal(formed),
+            edge,
+        }
+    }
+
+    fn members_seen(&self) -> Vec<(String, PeerState)> {
+        let members = self.peer_lines().into_iter().filter(|line| {
+            !line.me
+                && match line.state {
+                    PeerState::Alive | PeerState::Suspect | PeerState::Failed => true,
+                    PeerState::Left | PeerState::Static => false,
+                }
+        });
+        members.map(|line| (line.name, line.state)).collect()
+    }
+
+    fn filtered_bridges(&self, formed: &Member) -> Vec<IfName> {
+        match self.facts.as_ref().map(|facts| facts.bridge_netfilter) {
+            Some(BridgeNetfilter::LeftOn) => {
+                let here = formed.derived.segments.values();
+                here.map(|mine| mine.definition.segment.bridge.clone()).collect()
+            }
+            Some(BridgeNetfilter::SwitchOff | BridgeNetfilter::LeftOff) | None => Vec::new(),
+        }
+    }
+
+    /// Of candidates of segments that lead outside.
+    fn failing_uplinks(&self, formed: &Member) -> Vec<FailingUplink> {
+        let candidates = formed.gossip.hosts().filter(|host| match host.candidacy {
+            gossip::Candidacy::Candidate { .. } => true,
+            gossip::Candidacy::Drained { .. } | gossip::Candidacy::None => false,
+        });
+        let needed = candidates.filter(|host| {
+            let needs = |known: &Definition| leads_out(&known.segment) && known.segment.selects(&host.labels);
+            formed.catalogue.iter().any(needs)
+        });
+        needed.filter_map(|host| self.failing_uplink(host.id)).collect()
+    }
+
+    fn without_gateway(&self, formed: &Member) -> Vec<(SegmentName, String)> {
+        let lines = formed
+            .catalogue
+            .iter()
+            .filter_map(|known| self.gateway_of(&known.segment.name));
+        lines
+            .filter(|line| line.host.is_none())
+            .map(|line| (line.segment, line.reason))
+            .collect()
+    }
+
+    fn differing(&self, formed: &Member) -> Vec<SegmentName> {
+        let differ = self.config.segments.iter().filter(|segment| {
+            let known = formed.catalogue.get(&segment.name);
+            known.is_some_and(|known| known.segment != **segment)
+        });
+        differ.map(|segment| segment.name.clone()).collect()
+    }
+
+    fn journal(&self, formed: &Member) -> JournalState {
+        let awaited = formed.leases.awaited();
+        if formed.leases.has_lost_disk() {
+            if !formed.lost_at_start {
+                JournalState::Unwritable
+            } else if formed.gossip.hosts().any(|host| host.id != self.me) {
+                JournalState::Lost
+            } else {
+                JournalState::LostAlone
+            }
+        } else if !awaited.is_empty() {
+            JournalState::Waiting(awaited.iter().map(|host| formed.name_of(*host)).collect())
+        } else if formed.leases.waits_for_nobody() {
+            JournalState::NobodyLeft
+        } else {
+            JournalState::Kept
+        }
+    }
+}
+
+/// Of the segments that this host has.
+fn lost_generations(formed: &Member) -> Vec<(SegmentName, u64)> {
+    let here = formed.derived.segments.values().map(|mine| &mine.definition.segment.name);
+    here.map(|name| (name.clone(), formed.forgotten_generation(name)))
+        .filter(|(_, newest)| *newest > 0)
+        .collect()
+}
