@@ -300,6 +300,23 @@ fn the_map_names_every_folder_and_every_module_of_the_core() {
     assert!(missing.is_empty(), "ARCHITECTURE.md names nothing of {missing:?}");
 }
 
+/// The ids of findings are the quoted words that their list maps to.
+#[test]
+fn every_finding_is_in_the_troubleshooting_table() {
+    let source = read("core/src/health/finding.rs");
+    let ids: BTreeSet<&str> = source
+        .lines()
+        .filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\","))
+        .collect();
+    assert!(ids.contains("G2"), "the ids are found: {ids:?}");
+    let page = read("docs/troubleshooting.md");
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let told: BTreeSet<&str> = rows.filter(|id| *id != "id").collect();
+    assert_eq!(told, ids);
+}
+
 #[test]
 fn the_changelog_has_its_unreleased_part() {
     let changelog = read("CHANGELOG.md");

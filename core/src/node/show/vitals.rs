@@ -126,7 +126,11 @@ impl Node {
 
 /// Of the segments that this host has.
 fn lost_generations(formed: &Member) -> Vec<(SegmentName, u64)> {
-    let here = formed.derived.segments.values().map(|mine| &mine.definition.segment.name);
+    let here = formed
+        .derived
+        .segments
+        .values()
+        .map(|mine| &mine.definition.segment.name);
     here.map(|name| (name.clone(), formed.forgotten_generation(name)))
         .filter(|(_, newest)| *newest > 0)
         .collect()
