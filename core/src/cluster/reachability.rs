@@ -276,11 +276,6 @@ impl Reachability {
         &self.ever_answered
     }
 
-    /// How the host seems to the election; `None`: nothing is known of it.
-    pub fn liveness(&self, host: HostId) -> Option<Liveness> {
-        self.hosts.get(&host).map(|contact| contact.liveness)
-    }
-
     /// Whether agent and kernel are silent, as this host itself has found or its election.
     pub fn is_gone(&self, host: HostId) -> bool {
         self.hosts
