@@ -6,10 +6,10 @@
 //!
 //! ```text
 //!  DHCP server ─ Request ─►┌──────────────────────────────────┐─ Answer ─► DHCP server
-//!  hosts ─────── Message ─►│ find, asking   (gateway's side)  │─ Send ───► hosts
+//!  hosts ─────── Message ─►│ requests, find (gateway's side)  │─ Send ───► hosts
 //!  fsync done ── synced ──►│ owner ◄─► keeper   (records)     │─ Append ─► journal
-//!  configuration, peers ──►│ transfer, share, birth, heir     │─ Gossip* ► everybody
-//!  timeouts ──────────────►└──── store · journal · outbox ─────┘
+//!  configuration, peers ──►│ shares, first owners, takeover   │─ Gossip* ► everybody
+//!  timeouts ──────────────►└──── store · journal · outbox ────┘
 //! ```
 //! What must follow an fsync waits in `outbox` until the edge reports it; nothing here fails on any input.
 

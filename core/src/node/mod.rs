@@ -4,7 +4,7 @@
 //! ```text
 //!            ┌──────────────────────── Member ───────────────────────┐
 //!  Facts ───►│ gossip ─► derive ─► election ─► roles ─► desired      │─► Effect
-//!  PeerMessage ────►│ membership ──┘         │                   ▲          │
+//!  messages ►│ membership ──┘         │                   ▲          │
 //!  calls ───►│                        └─► leases ◄─► dhcp ┘          │
 //!            └───────────────────────────────────────────────────────┘
 //!  Unformed ── init │ welcome ──► Member ── leave │ removed ──► Left

@@ -13,7 +13,7 @@ use wire::bulk_message::Kind as BulkKind;
 /// What travels on the stream for everything but elections and leases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bulk {
-    /// A packet of `peers::Membership`.
+    /// A packet of `cluster::membership`.
     Membership(Vec<u8>),
     /// A message of `gossip::Gossip`.
     Gossip(core::Message),
