@@ -1,6 +1,7 @@
 //! Log lines for what the node reports, made here and nowhere else; level, words and fields are the event's own.
 
-use overlayd_core::health::events::{Event, Fields, Level};
+use overlayd_core::health::Fields;
+use overlayd_core::health::events::{Event, Level};
 use tracing::{debug, info, warn};
 
 /// Logs an event: the message of its kind, and what it is about as fields.

@@ -12,10 +12,12 @@ mod finding;
 mod gateways;
 mod hosts;
 mod leases;
+mod log_line;
 mod segments;
 mod vitals;
 
 pub use finding::{Finding, Id, Severity};
+pub use log_line::Fields;
 pub use vitals::{EdgeState, FailingUplink, JournalState, UnderlayState, Vitals};
 
 const CHECKS: [fn(&Vitals) -> Vec<Finding>; 16] = [

@@ -250,9 +250,9 @@ fn segments_are_checked_together_without_their_texts() {
     assert_eq!(
         clashes,
         [
-            r#"segment "green": vni: VNI 10 is already used by segment "blue" too"#,
-            r#"segment "green": bridge: bridge "br-blue" is that of segment "blue" too"#,
-            r#"segment "green": ipv4.subnet: 10.0.7.0/24 overlaps the subnet of segment "blue" too"#,
+            r#"segment "green": vni: VNI 10 is already used by segment "blue""#,
+            r#"segment "green": bridge: bridge "br-blue" is already used by segment "blue""#,
+            r#"segment "green": ipv4.subnet: 10.0.7.0/24 overlaps the subnet of segment "blue""#,
         ]
     );
 }

@@ -403,11 +403,11 @@ fn boot_files_have_a_server_and_a_known_client() {
         ),
         (
             "boot_file: { 0: undionly.kpxe, ipxe: \"http://10.0.0.9/x\" }",
-            format!("6:16 {key}.boot_file: a boot file without a server"),
+            format!("6:15 {key}.boot_file: a boot file without a server"),
         ),
         (
             "next_server: 0.0.0.0",
-            format!("6:29 {key}.next_server: 0.0.0.0 is not the address of a single host"),
+            format!("6:28 {key}.next_server: 0.0.0.0 is not the address of a single host"),
         ),
         (
             "boot_file: { efi: \"http://10.0.0.9/x\" }",
