@@ -391,7 +391,7 @@ fn what_the_kernel_refuses_is_said_once_and_keeps_nobody_waiting_until_it_is_men
         hv1.launch_managed(&[], SOON)?;
         assert!(hv1.link("br-blue").is_some(), "all else is there");
 
-        let refusal = "another VXLAN device uses the port";
+        let refusal = "another VXLAN device uses this port";
         until("status tells it", SOON, || {
             let problems = hv1.json(&["status"])?["problems"].to_string();
             Ok(problems.contains(refusal))
