@@ -411,7 +411,7 @@ fn boot_files_have_a_server_and_a_known_client() {
         ),
         (
             "boot_file: { efi: \"http://10.0.0.9/x\" }",
-            format!("6:34 {key}.boot_file.efi: \"efi\" is not an architecture"),
+            format!("6:33 {key}.boot_file.efi: \"efi\" is not an architecture"),
         ),
         (
             "boot_file: ''",
