@@ -19,9 +19,11 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
 
+use super::event::{Event, Inbox, Refusal};
+use super::identity::Identity;
 use super::links::{Link, Links, Registered};
 use super::peer::{CLUSTER, HOST, INSTANCE, OTHER_CLUSTER, REFUSED, REMOVED, UNFORMED};
-use super::{Event, Identity, Inbox, Refusal, socket};
+use super::socket;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

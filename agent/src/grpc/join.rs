@@ -12,8 +12,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::dialler::dial;
+use super::event::{Invitation, JoinReply, JoinRequest};
 use super::peer::MESSAGE_LIMIT;
-use super::{Invitation, JoinReply, JoinRequest};
 
 /// Why this host did not become a member.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@ use overlayd_core::id::HostId;
 use overlayd_proto::{election, gossip, lease};
 use tokio::sync::mpsc;
 
-use super::{Event, Inbox};
+use super::event::{Event, Inbox};
 
 /// What became of something that was to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,9 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::{Event, Identity, Inbox, Invitation, JoinRefusal, JoinReply, JoinRequest, socket};
+use super::event::{Event, Inbox, Invitation, JoinRefusal, JoinReply, JoinRequest};
+use super::identity::Identity;
+use super::socket;
 
 pub(super) const CLUSTER: &str = "cluster";
 pub(super) const HOST: &str = "host";

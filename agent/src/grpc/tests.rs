@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use overlayd_core::cluster::gossip::{Candidacy, HostRecord, Uplink};
+use overlayd_core::addresses::Message as LeaseMessage;
+use overlayd_core::cluster::gossip::{self, Candidacy, HostRecord, Uplink};
 use overlayd_core::election::message::{Header, Message as ElectionMessage, Part};
 use overlayd_core::id::{ClusterId, HostId};
 use overlayd_core::mtu::OverlayMtu;

@@ -12,8 +12,9 @@ use overlayd_proto::convert::Bulk;
 use tokio::task::JoinHandle;
 
 use super::dialler::Dialler;
+use super::event::Inbox;
+use super::identity::Identity;
 use super::links::{Links, Sent};
-use super::{Identity, Inbox};
 
 /// All connections of this host to others.
 #[derive(Debug)]

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::cluster::gossip::Gossip;
+use crate::id::HostId;
+use crate::time::{Duration, Instant};
 
 struct World {
     hosts: BTreeMap<HostId, Membership>,

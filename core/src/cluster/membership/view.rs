@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{MemberState, Membership};
+use super::swim::{MemberState, Membership};
 use crate::cluster::gossip::{Departure, Gossip};
 use crate::cluster::reachability::Reachability;
 use crate::id::{HostId, SegmentId};
