@@ -251,19 +251,11 @@ impl<R: Fn(Report) + Clone + Send + 'static> Worker<R> {
                     self.state.change_cluster(&identity)
                 }
             };
-            if let Err(problem) = saved {
-                if let Some(journal) = self.due.journal.take() {
-                    self.lost(journal.life, &problem);
-                }
-                return Err(problem);
-            }
+            saved?;
             self.due.identity = None;
         }
         if let Some(journal) = self.due.journal.take() {
-            let life = journal.life;
-            if let Err(problem) = self.begin(journal) {
-                self.lost(life, &problem);
-            }
+            self.begin(journal)?;
         }
         if let Some(records) = &self.due.records {
             self.state.save_cluster(records)?;
@@ -276,16 +268,28 @@ impl<R: Fn(Report) + Clone + Send + 'static> Worker<R> {
         Ok(())
     }
 
+    /// The first journal of a cluster may be late: nothing that has to be in it was said yet. In the place of a lost one it
+    /// is made at once or not at all, because the operator waits for it.
     fn begin(&mut self, NewJournal { life, begin, inbox }: NewJournal) -> Result<()> {
         self.end_journal();
-        let journal = match begin {
-            Begin::With(journal) => journal,
-            Begin::AsFound => self.state.journal()?.0,
-            Begin::Anew => self.state.new_journal()?,
+        let opened = match begin {
+            Begin::With(journal) => Ok(journal),
+            Begin::AsFound => match self.state.journal() {
+                Ok((journal, _)) => Ok(journal),
+                Err(problem) => {
+                    self.due.journal = Some(NewJournal { life, begin, inbox });
+                    return Err(problem);
+                }
+            },
+            Begin::Anew => self.state.new_journal(),
         };
         let report = self.report.clone();
-        let thread = disk::start(journal, inbox, move |said| report(Report::Journal(life, said)))?;
-        self.journal = Some(thread);
+        let started =
+            opened.and_then(|journal| disk::start(journal, inbox, move |said| report(Report::Journal(life, said))));
+        match started {
+            Ok(thread) => self.journal = Some(thread),
+            Err(problem) => self.lost(life, &problem),
+        }
         Ok(())
     }
 
@@ -307,7 +311,6 @@ impl<R: Fn(Report) + Clone + Send + 'static> Worker<R> {
 mod tests {
     use std::fs;
     use std::path::Path;
-    use std::sync::mpsc::TryRecvError;
 
     use super::*;
 
@@ -448,16 +451,22 @@ mod tests {
     }
 
     #[test]
-    fn without_a_cluster_on_disk_its_journal_counts_as_lost() {
-        let folder = tempfile::tempdir().unwrap();
-        let (files, identity, told) = start(folder.path(), PATIENCE);
-        fs::create_dir(folder.path().join("identity.new")).unwrap();
-        files.save_identity(formed(identity, 2), Cluster::Another);
-        let _journal = files.begin_journal(1, Begin::AsFound);
-        wait(files.flushed());
-        let reports: Vec<Report> = told.try_iter().collect();
-        let lost = |report: &Report| matches!(report, Report::Journal(1, disk::Report::Lost(_)));
-        assert!(reports.iter().any(lost), "{reports:?}");
-        assert!(matches!(told.try_recv(), Err(TryRecvError::Empty)));
+    fn the_first_journal_of_a_cluster_waits_until_the_disk_takes_its_identity_and_itself() {
+        for refused in ["identity.new", "journal.new"] {
+            let folder = tempfile::tempdir().unwrap();
+            let (files, identity, told) = start(folder.path(), Duration::from_millis(1));
+            let obstacle = folder.path().join(refused);
+            fs::create_dir(&obstacle).unwrap();
+            files.save_identity(formed(identity, 2), Cluster::Another);
+            let journal = files.begin_journal(1, Begin::AsFound);
+            journal.send(append(1)).unwrap();
+            assert!(matches!(told.recv_timeout(PATIENCE), Ok(Report::Unsaved(Some(_)))));
+            fs::remove_dir(&obstacle).unwrap();
+            let later: Vec<Report> = (0..2).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
+            let synced = |report: &Report| matches!(report, Report::Journal(1, disk::Report::Synced(1)));
+            assert!(later.iter().any(synced), "{later:?}");
+            assert!(later.iter().any(|report| matches!(report, Report::Unsaved(None))), "{later:?}");
+            assert!(folder.path().join("journal").exists());
+        }
     }
 }
