@@ -36,6 +36,8 @@ const INVITE_PATIENCE: Duration = Duration::from_secs(8);
 /// Everything outside of the node.
 pub struct Edge {
     pub(crate) config_path: PathBuf,
+    /// Above `files`, which waits at its end for the thread that this keeps going.
+    pub(crate) journal: Option<Sender<disk::Order>>,
     pub(crate) files: StateFiles,
     pub(crate) identity: state_dir::Identity,
     pub(crate) standing: Identity,
@@ -49,7 +51,6 @@ pub struct Edge {
     pub(crate) ports: BTreeMap<SegmentId, (IfName, Port)>,
     pub(crate) addresses: Sender<address::Order>,
     pub(crate) kernel: mpsc::UnboundedSender<kernel::Order>,
-    pub(crate) journal: Option<Sender<disk::Order>>,
     /// Which journal it is: reports of a former one do not count.
     pub(crate) journal_life: u64,
     pub(crate) events: mpsc::UnboundedSender<Event>,

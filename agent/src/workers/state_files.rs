@@ -2,7 +2,8 @@
 //!
 //! It owns the directory and its lock, and opens the journal, which then has a thread of its own. Whatever was ordered while
 //! it wrote is looked at together: of each file the newest content alone is written. What the disk refuses stays due and is
-//! tried again, and nothing behind it is written before it. It ends when its handle is dropped, after one last try.
+//! tried again, and nothing behind it is written before it. It ends when its handle is dropped, after one last try and the
+//! journal's last append.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -66,7 +67,8 @@ struct NewJournal {
     inbox: Receiver<disk::Order>,
 }
 
-/// The thread's handle; dropping it waits until what was ordered is on disk, or was refused once more.
+/// The thread's handle; dropping it waits until what was ordered is on disk, or was refused once more. The journal's sender
+/// must be gone by then: its thread is waited for, too.
 pub struct StateFiles {
     orders: Option<Sender<Order>>,
     thread: Option<JoinHandle<()>>,
@@ -189,6 +191,7 @@ impl<R: Fn(Report) + Clone + Send + 'static> Worker<R> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     self.write();
+                    self.end_journal();
                     return;
                 }
             }
@@ -425,6 +428,28 @@ mod tests {
     }
 
     #[test]
+    fn an_end_waits_for_the_journals_last_append() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        let identity = state.begin(ME).unwrap();
+        let (tell, told) = mpsc::channel();
+        let slowly = move |report| {
+            thread::sleep(Duration::from_millis(100));
+            let _ = tell.send(report);
+        };
+        let files = StateFiles::start_with(state, slowly, PATIENCE).unwrap();
+        files.save_identity(formed(identity, 2), Cluster::Another);
+        let journal = files.begin_journal(1, Begin::AsFound);
+        journal.send(append(1)).unwrap();
+        drop(journal);
+        drop(files);
+        assert!(matches!(
+            told.try_recv(),
+            Ok(Report::Journal(1, disk::Report::Synced(1)))
+        ));
+    }
+
+    #[test]
     fn a_journal_takes_appends_before_it_is_open_and_ends_with_its_cluster() {
         let folder = tempfile::tempdir().unwrap();
         let (files, identity, told) = start(folder.path(), PATIENCE);
@@ -465,7 +490,10 @@ mod tests {
             let later: Vec<Report> = (0..2).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
             let synced = |report: &Report| matches!(report, Report::Journal(1, disk::Report::Synced(1)));
             assert!(later.iter().any(synced), "{later:?}");
-            assert!(later.iter().any(|report| matches!(report, Report::Unsaved(None))), "{later:?}");
+            assert!(
+                later.iter().any(|report| matches!(report, Report::Unsaved(None))),
+                "{later:?}"
+            );
             assert!(folder.path().join("journal").exists());
         }
     }
