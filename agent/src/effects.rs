@@ -232,16 +232,30 @@ impl Edge {
 
     fn answer(&mut self, call: Call, result: Result<Done, Refusal>) {
         if let Some(reply) = self.invites.remove(&call) {
-            let flushed = self.files.flushed();
+            let flushed = self.flushed();
             // Owns nothing but the answer; cancelled when the agent ends.
             self.tasks.spawn(async move {
-                let _ = flushed.await;
+                flushed.await;
                 let _ = reply.send(result.map(|_| ()).map_err(|refusal| refuse(&refusal)));
             });
         } else if let Some(reply) = self.calls.remove(&call) {
             // The operator has gone away; what was done is done.
             let _ = reply.send(result);
         }
+    }
+
+    fn flushed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.files.flushed(self.journal.as_ref())
+    }
+
+    /// Answers once all that was ordered before is on disk, or was refused and reported.
+    pub(crate) fn flush(&mut self, reply: ReplyTo<()>) {
+        let flushed = self.flushed();
+        // Owns nothing but the answer; cancelled when the agent ends.
+        self.tasks.spawn(async move {
+            flushed.await;
+            let _ = reply.send(());
+        });
     }
 
     fn listen_for_guests(&mut self, links: BTreeMap<SegmentId, IfName>) {

@@ -162,9 +162,8 @@ pub enum Ask {
         /// The guests.
         reply: ReplyTo<Vec<EndpointLine>>,
     },
-    /// Asked after what changes something: the receiver resolves once that is on disk, or was refused, which `status`
-    /// tells then.
-    Flush(ReplyTo<oneshot::Receiver<()>>),
+    /// Asked after what changes something: answered once that is on disk, or was refused, which `status` tells then.
+    Flush(ReplyTo<()>),
     /// `plan`.
     Plan(ReplyTo<Result<Plan, String>>),
 }

@@ -53,7 +53,7 @@ pub fn answer(node: &mut Node, edge: &mut Edge, ask: Ask, now: Instant) {
         Ask::Flush(reply) => {
             node.flush(now);
             edge.perform_all(node);
-            send(reply, edge.files.flushed());
+            edge.flush(reply);
         }
         Ask::Plan(reply) => edge.order_kernel(Order::Plan(reply)),
     }

@@ -36,8 +36,7 @@ impl Service {
     /// Asks for what changes something; answered once that is on disk.
     async fn change<T>(&self, ask: impl FnOnce(ReplyTo<Result<T, Refusal>>) -> Ask) -> Result<T, Status> {
         let changed = self.ask(ask).await?.map_err(refused)?;
-        let flushed = self.ask(Ask::Flush).await?;
-        flushed.await.map_err(|_| stopping())?;
+        self.ask(Ask::Flush).await?;
         Ok(changed)
     }
 

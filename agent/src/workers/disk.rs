@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result};
 use overlayd_core::addresses::JournalRecord;
 use prost::Message;
+use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use crate::journal::Journal;
@@ -32,6 +33,8 @@ pub enum Order {
         /// All.
         records: Vec<JournalRecord>,
     },
+    /// Resolves once all that was ordered before is on disk; closed if that was refused.
+    Flush(oneshot::Sender<()>),
 }
 
 /// What the thread tells.
@@ -86,6 +89,7 @@ fn run(mut journal: Journal, inbox: &Receiver<Order>, report: &impl Fn(Report)) 
         let mut bytes = Vec::new();
         let mut last = None;
         let mut failed = None;
+        let mut waiting = Vec::new();
         for order in orders {
             match order {
                 Order::Append { sequence, records } => {
@@ -103,6 +107,7 @@ fn run(mut journal: Journal, inbox: &Receiver<Order>, report: &impl Fn(Report)) 
                         Err(problem) => failed = Some(problem),
                     }
                 }
+                Order::Flush(done) => waiting.push(done),
             }
         }
         if failed.is_none() && !bytes.is_empty() {
@@ -115,6 +120,10 @@ fn run(mut journal: Journal, inbox: &Receiver<Order>, report: &impl Fn(Report)) 
         }
         if let Some(sequence) = last {
             report(Report::Synced(sequence));
+        }
+        for done in waiting {
+            // Whoever asked may have gone.
+            let _ = done.send(());
         }
         if !asked && journal.length() > compacted.saturating_mul(2).max(compacted + COMPACT_AFTER) {
             asked = true;

@@ -58,7 +58,16 @@ enum Order {
     Journal(NewJournal),
     Records(Vec<Record>),
     Answered(BTreeSet<HostId>),
-    Flush(oneshot::Sender<()>),
+    Flush(oneshot::Sender<Opened>),
+}
+
+/// Whether the newest journal takes appends.
+#[derive(Debug, PartialEq, Eq)]
+enum Opened {
+    /// It does, or is lost.
+    Yes,
+    /// It waits for a disk that has refused it, or what goes before it.
+    NotYet,
 }
 
 struct NewJournal {
@@ -124,11 +133,23 @@ impl StateFiles {
         appends
     }
 
-    /// Resolves once all that was ordered before is on disk, or was refused and reported.
-    pub fn flushed(&self) -> oneshot::Receiver<()> {
-        let (done, flushed) = oneshot::channel();
+    /// Resolves once all that was ordered before, of the journal behind this sender, too, is on disk, or was refused and
+    /// reported.
+    pub fn flushed(&self, journal: Option<&Sender<disk::Order>>) -> impl Future<Output = ()> + Send + use<> {
+        let (done, files) = oneshot::channel();
         self.order(Order::Flush(done));
-        flushed
+        let (done, appended) = oneshot::channel();
+        if let Some(journal) = journal {
+            // A thread that is gone has told why, and what it leaves is closed.
+            let _ = journal.send(disk::Order::Flush(done));
+        } else {
+            drop(done);
+        }
+        async move {
+            if files.await == Ok(Opened::Yes) {
+                let _ = appended.await;
+            }
+        }
     }
 
     fn order(&self, order: Order) {
@@ -197,14 +218,18 @@ impl<R: Fn(Report) + Clone + Send + 'static> Worker<R> {
             }
             self.write();
             for done in waiting {
+                let opened = match self.due.journal {
+                    Some(_) => Opened::NotYet,
+                    None => Opened::Yes,
+                };
                 // Whoever asked may have gone.
-                let _ = done.send(());
+                let _ = done.send(opened);
             }
         }
     }
 
     /// Puts the order in the place of the one that it supersedes; whom to tell, once it is done.
-    fn take(&mut self, order: Order) -> Option<oneshot::Sender<()>> {
+    fn take(&mut self, order: Order) -> Option<oneshot::Sender<Opened>> {
         match order {
             Order::Identity(identity, cluster) => {
                 let before = self.due.identity.take().map(|(_, cluster)| cluster);
@@ -314,6 +339,7 @@ impl<R: Fn(Report) + Clone + Send + 'static> Worker<R> {
 mod tests {
     use std::fs;
     use std::path::Path;
+    use std::task::{Context, Waker};
 
     use super::*;
 
@@ -358,8 +384,12 @@ mod tests {
         }
     }
 
-    fn wait(flushed: oneshot::Receiver<()>) {
-        flushed.blocking_recv().unwrap();
+    fn wait(flushed: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, flushed).await.unwrap() });
     }
 
     #[test]
@@ -370,17 +400,19 @@ mod tests {
         let pipe = folder.path().join("identity.new");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         files.save_identity(formed(identity, 2), Cluster::Same);
-        let mut flushed = files.flushed();
+        let flushed = files.flushed(None);
         for count in 1..100 {
             files.save_answered(hosts(count));
         }
-        assert_eq!(flushed.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        let mut flushed = Box::pin(flushed);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(flushed.as_mut().poll(&mut context).is_pending());
         assert!(!folder.path().join("answered").exists());
         // Open to the end: nothing waits for a reader that is gone.
         let _reader = fs::File::open(&pipe).unwrap();
         fs::remove_file(&pipe).unwrap();
         wait(flushed);
-        wait(files.flushed());
+        wait(files.flushed(None));
         assert_eq!(answered(folder.path()), 99);
         assert_eq!(
             StateDir::peek(folder.path()).unwrap().formation,
@@ -396,7 +428,7 @@ mod tests {
         fs::create_dir(&obstacle).unwrap();
         files.save_identity(formed(identity, 2), Cluster::Another);
         files.save_answered(hosts(3));
-        wait(files.flushed());
+        wait(files.flushed(None));
         let Report::Unsaved(Some(problem)) = told.recv_timeout(PATIENCE).unwrap() else {
             panic!("not told")
         };
@@ -425,6 +457,38 @@ mod tests {
             StateDir::peek(folder.path()).unwrap().formation,
             Formation::Formed(ClusterId(2))
         );
+    }
+
+    #[test]
+    fn a_flush_covers_the_journal_and_ends_where_the_disk_refuses() {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, identity, told) = start(folder.path(), Duration::from_millis(1));
+        let synced = || {
+            told.try_iter()
+                .any(|report| matches!(report, Report::Journal(_, disk::Report::Synced(_))))
+        };
+        for refused in ["identity.new", "journal.new"] {
+            let obstacle = folder.path().join(refused);
+            fs::create_dir(&obstacle).unwrap();
+            files.save_identity(formed(identity, 2), Cluster::Another);
+            let journal = files.begin_journal(1, Begin::AsFound);
+            journal.send(append(1)).unwrap();
+            wait(files.flushed(Some(&journal)));
+            assert!(!synced());
+            fs::remove_dir(&obstacle).unwrap();
+            drop(journal);
+        }
+        files.save_identity(formed(identity, 3), Cluster::Another);
+        let journal = files.begin_journal(2, Begin::AsFound);
+        journal.send(append(1)).unwrap();
+        wait(files.flushed(Some(&journal)));
+        assert!(synced());
+        drop(journal);
+        fs::remove_file(folder.path().join("journal")).unwrap();
+        fs::create_dir(folder.path().join("journal.new")).unwrap();
+        let journal = files.begin_journal(3, Begin::Anew);
+        journal.send(append(1)).unwrap();
+        wait(files.flushed(Some(&journal)));
     }
 
     #[test]
@@ -463,7 +527,7 @@ mod tests {
         synced(1, 1);
         drop(journal);
         files.save_identity(formed(identity, 3), Cluster::Another);
-        wait(files.flushed());
+        wait(files.flushed(None));
         assert!(!folder.path().join("journal").exists());
         let journal = files.begin_journal(2, Begin::AsFound);
         journal.send(append(1)).unwrap();
