@@ -285,11 +285,13 @@ impl Server {
     fn ask(&mut self, id: SegmentId, request: Request, message: GuestMessage, now: Instant) -> Result<(), Ignored> {
         let segment = self.segments.get_mut(&id).ok_or(Ignored::NotServed)?;
         let fresh = |pending: &Pending| now.since(pending.since) <= OLDEST_ANSWER;
+        let mut since = now;
         match segment.pending.get(&message.client) {
-            // One that is kept is asked again at once.
             Some(open) if open.token.is_some() && fresh(open) && same_question(&open.message, &message) => {
                 return Err(Ignored::Repeated);
             }
+            // One that is kept is asked again at once, and waits since it was first asked.
+            Some(open) if open.token.is_none() && same_question(&open.message, &message) => since = open.since,
             Some(open) => {
                 if let Some(token) = open.token {
                     self.asked.remove(&token);
@@ -315,7 +317,7 @@ impl Server {
         if let Some(segment) = self.segments.get_mut(&id) {
             let pending = Pending {
                 token: Some(token),
-                since: now,
+                since,
                 message,
             };
             segment.pending.insert(client, pending);

@@ -896,6 +896,25 @@ fn a_guest_that_got_no_address_is_counted_and_told_of_once_a_minute() {
 }
 
 #[test]
+fn a_guest_that_repeats_itself_faster_than_it_is_given_up_is_counted() {
+    let mut server = server();
+    for tenth in 0..60 {
+        let now = NOW + AGAIN * tenth;
+        server.handle_timeout(now);
+        if tenth % 10 == 5 {
+            server.handle_packet(BLUE, &Sent::new(1).end().packet(), now);
+        }
+        for effect in drain(&mut server) {
+            if let Effect::Ask { token, .. } = effect {
+                server.handle_answer(token, Answer::Silence(Silence::NothingFree), now);
+            }
+        }
+    }
+    let counted: Vec<_> = server.unserved().map(|(.., unserved)| unserved.times).collect();
+    assert_eq!(counted, [2]);
+}
+
+#[test]
 fn a_guest_beyond_max_leases_is_counted_at_once() {
     let mut server = server();
     let (token, _) = asked(&mut server, &Sent::new(1).end());
