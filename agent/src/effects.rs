@@ -30,8 +30,8 @@ use crate::workers::{address, disk, kernel};
 
 /// How long a host that is asked to take this one in may think about it.
 const JOIN_PATIENCE: Duration = Duration::from_secs(2);
-/// An invited host joins within this.
-const INVITE_PATIENCE: Duration = Duration::from_secs(8);
+/// An invited host joins within this, and has it on disk.
+const INVITE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Everything outside of the node.
 pub struct Edge {
