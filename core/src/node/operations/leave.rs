@@ -140,27 +140,21 @@ impl Machine for Leave {
         }
     }
 
-    fn look(&mut self, node: &mut Node, now: Instant) -> Option<Result<Done, Refusal>> {
-        if self.stage != Stage::HandingOver {
-            return None;
+    fn look(&mut self, node: &mut Node, _now: Instant) -> Option<Result<Done, Refusal>> {
+        match self.stage {
+            Stage::HandingOver => node.member().err().map(Err),
+            Stage::Announcing { .. } | Stage::Removing => None,
         }
-        let member = match node.member() {
-            Ok(member) => member,
-            Err(refusal) => return Some(Err(refusal)),
-        };
-        let gateways_are_off = self.cluster == Ended::Over || member.election.held().is_empty();
-        if member.left && gateways_are_off {
-            self.announce(node, now);
-        }
-        None
     }
 
     fn retry(&mut self, node: &mut Node, now: Instant) -> Option<Result<Done, Refusal>> {
         match self.stage {
             Stage::HandingOver => {
-                if let Ok(member) = node.member()
-                    && member.election.held().is_empty()
-                {
+                let member = node.member().ok()?;
+                let gateways_are_off = self.cluster == Ended::Over || member.election.held().is_empty();
+                if member.left && gateways_are_off {
+                    self.announce(node, now);
+                } else if gateways_are_off {
                     member.leases.leave(now);
                 }
             }
