@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use overlayd_core::addresses::{JournalRecord, Recovered};
+use overlayd_core::health::Unsaved;
 use overlayd_core::id::{HostId, IfName, SegmentId};
 use overlayd_core::node::{Call, Done, Effect, Facts, Force, Formation, JoinRequest, Node, PeerMessage, Refusal};
 use overlayd_proto::convert::Bulk;
@@ -62,7 +63,7 @@ pub struct Edge {
     pub(crate) look: kernel::Look,
     pub(crate) blind: Option<String>,
     /// What cannot be written to the state directory for now.
-    pub(crate) unsaved: Option<String>,
+    pub(crate) unsaved: Option<Unsaved>,
     pub(crate) facts: Option<Facts>,
     pub(crate) started_wall: u64,
     pub(crate) systemd: Systemd,

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use overlayd_core::config::Segment;
 use overlayd_core::election::{AddressEvent, GroupId};
+use overlayd_core::health::Unsaved;
 use overlayd_core::id::{IfName, SegmentName};
 use overlayd_core::kernel::plan::Plan;
 use overlayd_core::node::{
@@ -33,7 +34,7 @@ pub enum Event {
     /// A report about a journal, and which one: this host begins a new one when it changes its cluster.
     Disk(u64, disk::Report),
     /// What cannot be written to the state directory for now; `None`: everything is on disk.
-    Unsaved(Option<String>),
+    Unsaved(Option<Unsaved>),
     /// The host at this address replied to a call to join.
     Welcome(SocketAddr, Result<JoinReply, JoinError>),
     /// The host at this address replied to an invitation.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use overlayd_core::cluster::gossip::Record;
+use overlayd_core::health::Unsaved;
 use overlayd_core::id::HostId;
 use prost::Message;
 use tokio::sync::oneshot;
@@ -48,7 +49,7 @@ pub enum Begin {
 #[derive(Debug)]
 pub enum Report {
     /// What cannot be written for now; `None`: everything is on disk.
-    Unsaved(Option<String>),
+    Unsaved(Option<Unsaved>),
     /// From the thread of this journal.
     Journal(u64, disk::Report),
 }
@@ -190,7 +191,7 @@ struct Worker<R> {
     report: R,
     due: Due,
     /// As last reported.
-    unsaved: Option<String>,
+    unsaved: Option<Unsaved>,
     journal: Option<JoinHandle<()>>,
 }
 
@@ -254,15 +255,25 @@ impl<R: Fn(Report) + Clone + Send + 'static> Worker<R> {
     }
 
     fn write(&mut self) {
-        let unsaved = self.try_write().err().map(|problem| format!("{problem:#}"));
+        let unsaved = self.try_write().err().map(|problem| {
+            let problem = format!("{problem:#}");
+            if self.due.identity.is_some() {
+                Unsaved::Identity(problem)
+            } else if self.due.journal.is_some() {
+                Unsaved::Journal(problem)
+            } else {
+                Unsaved::Shared(problem)
+            }
+        });
         if self.unsaved == unsaved {
             return;
         }
         match &unsaved {
-            Some(problem) if self.due.identity.is_some() => {
+            Some(Unsaved::Identity(problem)) => {
                 error!("{problem}; after a restart this host would not know its cluster");
             }
-            Some(problem) => warn!("{problem}; after a restart the other hosts send it again"),
+            Some(Unsaved::Journal(problem)) => error!("{problem}; this host keeps no leases until that is fixed"),
+            Some(Unsaved::Shared(problem)) => warn!("{problem}; after a restart the other hosts send it again"),
             None => info!("everything is on disk again"),
         }
         self.unsaved.clone_from(&unsaved);
@@ -429,7 +440,7 @@ mod tests {
         files.save_identity(formed(identity, 2), Cluster::Another);
         files.save_answered(hosts(3));
         wait(files.flushed(None));
-        let Report::Unsaved(Some(problem)) = told.recv_timeout(PATIENCE).unwrap() else {
+        let Report::Unsaved(Some(Unsaved::Identity(problem))) = told.recv_timeout(PATIENCE).unwrap() else {
             panic!("not told")
         };
         assert!(problem.contains("identity"), "{problem}");

@@ -1,7 +1,7 @@
 //! Findings about this host's kernel and disk, as the edge meets them.
 
 use super::finding::{Finding, Id, Severity};
-use super::vitals::Vitals;
+use super::vitals::{Unsaved, Vitals};
 use crate::id::IfName;
 use crate::kernel::plan::Obstacle;
 
@@ -97,17 +97,32 @@ fn names(ports: &[IfName]) -> String {
 }
 
 pub(super) fn state_unsaved(vitals: &Vitals) -> Vec<Finding> {
-    let unsaved = |error: &String| Finding {
-        id: Id::StateUnsaved,
-        severity: Severity::Warn,
-        host: vitals.host.clone(),
-        segment: None,
-        subject: "state directory".to_owned(),
-        evidence: error.clone(),
-        cause: "the disk is full or read-only; after a restart this host asks its peers again".to_owned(),
-        fix: "free the disk of the state directory, or make it writable".to_owned(),
-        verify: "df".to_owned(),
-        depends_on: Vec::new(),
+    let finding = |unsaved: &Unsaved| {
+        let (severity, error, then) = match unsaved {
+            Unsaved::Identity(error) => (
+                Severity::Fail,
+                error,
+                "after a restart this host would not know its cluster",
+            ),
+            Unsaved::Journal(error) => (
+                Severity::Fail,
+                error,
+                "this host keeps no leases until that is fixed, and after a restart its journal would count as lost",
+            ),
+            Unsaved::Shared(error) => (Severity::Warn, error, "after a restart this host asks its peers again"),
+        };
+        Finding {
+            id: Id::StateUnsaved,
+            severity,
+            host: vitals.host.clone(),
+            segment: None,
+            subject: "state directory".to_owned(),
+            evidence: error.clone(),
+            cause: format!("the disk is full or read-only; {then}"),
+            fix: "free the disk of the state directory, or make it writable".to_owned(),
+            verify: "df".to_owned(),
+            depends_on: Vec::new(),
+        }
     };
-    vitals.edge.unsaved.iter().map(unsaved).collect()
+    vitals.edge.unsaved.iter().map(finding).collect()
 }

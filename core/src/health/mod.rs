@@ -18,7 +18,7 @@ mod vitals;
 
 pub use finding::{Finding, Id, Severity};
 pub use log_line::Fields;
-pub use vitals::{EdgeState, FailingUplink, JournalState, UnderlayState, Vitals};
+pub use vitals::{EdgeState, FailingUplink, JournalState, UnderlayState, Unsaved, Vitals};
 
 const CHECKS: [fn(&Vitals) -> Vec<Finding>; 16] = [
     edge::kernel_unreadable,
@@ -83,6 +83,12 @@ mod tests {
                 ..EdgeState::default()
             })
         };
+        let unsaved = |unsaved: Unsaved| {
+            edge(EdgeState {
+                unsaved: Some(unsaved),
+                ..EdgeState::default()
+            })
+        };
         let peer = |state: PeerState| Vitals {
             peers: vec![("hv2".to_owned(), state)],
             ..all_is_well()
@@ -143,10 +149,17 @@ mod tests {
             (
                 Id::StateUnsaved,
                 Warn,
-                edge(EdgeState {
-                    unsaved: Some("cannot write state/cluster".to_owned()),
-                    ..EdgeState::default()
-                }),
+                unsaved(Unsaved::Shared("cannot write state/cluster".to_owned())),
+            ),
+            (
+                Id::StateUnsaved,
+                Fail,
+                unsaved(Unsaved::Identity("cannot write state/identity".to_owned())),
+            ),
+            (
+                Id::StateUnsaved,
+                Fail,
+                unsaved(Unsaved::Journal("cannot open state/journal".to_owned())),
             ),
             (Id::PeerFailed, Warn, peer(PeerState::Failed)),
             (Id::PeerSuspect, Warn, peer(PeerState::Suspect)),
@@ -226,6 +239,21 @@ mod tests {
             assert_eq!(finding.depends_on, [], "{finding:?}");
         }
         assert_eq!(check(&all_is_well()), []);
+    }
+
+    #[test]
+    fn an_unsaved_identity_is_told_as_what_a_restart_would_cost() {
+        let full = "no space left on device".to_owned();
+        let cause = |unsaved: Unsaved| {
+            let edge = EdgeState {
+                unsaved: Some(unsaved),
+                ..EdgeState::default()
+            };
+            let findings = check(&Vitals { edge, ..all_is_well() });
+            findings[0].cause.clone()
+        };
+        assert!(cause(Unsaved::Identity(full.clone())).contains("would not know its cluster"));
+        assert!(!cause(Unsaved::Shared(full)).contains("would not know its cluster"));
     }
 
     #[test]

@@ -92,8 +92,19 @@ pub struct EdgeState {
     pub obstacles: Vec<Obstacle>,
     /// Changes that the kernel refused, each with the reason.
     pub refused: Vec<String>,
-    /// What could not be written, and why.
-    pub unsaved: Option<String>,
+    /// The first file that could not be written.
+    pub unsaved: Option<Unsaved>,
+}
+
+/// A file of the state directory that could not be written, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unsaved {
+    /// Who this host is, and in which cluster.
+    Identity(String),
+    /// The first journal of its cluster.
+    Journal(String),
+    /// What its peers know, too.
+    Shared(String),
 }
 
 impl Vitals {
