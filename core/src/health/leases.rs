@@ -48,9 +48,10 @@ pub(super) fn journal_lost(vitals: &Vitals) -> Vec<Finding> {
         evidence: evidence.to_owned(),
         cause: cause.to_owned(),
         fix: fix.to_owned(),
-        depends_on: match vitals.edge.unsaved {
-            Some(_) => vec![Id::StateUnsaved],
-            None => Vec::new(),
+        depends_on: if vitals.journal == JournalState::Unwritable && vitals.edge.unsaved.is_some() {
+            vec![Id::StateUnsaved]
+        } else {
+            Vec::new()
         },
         ..about_journal(vitals, Id::JournalLost)
     }]

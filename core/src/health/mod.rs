@@ -257,6 +257,28 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_that_cannot_be_written_may_come_of_a_full_disk_and_one_that_is_lost_does_not() {
+        for (journal, unsaved, explained) in [
+            (JournalState::Unwritable, true, true),
+            (JournalState::Unwritable, false, false),
+            (JournalState::Lost, true, false),
+            (JournalState::LostAlone, true, false),
+        ] {
+            let edge = EdgeState {
+                unsaved: unsaved.then(|| Unsaved::Shared("no space left on device".to_owned())),
+                ..EdgeState::default()
+            };
+            let findings = check(&Vitals {
+                journal,
+                edge,
+                ..all_is_well()
+            });
+            let lost = findings.iter().find(|finding| finding.id == Id::JournalLost).unwrap();
+            assert_eq!(lost.depends_on.contains(&Id::StateUnsaved), explained, "{lost:?}");
+        }
+    }
+
+    #[test]
     fn the_worst_comes_first_and_what_another_finding_explains_says_so() {
         let vitals = Vitals {
             underlay: UnderlayState::Missing { named: None },
