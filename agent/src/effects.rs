@@ -129,7 +129,7 @@ impl Edge {
             }
             Effect::CallJoin { to, request } => self.call_join(to, *request),
             Effect::CallInvite { call, to } => self.call_invite(call, to),
-            Effect::Desired(inputs) => self.order_kernel(kernel::Order::Desired(Some(inputs))),
+            Effect::Desired(inputs) => self.order_kernel(kernel::Order::Desired(inputs)),
             Effect::RemoveAll(force) => self.remove_all(force),
             Effect::Prepare(group) => self.order_kernel(kernel::Order::Prepare(group)),
             Effect::Listen(links) => self.listen_for_guests(links),

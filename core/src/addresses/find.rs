@@ -110,7 +110,7 @@ impl Requests {
         if let Some(address) = self.address_of(store, host, client) {
             return Ok(address);
         }
-        if owner::is_full(store, client) {
+        if owner::is_full(store) {
             return Err(Silence::MaxLeases);
         }
         let before = store
@@ -189,7 +189,6 @@ fn reserved_state(store: &AddressStore, host: &Participation, address: Address, 
 
 /// A reservation that is settled is acknowledged without asking anybody.
 pub(super) fn settled(store: &AddressStore, address: Address, claim: &Claim) -> Option<Answer> {
-    use crate::lease::LeaseState;
     let reservation = store
         .configured
         .reserved

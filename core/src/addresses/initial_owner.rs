@@ -90,9 +90,7 @@ impl InitialOwners {
                     .all(|(part, owner)| self.unknown_to(*owner, part, epoch).is_empty())
         })
     }
-}
 
-impl InitialOwners {
     /// What this host owns has changed: everybody hears of it anew.
     fn heed(&mut self, store: &mut AddressStore) {
         if std::mem::take(&mut store.due.owned) {

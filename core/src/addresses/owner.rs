@@ -1,4 +1,5 @@
-//! The owner's side of a lease: binding and extending. Its copies on other hosts are in `copies.rs`, its end in `ending.rs`.
+//! The owner's side of a lease: binding and extending. Its copies on other hosts are in `replication.rs`, its end in
+//! `ending.rs`.
 //!
 //! ```text
 //!  Bind ─ write ─ fsync ─► Put to all in `may` ─► Stored by the keeper ─► the waiting are answered
@@ -83,11 +84,11 @@ pub(super) fn grant_as_keeper(
 fn may_bind(store: &AddressStore, address: Address, client: Mac) -> bool {
     let offered_to_other = store.offers.get(&address).is_some_and(|offer| offer.client != client);
     let reserved = store.configured.reserved.contains_key(&address);
-    !offered_to_other && (reserved || !is_full(store, client))
+    !offered_to_other && (reserved || !is_full(store))
 }
 
 /// Whether `max_leases` are held.
-pub(super) fn is_full(store: &AddressStore, _client: Mac) -> bool {
+pub(super) fn is_full(store: &AddressStore) -> bool {
     store
         .configured
         .pool

@@ -51,9 +51,7 @@ impl Gives {
     pub(super) fn is_empty(&self) -> bool {
         self.under_way.is_empty()
     }
-}
 
-impl Gives {
     /// Gives addresses that this host owns to another, which takes part, can be reached and does not leave.
     pub(super) fn give(
         &mut self,

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 /// What is to be done.
 #[derive(Debug)]
 pub enum Order {
-    /// The host should be like this from now on; `None`: look, but change nothing.
-    Desired(Option<Box<Inputs>>),
+    /// The host should be like this from now on.
+    Desired(Box<Inputs>),
     /// Report once the host is as it should be, or nothing more can be done about it: this group is waited for. A host that
     /// lacks what a gateway is made of stays silent.
     Prepare(GroupId),

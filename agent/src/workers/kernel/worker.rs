@@ -130,14 +130,14 @@ impl<R: Fn(Report)> Worker<R> {
     /// Whether an order can wait: the guests that it adds are reached without, only by way of all hosts.
     fn adds_only_guests(&self, order: &Order) -> bool {
         match (order, &self.desired) {
-            (Order::Desired(Some(inputs)), Some(before)) => inputs.adds_only_guests(before),
+            (Order::Desired(inputs), Some(before)) => inputs.adds_only_guests(before),
             _ => false,
         }
     }
 
     pub(super) async fn take(&mut self, order: Order) {
         match order {
-            Order::Desired(inputs) => self.desired = inputs,
+            Order::Desired(inputs) => self.desired = Some(inputs),
             Order::Prepare(group) => self.preparing.push(group),
             Order::Config(config) => self.config = *config,
             Order::Plan(reply) => {
