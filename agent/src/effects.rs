@@ -214,10 +214,14 @@ impl Edge {
         let events = self.events.clone();
         let cluster = match self.identity.formation {
             Formation::Formed(cluster) => cluster,
-            Formation::Unformed | Formation::Left { .. } => return,
+            Formation::Unformed | Formation::Left { .. } => {
+                return self.answer(call, Err(Refusal::new("this host is in no cluster")));
+            }
         };
         let Some(listen) = self.facts.as_ref().map(|facts| facts.listen) else {
-            return;
+            let refusal = Refusal::new("the underlay of this host is missing")
+                .hint("bring the interface up, or set `host.underlay` and `host.address`");
+            return self.answer(call, Err(refusal));
         };
         let invitation = Invitation {
             cluster,
