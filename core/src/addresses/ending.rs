@@ -71,6 +71,7 @@ pub(super) fn decline(
     }
     let time = timing::declined_for(state.record.strikes);
     store.withdraw_offer(address);
+    replication::drop_waiters(store, host, address, now);
     store.update(host, Range::one(address), |_, state| {
         state.record = LeaseRecord {
             version: fresh_version(state),
@@ -82,7 +83,6 @@ pub(super) fn decline(
             strikes: state.record.strikes + 1,
         };
     });
-    replication::drop_waiters(store, host, address, now);
     if let Some(live) = store.live.get_mut(&address) {
         live.relied_until = Some(now + time);
         live.confirmed.clear();
