@@ -183,6 +183,10 @@ impl Reachability {
         let contact = self.hosts.entry(host).or_default();
         contact.said = Some(now);
         contact.found = Found::Present;
+        // Where the election probes, it alone judges what ends a row.
+        if contact.pace.is_none() {
+            contact.begin_row(now);
+        }
     }
 
     /// A sign of life that counts in the election: what was sent before says nothing against that kernel.
@@ -391,6 +395,29 @@ mod tests {
         probe(&mut reachability, 1001, Outcome::Unanswered, 1051);
         assert!(reachability.is_gone(HOST));
         reachability.hear(HOST, at(1052));
+        assert!(!reachability.is_gone(HOST));
+    }
+
+    #[test]
+    fn a_word_ends_the_row_of_a_host_that_membership_alone_probes() {
+        let mut reachability = Reachability::new(BTreeSet::new());
+        probe(&mut reachability, 0, Outcome::Answered, 1);
+        reachability.set_pace(HOST, None);
+        reachability.set_suspects([HOST].into());
+        let lose = |reachability: &mut Reachability, sent| {
+            let [probe] = reachability.send_due(at(sent))[..] else {
+                panic!("one host, one probe")
+            };
+            reachability.handle_probe(HOST, probe.number, Outcome::Unanswered, at(sent + 50));
+        };
+        for sent in (100..1000).step_by(100) {
+            lose(&mut reachability, sent);
+        }
+        assert!(reachability.is_gone(HOST));
+        reachability.hear(HOST, at(1000));
+        assert_eq!(reachability.row(HOST).unanswered, 0);
+        // It falls silent again, and answers a probe only now and then: what was lost before it spoke does not count.
+        lose(&mut reachability, 1600);
         assert!(!reachability.is_gone(HOST));
     }
 
