@@ -52,6 +52,19 @@ fn a_loner_that_joins_brings_its_leases() {
 }
 
 #[test]
+fn a_call_that_waits_for_the_cluster_that_is_given_up_is_refused() {
+    let (mut world, loner) = two_and_a_loner();
+    world.forget_journal(loner);
+    world.fill_disk(loner);
+    let call = world.begin_recover(loner);
+    world.run(10);
+    assert_eq!(world.answer(loner, call), None, "it waits for the disk");
+    world.join(loner, 0).unwrap();
+    let refusal = world.answer(loner, call).unwrap().clone().unwrap_err();
+    assert_eq!(refusal.what, "this host has joined another cluster meanwhile");
+}
+
+#[test]
 fn a_lease_that_is_taken_where_a_loner_joins_is_named_and_its_guest_hears_nak() {
     let (mut world, loner) = two_and_a_loner();
     let gateway = (0..2)

@@ -196,11 +196,17 @@ impl World {
         self.call(host, |node, call| node.move_gateway(call, &segment, to, now))
     }
 
-    fn call(&mut self, host: usize, begin: impl FnOnce(&mut Node, Call)) -> Result<Done, Refusal> {
+    /// Calls, and does not wait.
+    fn begin(&mut self, host: usize, begin: impl FnOnce(&mut Node, Call)) -> Call {
         self.calls += 1;
         let call = Call(self.calls);
         begin(self.node_mut(host), call);
         self.carry(host);
+        call
+    }
+
+    fn call(&mut self, host: usize, begin: impl FnOnce(&mut Node, Call)) -> Result<Done, Refusal> {
+        let call = self.begin(host, begin);
         for _ in 0..15_000 {
             if let Some(answer) = self.hosts[host].answers.remove(&call) {
                 return answer;
@@ -337,12 +343,18 @@ impl World {
         self.hosts[host].gossip_lags = true;
     }
 
+    pub(crate) fn begin_recover(&mut self, host: usize) -> Call {
+        let now = self.now;
+        self.begin(host, |node, call| node.recover(call, now))
+    }
+
+    pub(crate) fn answer(&self, host: usize, call: Call) -> Option<&Result<Done, Refusal>> {
+        self.hosts[host].answers.get(&call)
+    }
+
     pub(crate) fn drain(&mut self, host: usize) {
         let now = self.now;
-        self.calls += 1;
-        let call = Call(self.calls);
-        self.node_mut(host).drain(call, now);
-        self.carry(host);
+        self.begin(host, |node, call| node.drain(call, now));
     }
 
     /// Its disk refuses a write.

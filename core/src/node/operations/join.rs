@@ -174,6 +174,9 @@ impl Node {
             own => {
                 let mut brought = Vec::new();
                 if let Some(own) = own {
+                    // What they wait for goes with the membership.
+                    let refusal = Refusal::new("this host has joined another cluster meanwhile");
+                    self.end(|operation| !matches!(operation, Operation::Join(_)), &Err(refusal));
                     gave_way = own.what_gives_way(&welcome.records);
                     brought = own.own_leases(now);
                     self.stop_serving(&own);
