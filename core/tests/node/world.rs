@@ -810,7 +810,16 @@ impl World {
             }
             Effect::SaveCluster(records) => self.hosts[host].records = records,
             Effect::SaveAnswered(hosts) => self.hosts[host].answered = hosts,
-            Effect::Answer { call, result } => drop(self.hosts[host].answers.insert(call, result)),
+            Effect::Answer { call, result } => {
+                if let Ok(Done::Joined { .. }) = result {
+                    let records = &self.hosts[host].records;
+                    assert!(
+                        !records.is_empty(),
+                        "answered before the cluster is on its way to the disk"
+                    );
+                }
+                self.hosts[host].answers.insert(call, result);
+            }
             Effect::Cluster { removed, .. } => self.hosts[host].refused = removed,
             Effect::CallInvite { .. } | Effect::Listen(_) | Effect::Announce { .. } | Effect::StopAnnouncing(_) => {}
             Effect::Event(event) => self.hosts[host]

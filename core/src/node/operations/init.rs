@@ -85,7 +85,9 @@ impl Node {
         if let Some(facts) = &self.facts {
             member.election.set_uplink(facts.uplink(), now);
         }
+        // Whoever is told that this host is in the cluster may rely on that.
         member.gossip.save_now(now);
+        member.gossip.save_pending(now);
         self.formed = Some(Box::new(member));
     }
 }
