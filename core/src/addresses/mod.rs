@@ -212,6 +212,7 @@ impl Leases {
         for segment in self.segments.values_mut() {
             segment.store.due.keepers = true;
             segment.initial.bear(&mut segment.store, &mut self.host, now);
+            segment.initial.tell_owned(&mut segment.store, &mut self.host, now);
             segment.sharing.ask_for_share(&mut segment.store, &mut self.host, now);
         }
         self.end_turn(now);
