@@ -295,6 +295,7 @@ impl Leases {
         };
         let knows = |host| segments.values().all(|segment| segment.is_known_to(host));
         self.host.acknowledge(generations, knows, now);
+        self.host.send_borrows(now);
         self.host.flush();
     }
 

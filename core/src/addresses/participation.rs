@@ -15,7 +15,7 @@ use crate::id::{HostId, SegmentId};
 use crate::time::{Duration, Instant};
 
 use super::journal::{Introduced, Journal, JournalRecord, Members};
-use super::message::Part;
+use super::message::{Message, Part};
 use super::outbox::Outbox;
 use super::request::{Effect, LeaseEvent, Unrecovered};
 use super::timing::TICK;
@@ -65,6 +65,8 @@ pub(super) struct Participation {
     /// The append that the last change of membership is in.
     pub(super) written: u64,
     pub(super) random: u64,
+    /// Whom this turn asks for addresses.
+    borrows: Vec<(HostId, Message)>,
 }
 
 impl Participation {
@@ -80,6 +82,7 @@ impl Participation {
             peers: BTreeMap::new(),
             written: sequence,
             random: seed ^ me.0.rotate_left(32),
+            borrows: Vec::new(),
         }
     }
 
@@ -87,6 +90,18 @@ impl Participation {
     pub(super) fn handle_synced(&mut self, sequence: u64, now: Instant) {
         let durable = self.journal.handle_synced(sequence);
         self.outbox.release(durable, now);
+    }
+
+    /// Asks another host for free addresses, once this turn has said what this host is: whoever does not know yet that it
+    /// takes part gives it none.
+    pub(super) fn borrow(&mut self, owner: HostId, segment: SegmentId, count: u64) {
+        self.borrows.push((owner, Message::Borrow { segment, count }));
+    }
+
+    pub(super) fn send_borrows(&mut self, now: Instant) {
+        for (owner, borrow) in std::mem::take(&mut self.borrows) {
+            self.outbox.send(owner, borrow, self.written, now);
+        }
     }
 
     /// Ends the turn: what was written in it is one append.

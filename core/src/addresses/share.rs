@@ -13,7 +13,6 @@ use crate::lease::{Epoch, Share, SharedRange, Version};
 use crate::range::Range;
 use crate::time::Instant;
 
-use super::message::Message;
 use super::participation::{Departure, Participation};
 use super::record::{Holder, LeaseRecord, Transfer};
 use super::request::Effect;
@@ -39,15 +38,7 @@ impl Sharing {
         if self.borrowed.is_none_or(|before| now.since(before) >= ASK) {
             self.borrowed = Some(now);
             for to in owners {
-                host.outbox.send(
-                    to,
-                    Message::Borrow {
-                        segment: store.id,
-                        count: 0,
-                    },
-                    0,
-                    now,
-                );
+                host.borrow(to, store.id, 0);
             }
         }
         true
@@ -85,15 +76,7 @@ impl Sharing {
         {
             self.borrowed = Some(now);
             let count = (mine - store.free_count).min(spare);
-            host.outbox.send(
-                owner,
-                Message::Borrow {
-                    segment: store.id,
-                    count,
-                },
-                0,
-                now,
-            );
+            host.borrow(owner, store.id, count);
         }
     }
 
