@@ -114,25 +114,19 @@ impl Requests {
         wanted: Wanted,
         now: Instant,
     ) {
+        let question = Question::new(origin, address, wanted, now);
         match listing::owner_of(store, address) {
-            Some(owner) if owner == host.me => self.ask_here(store, host, origin, address, wanted, now),
-            owner => self.ask_others(store, host, Question::new(origin, address, wanted, now), owner, now),
+            Some(owner) if owner == host.me => self.ask_here(store, host, question, now),
+            owner => self.ask_others(store, host, question, owner, now),
         }
     }
 
-    fn ask_here(
-        &mut self,
-        store: &mut AddressStore,
-        host: &mut Participation,
-        origin: Origin,
-        address: Address,
-        wanted: Wanted,
-        now: Instant,
-    ) {
+    fn ask_here(&mut self, store: &mut AddressStore, host: &mut Participation, question: Question, now: Instant) {
+        let (origin, address) = (question.origin, question.address);
         let owns = store.owns(host, address);
-        match wanted {
+        match question.wanted {
             Wanted::Bind(claim) => {
-                let (asker, since) = (Asker::Here(origin), now);
+                let (asker, since) = (Asker::Here(origin), question.began);
                 return owner::claim(store, host, address, Waiter { asker, claim, since }, now);
             }
             Wanted::Release(client) if owns => ending::release(store, address, client, now),
@@ -369,6 +363,16 @@ impl Requests {
                 self.close(store, host, id, answer, now);
             }
             (Reply::Taken, Wanted::Bind(_)) => self.close(store, host, id, Answer::Nak, now),
+            (Reply::CannotSay { owner }, _)
+                if owner == Some(host.me)
+                    && store.owns(host, question.address)
+                    && !question.said_no.contains(&host.me) =>
+            {
+                // The question crossed the giving of the address to this host.
+                if let Some(question) = self.questions.remove(&id) {
+                    self.ask_here(store, host, question, now);
+                }
+            }
             (Reply::CannotSay { owner }, _) => {
                 question.said_no.insert(from);
                 let next = owner.filter(|owner| !question.asked.contains(owner) && question.stage == Stage::Owner);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod first_lease;
+mod giving;
 mod joining;
 mod recovering;
 mod world;

@@ -348,6 +348,11 @@ impl World {
         self.begin(host, |node, call| node.recover(call, now))
     }
 
+    pub(crate) fn begin_leave(&mut self, host: usize) {
+        let now = self.now;
+        self.begin(host, |node, call| node.leave(call, Force::No, now));
+    }
+
     pub(crate) fn answer(&self, host: usize, call: Call) -> Option<&Result<Done, Refusal>> {
         self.hosts[host].answers.get(&call)
     }
