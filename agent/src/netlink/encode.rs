@@ -20,7 +20,7 @@ use netlink_packet_route::route::{RouteMessage, RouteProtocol, RouteScope, Route
 use overlayd_core::id::{IfName, Mac};
 use overlayd_core::kernel::device::{Bridge, Df, MacvlanMode, Switch, Vxlan};
 use overlayd_core::kernel::mark::PROTOCOL;
-use overlayd_core::kernel::observed::Group;
+use overlayd_core::kernel::observed::MulticastGroup;
 use overlayd_core::kernel::plan::Op;
 use rtnetlink::{LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVxlan, RouteMessageBuilder};
 
@@ -149,16 +149,16 @@ fn change<T>(link: LinkMessageBuilder<T>) -> Request {
 }
 
 /// An address that a plan sets, with the mark that tells it from foreign ones; the builder has no word for any of this.
-fn planned(mut message: AddressMessage, group: Group) -> AddressMessage {
+fn planned(mut message: AddressMessage, group: MulticastGroup) -> AddressMessage {
     let attributes = &mut message.attributes;
     attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
     match group {
-        Group::Joined | Group::Shadowed => {
+        MulticastGroup::Joined | MulticastGroup::Shadowed => {
             attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Flags(_)));
             let flags = AddressFlags::Mcautojoin | AddressFlags::Nodad;
             attributes.push(AddressAttribute::Flags(flags));
         }
-        Group::No => attributes.push(AddressAttribute::RoutePriority(STAYING_METRIC)),
+        MulticastGroup::No => attributes.push(AddressAttribute::RoutePriority(STAYING_METRIC)),
     }
     message
 }

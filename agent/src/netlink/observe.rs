@@ -16,7 +16,9 @@ use nix::errno::Errno;
 use overlayd_core::id::{IfName, Mac, Vni};
 use overlayd_core::kernel::device::{AddrGen, Admin, Bridge, Df, LinkKind, Macvlan, MacvlanMode, Switch, Vxlan};
 use overlayd_core::kernel::mark::PROTOCOL;
-use overlayd_core::kernel::observed::{Address, Fdb, Flood, Group, Lifetime, Link, Mark, Observed, Origin, Remote};
+use overlayd_core::kernel::observed::{
+    Address, Fdb, FdbOrigin, Flood, Lifetime, Link, Mark, MulticastGroup, Observed, Remote,
+};
 
 use super::address::{FOR_EVER, read_address};
 use super::connection::Connection;
@@ -46,16 +48,20 @@ pub(super) fn host(connection: &mut Connection) -> Result<Observed, Error> {
                 continue;
             };
             let on_our_link = host.links.get(&key.0).is_some_and(|link| link.is_ours(&key.0));
-            if on_our_link || found.mark == Mark::Ours || found.group != Group::No {
+            if on_our_link || found.mark == Mark::Ours || found.group != MulticastGroup::No {
                 host.addresses.insert(key, found);
             }
         }
     }
-    if host.addresses.values().any(|address| address.group != Group::No) {
+    if host
+        .addresses
+        .values()
+        .any(|address| address.group != MulticastGroup::No)
+    {
         let shadows = local_routes(connection, &names)?;
         for ((name, address), found) in &mut host.addresses {
-            if found.group == Group::Joined && shadows.contains(&(name.clone(), address.addr())) {
-                found.group = Group::Shadowed;
+            if found.group == MulticastGroup::Joined && shadows.contains(&(name.clone(), address.addr())) {
+                found.group = MulticastGroup::Shadowed;
             }
         }
     }
@@ -88,7 +94,7 @@ fn forwarding(connection: &mut Connection, names: &Names, host: &mut Observed) -
         if let (Some(fdb), Some(is_bridge)) = (tables.get_mut(&index), kinds.get(&index)) {
             add_entry(fdb, &message, &entry, *is_bridge, names);
         }
-        let learned = origin(&message) == Origin::Learned && !message.header.flags.contains(NeighbourFlags::Own);
+        let learned = origin(&message) == FdbOrigin::Learned && !message.header.flags.contains(NeighbourFlags::Own);
         if let (true, Some(mac), Some(bridge)) = (learned, entry.mac, entry.bridge) {
             guests.entry(bridge).or_default().insert(mac, index);
         }
@@ -296,7 +302,7 @@ fn address(message: &AddressMessage, names: &Names) -> Option<((IfName, IpNet), 
     let mut found = Address {
         lifetime: Lifetime::Forever,
         mark: Mark::Foreign,
-        group: Group::No,
+        group: MulticastGroup::No,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -304,7 +310,9 @@ fn address(message: &AddressMessage, names: &Names) -> Option<((IfName, IpNet), 
                 found.lifetime = Lifetime::Seconds(cache.ifa_valid);
             }
             AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)) => found.mark = Mark::Ours,
-            AddressAttribute::Flags(flags) if flags.contains(AddressFlags::Mcautojoin) => found.group = Group::Joined,
+            AddressAttribute::Flags(flags) if flags.contains(AddressFlags::Mcautojoin) => {
+                found.group = MulticastGroup::Joined
+            }
             _ => {}
         }
     }
@@ -333,13 +341,13 @@ fn add_entry(fdb: &mut Fdb, message: &NeighbourMessage, entry: &Entry, is_bridge
     }
 }
 
-fn origin(message: &NeighbourMessage) -> Origin {
+fn origin(message: &NeighbourMessage) -> FdbOrigin {
     match message.header.state {
         // Before the flag: an entry that was a remote MAC and became the bridge's own keeps the flag, and it is the
         // state that makes it local.
-        NeighbourState::Permanent => Origin::Permanent,
-        _ if message.header.flags.contains(NeighbourFlags::ExtLearned) => Origin::External,
-        NeighbourState::Noarp => Origin::Static,
-        _ => Origin::Learned,
+        NeighbourState::Permanent => FdbOrigin::Permanent,
+        _ if message.header.flags.contains(NeighbourFlags::ExtLearned) => FdbOrigin::External,
+        NeighbourState::Noarp => FdbOrigin::Static,
+        _ => FdbOrigin::Learned,
     }
 }

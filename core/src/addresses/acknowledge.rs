@@ -7,7 +7,7 @@ use crate::time::Instant;
 
 use super::journal::Introduced;
 use super::message::{Generation, Message, Part};
-use super::participation::{Participation, Peer};
+use super::participation::{KnownHost, Participation};
 use super::timing::{ACKNOWLEDGE_LATE, ACKNOWLEDGE_SOON, REPEAT_FIRST};
 use super::view::Reach;
 
@@ -156,7 +156,7 @@ impl Participation {
     }
 
     /// Members, and the removed that still speak: only those that can be reached.
-    fn speaks_to(&self) -> impl Iterator<Item = (HostId, &Peer)> {
+    fn speaks_to(&self) -> impl Iterator<Item = (HostId, &KnownHost)> {
         self.peers
             .iter()
             .map(|(&host, peer)| (host, peer))

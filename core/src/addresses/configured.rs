@@ -6,13 +6,13 @@ use crate::id::{HostId, Mac};
 use crate::range::{Address, Range, RangeMap};
 use crate::time::{Duration, Instant};
 
-use super::view::{Reservation, SegmentPool};
+use super::view::{ReservedAddress, SegmentPool};
 
 /// The configuration, prepared for looking up.
 #[derive(Debug, Default)]
 pub(super) struct Configured {
     pub(super) pool: Option<SegmentPool>,
-    pub(super) reserved: BTreeMap<Address, Reservation>,
+    pub(super) reserved: BTreeMap<Address, ReservedAddress>,
     pub(super) reserved_for: BTreeMap<Mac, Address>,
     /// What anybody may be given: the ranges less the reserved addresses.
     pub(super) offered: RangeMap<()>,

@@ -66,7 +66,7 @@ pub use message::{
 };
 pub use record::{AddressState, Holder, LeaseRecord, Reuse, Transfer};
 pub use request::{Answer, Effect, LeaseEvent, Reason, Request, Silence, Timeout, Unrecovered};
-pub use view::{GatewayStanding, Guest, RangeLine, Reach, Reservation, Roster, SegmentPool};
+pub use view::{GatewayStanding, Guest, RangeLine, Reach, ReservedAddress, Roster, SegmentPool};
 
 /// The leases of all segments of this host.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use super::view::{Reach, Roster};
 
 /// What another host last said of itself.
 #[derive(Debug, Default)]
-pub(super) struct Peer {
+pub(super) struct KnownHost {
     pub(super) part: Option<Part>,
     /// Whether it ever said that it takes part: one that leaves may never have.
     pub(super) took_part: bool,
@@ -61,7 +61,7 @@ pub(super) struct Participation {
     pub(super) membership: Members,
     pub(super) lost: bool,
     pub(super) reach: BTreeMap<HostId, Reach>,
-    pub(super) peers: BTreeMap<HostId, Peer>,
+    pub(super) peers: BTreeMap<HostId, KnownHost>,
     /// The append that the last change of membership is in.
     pub(super) written: u64,
     pub(super) random: u64,

@@ -17,7 +17,7 @@ pub struct SegmentPool {
     /// What may be given to anybody; disjoint.
     pub ranges: Vec<Range>,
     /// What is kept for one client each; inside or outside `ranges`.
-    pub reservations: Vec<Reservation>,
+    pub reservations: Vec<ReservedAddress>,
     /// For how long an address is given.
     pub lease_time: Duration,
     /// How many addresses clients may hold at once; none: as many as there are.
@@ -26,7 +26,7 @@ pub struct SegmentPool {
 
 /// An address kept for one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reservation {
+pub struct ReservedAddress {
     /// The client.
     pub client: Mac,
     /// Its address.

@@ -51,8 +51,8 @@ pub struct HostSection {
 /// A host's part in serving gateways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayRole {
-    /// Whether the host may become gateway at all; default [`Candidacy::Candidate`].
-    pub candidate: Candidacy,
+    /// Whether the host may become gateway at all; default [`CandidateSetting::Candidate`].
+    pub candidate: CandidateSetting,
     /// Higher comes first; default 100.
     pub priority: u16,
     /// The way out; `None`: the interface of the default route.
@@ -61,7 +61,7 @@ pub struct GatewayRole {
 
 /// Whether a host may become gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Candidacy {
+pub enum CandidateSetting {
     /// It may be elected.
     Candidate,
     /// It only votes.
@@ -125,7 +125,7 @@ impl Default for HostConfig {
 impl Default for GatewayRole {
     fn default() -> Self {
         Self {
-            candidate: Candidacy::Candidate,
+            candidate: CandidateSetting::Candidate,
             priority: DEFAULT_PRIORITY,
             uplink: None,
         }

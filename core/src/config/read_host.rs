@@ -2,7 +2,9 @@
 
 use super::cursor::{At, Section};
 use super::error::Report;
-use super::host::{CLUSTER_PORT, Candidacy, Cluster, GatewayRole, HostConfig, HostSection, Libvirt, Metrics, Trust};
+use super::host::{
+    CLUSTER_PORT, CandidateSetting, Cluster, GatewayRole, HostConfig, HostSection, Libvirt, Metrics, Trust,
+};
 use super::read_segment;
 use super::scalar::{domain, interface, labels, path, socket, unicast, yes_or_no};
 
@@ -102,7 +104,7 @@ fn gateway(at: &At<'_>, report: &mut Report, role: &mut GatewayRole) {
     let candidate = fields.maybe("candidate");
     set(
         &mut role.candidate,
-        candidate.and_then(|at| yes_or_no(&at, report, Candidacy::Candidate, Candidacy::Never)),
+        candidate.and_then(|at| yes_or_no(&at, report, CandidateSetting::Candidate, CandidateSetting::Never)),
     );
     set(
         &mut role.priority,

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::effect::{Effect, ElectionTimer, Start};
-use super::message::{Candidacy, GroupId, Header, Held, Message, Part, Says, Uplink};
+use super::message::{ElectionCandidacy, ElectionUplink, GroupId, Header, Held, Message, Part, Says};
 use super::peer::{News, RemoteHost, Watch};
 use super::timing;
 use super::view::{ElectionView, HostStanding, HostView};
@@ -32,12 +32,12 @@ pub(super) struct LocalHost {
     hosts: BTreeMap<HostId, HostView>,
     peers: BTreeMap<HostId, RemoteHost>,
     pub(super) reachability: Reachability,
-    uplink: Uplink,
+    uplink: ElectionUplink,
     /// Since when the own uplink has been what it is.
     own_uplink_since: Instant,
-    drained: Candidacy,
+    drained: ElectionCandidacy,
     /// Since when each host's uplink has been what it is, and when membership gave a host up.
-    uplink_since: BTreeMap<HostId, (Uplink, Instant)>,
+    uplink_since: BTreeMap<HostId, (ElectionUplink, Instant)>,
     given_up: BTreeMap<HostId, Instant>,
     /// This host's start, or its last gap.
     pub(super) listening: Instant,
@@ -56,9 +56,9 @@ impl LocalHost {
             hosts: BTreeMap::new(),
             peers: BTreeMap::new(),
             reachability: Reachability::new(start.kernel_answered.clone()),
-            uplink: Uplink::Works,
+            uplink: ElectionUplink::Works,
             own_uplink_since: now,
-            drained: Candidacy::Candidate,
+            drained: ElectionCandidacy::Candidate,
             uplink_since: BTreeMap::new(),
             given_up: BTreeMap::new(),
             listening: now,
@@ -127,7 +127,7 @@ impl LocalHost {
         Some(view)
     }
 
-    pub(super) fn set_uplink(&mut self, uplink: Uplink, now: Instant) {
+    pub(super) fn set_uplink(&mut self, uplink: ElectionUplink, now: Instant) {
         if self.uplink != uplink {
             self.uplink = uplink;
             self.own_uplink_since = now;
@@ -136,18 +136,18 @@ impl LocalHost {
 
     /// Whether the own uplink has been lost for [`timing::UPLINK_LOST`].
     pub(super) fn uplink_lost(&self, now: Instant) -> bool {
-        self.uplink == Uplink::Down && now.since(self.own_uplink_since) >= timing::UPLINK_LOST
+        self.uplink == ElectionUplink::Down && now.since(self.own_uplink_since) >= timing::UPLINK_LOST
     }
 
-    pub(super) fn set_drained(&mut self, drained: Candidacy) {
+    pub(super) fn set_drained(&mut self, drained: ElectionCandidacy) {
         self.drained = drained;
     }
 
     /// Whether another host's uplink has worked for [`timing::UPLINK_STEADY`].
     pub(super) fn uplink_steady(&self, host: HostId, now: Instant) -> bool {
-        self.uplink_since
-            .get(&host)
-            .is_some_and(|(uplink, since)| *uplink == Uplink::Works && now.since(*since) >= timing::UPLINK_STEADY)
+        self.uplink_since.get(&host).is_some_and(|(uplink, since)| {
+            *uplink == ElectionUplink::Works && now.since(*since) >= timing::UPLINK_STEADY
+        })
     }
 
     /// Whether a voter's place goes to the next host: given up by membership for long, and not heard from here.

@@ -215,14 +215,14 @@ pub enum Established {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Whether its uplink works, which comes before everything.
-    pub uplink: Uplink,
+    pub uplink: ElectionUplink,
     /// Its place in the order of the group.
     pub rank: Rank,
 }
 
 /// Whether a host's way out works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Uplink {
+pub enum ElectionUplink {
     /// Carrier, route and next hop are there.
     Works,
     /// At least one of them is not.
@@ -233,7 +233,7 @@ pub enum Uplink {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rank {
     /// Candidates come first.
-    pub candidacy: Candidacy,
+    pub candidacy: ElectionCandidacy,
     /// The configured priority, turned round: the highest priority comes first.
     pub priority: std::cmp::Reverse<u32>,
     /// Rendezvous hash of (group, host), turned round: the highest comes first.
@@ -244,7 +244,7 @@ pub struct Rank {
 
 /// Whether a host may become gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Candidacy {
+pub enum ElectionCandidacy {
     /// It takes the gateway when it is the first of those alive.
     Candidate,
     /// An operator has drained it: it takes no gateway, and hands over what it has as soon as another can take it.

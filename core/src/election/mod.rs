@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use cause::Cause;
 pub use effect::{AddressEvent, Effect, ElectionTimer, FoundAddress, MoveError, Moving, Role, Start};
-pub use message::{Candidacy, GroupId, Message, Uplink};
+pub use message::{ElectionCandidacy, ElectionUplink, GroupId, Message};
 pub use view::{ElectionView, GroupView, HostStanding, HostView};
 
 use group::{First, Group};
@@ -206,7 +206,7 @@ impl Election {
     }
 
     /// Whether this host's own uplink works.
-    pub fn set_uplink(&mut self, uplink: Uplink, now: Instant) {
+    pub fn set_uplink(&mut self, uplink: ElectionUplink, now: Instant) {
         self.begin(now);
         self.host.set_uplink(uplink, now);
         self.touch_all();
@@ -230,7 +230,7 @@ impl Election {
     /// This host takes no gateway any more, and hands over what it holds as soon as another can take it.
     pub fn drain(&mut self, now: Instant) {
         self.begin(now);
-        self.host.set_drained(Candidacy::Drained);
+        self.host.set_drained(ElectionCandidacy::Drained);
         self.touch_all();
         self.finish(now);
     }
@@ -238,7 +238,7 @@ impl Election {
     /// Ends [`Election::drain`].
     pub fn undrain(&mut self, now: Instant) {
         self.begin(now);
-        self.host.set_drained(Candidacy::Candidate);
+        self.host.set_drained(ElectionCandidacy::Candidate);
         self.touch_all();
         self.finish(now);
     }

@@ -42,11 +42,11 @@ pub(super) fn voters(order: &[Rank], lost: impl Fn(HostId) -> bool) -> Vec<HostI
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::election::message::{Candidacy, Uplink};
+    use crate::election::message::{ElectionCandidacy, ElectionUplink};
     use crate::election::view::HostStanding;
     use crate::id::SegmentId;
 
-    fn order(hosts: &[(u64, Candidacy, u32)]) -> Vec<Rank> {
+    fn order(hosts: &[(u64, ElectionCandidacy, u32)]) -> Vec<Rank> {
         let group = GroupId(SegmentId(1));
         let mut order: Vec<_> = hosts
             .iter()
@@ -54,7 +54,7 @@ mod tests {
                 let view = HostView {
                     candidacy,
                     priority,
-                    uplink: Uplink::Works,
+                    uplink: ElectionUplink::Works,
                     standing: HostStanding::Member,
                 };
                 rank(group, HostId(host), &view)
@@ -71,9 +71,9 @@ mod tests {
     #[test]
     fn candidates_come_before_the_rest_and_priority_before_the_hash() {
         let order = order(&[
-            (1, Candidacy::Never, 900),
-            (2, Candidacy::Candidate, 100),
-            (3, Candidacy::Candidate, 200),
+            (1, ElectionCandidacy::Never, 900),
+            (2, ElectionCandidacy::Candidate, 100),
+            (3, ElectionCandidacy::Candidate, 200),
         ]);
         assert_eq!(hosts(&order), [3, 2, 1]);
     }
@@ -81,9 +81,9 @@ mod tests {
     #[test]
     fn groups_spread_over_hosts_of_equal_priority() {
         let view = HostView {
-            candidacy: Candidacy::Candidate,
+            candidacy: ElectionCandidacy::Candidate,
             priority: 100,
-            uplink: Uplink::Works,
+            uplink: ElectionUplink::Works,
             standing: HostStanding::Member,
         };
         let mut firsts = [0; 4];
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn seven_vote_and_a_lost_one_is_replaced_only_where_there_are_more() {
-        let nine: Vec<_> = (1..=9).map(|host| (host, Candidacy::Candidate, 100)).collect();
+        let nine: Vec<_> = (1..=9).map(|host| (host, ElectionCandidacy::Candidate, 100)).collect();
         let order_of_nine = order(&nine);
         let all = hosts(&order_of_nine);
         let lost = HostId(all[2]);

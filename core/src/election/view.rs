@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::message::{Candidacy, GroupId, Uplink};
+use super::message::{ElectionCandidacy, ElectionUplink, GroupId};
 use crate::id::{HostId, SegmentId, Term};
 
 /// All hosts and groups, given whole whenever something changes.
@@ -18,11 +18,11 @@ pub struct ElectionView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostView {
     /// Whether it may become gateway.
-    pub candidacy: Candidacy,
+    pub candidacy: ElectionCandidacy,
     /// `gateway.priority`; the highest comes first.
     pub priority: u32,
     /// Its uplink as gossip last said; for this host itself [`super::Election::set_uplink`] counts instead.
-    pub uplink: Uplink,
+    pub uplink: ElectionUplink,
     /// What membership says.
     pub standing: HostStanding,
 }

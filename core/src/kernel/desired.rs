@@ -4,9 +4,9 @@ use crate::config::{Mode, Segment, Stp, Transport};
 use crate::id::{IfName, Mac, SegmentId, SegmentName, Term};
 use crate::kernel::device::{Admin, Bridge, Df, LinkKind, Macvlan, MacvlanMode, Switch, Vxlan};
 use crate::kernel::firewall;
-use crate::kernel::inputs::{BridgeNetfilter, Inputs, Role, SegmentInputs, ThisHost};
+use crate::kernel::inputs::{BridgeNetfilter, Inputs, SegmentInputs, SegmentRole, ThisHost};
 use crate::kernel::mark::{self, Alias, gateway_mac};
-use crate::kernel::observed::{Flood, Group};
+use crate::kernel::observed::{Flood, MulticastGroup};
 use crate::kernel::sysctl::Sysctl;
 use crate::kernel::table::{Table, TableName};
 use crate::mtu;
@@ -24,7 +24,7 @@ pub struct Desired {
     /// Our links by name.
     pub links: BTreeMap<IfName, DesiredLink>,
     /// The addresses that stay: `host_address`, joined groups. Gateway addresses are the address worker's.
-    pub addresses: BTreeMap<(IfName, IpNet), Group>,
+    pub addresses: BTreeMap<(IfName, IpNet), MulticastGroup>,
     /// Gateway addresses where they must never be: on the bridge itself, beside the gateway's own link.
     pub misplaced: BTreeSet<(IfName, IpAddr)>,
     /// The links of active gateways, whose addresses are the address worker's: no plan touches the addresses named here.
@@ -157,7 +157,7 @@ fn segment(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
     if let Some(address) = it.host_address {
         desired
             .addresses
-            .insert((bridge.clone(), IpNet::V4(address)), Group::No);
+            .insert((bridge.clone(), IpNet::V4(address)), MulticastGroup::No);
         // On the gateway host the subnet's route leads to the gateway's link, not back to the bridge.
         desired.sysctls.insert(Sysctl::ReversePath(bridge.clone()), 2);
     }
@@ -178,7 +178,7 @@ fn entries(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
             let via = interface.as_ref().unwrap_or(&host.underlay);
             desired
                 .addresses
-                .insert((via.clone(), IpNet::from(*group)), Group::Joined);
+                .insert((via.clone(), IpNet::from(*group)), MulticastGroup::Joined);
             BTreeSet::from([Flood {
                 to: *group,
                 via: Some(via.clone()),
@@ -187,8 +187,8 @@ fn entries(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
     };
     let gateway = gateway_mac(id);
     let (here, unsettled) = match it.role {
-        Role::Gateway { .. } => (Some(gateway), None),
-        Role::Standby | Role::Candidate | Role::Preparing => {
+        SegmentRole::Gateway { .. } => (Some(gateway), None),
+        SegmentRole::Standby | SegmentRole::Candidate | SegmentRole::Preparing => {
             (None, (!it.endpoints.contains_key(&gateway)).then_some(gateway))
         }
     };
@@ -211,8 +211,8 @@ fn gateway(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
     let link = name.gateway();
     let mac = gateway_mac(id);
     let (admin, term) = match it.role {
-        Role::Gateway { term } => (Admin::Up, Some(term)),
-        Role::Standby | Role::Candidate | Role::Preparing => (Admin::Down, None),
+        SegmentRole::Gateway { term } => (Admin::Up, Some(term)),
+        SegmentRole::Standby | SegmentRole::Candidate | SegmentRole::Preparing => (Admin::Down, None),
     };
     let alias = Alias {
         segment: name.clone(),

@@ -98,7 +98,7 @@ pub struct SegmentInputs {
     /// Where the guests on other hosts are; entries to a VTEP that is no (static) peer are ignored.
     pub endpoints: BTreeMap<Mac, IpAddr>,
     /// What this host is for it.
-    pub role: Role,
+    pub role: SegmentRole,
     /// The ports that guests have on the bridge now, as observed: all but the VXLAN device.
     pub guest_ports: BTreeSet<IfName>,
     /// This host's own address on the bridge, resolved from `host_address`.
@@ -107,7 +107,7 @@ pub struct SegmentInputs {
 
 /// What this host is for a segment's gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum SegmentRole {
     /// Never the gateway.
     Standby,
     /// Another host is the active gateway, or nobody; this one may have to take over at any time. The gateway's link is made and stays down; what
@@ -152,14 +152,16 @@ impl SegmentInputs {
 
     /// Whether this host has the gateway's link, up or down.
     pub fn has_gateway_link(&self) -> bool {
-        self.role != Role::Standby && self.segment.ipv4.is_some() && !matches!(self.segment.mode, Mode::Bridged(_))
+        self.role != SegmentRole::Standby
+            && self.segment.ipv4.is_some()
+            && !matches!(self.segment.mode, Mode::Bridged(_))
     }
 
     /// Whether the gateway is active on this host, or about to be.
     pub fn hosts_gateway(&self) -> bool {
         let chosen = match self.role {
-            Role::Standby | Role::Candidate => false,
-            Role::Preparing | Role::Gateway { .. } => true,
+            SegmentRole::Standby | SegmentRole::Candidate => false,
+            SegmentRole::Preparing | SegmentRole::Gateway { .. } => true,
         };
         chosen && self.has_gateway_link()
     }

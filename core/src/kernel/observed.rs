@@ -56,7 +56,7 @@ pub struct Address {
     /// Whether it carries our [`PROTOCOL`] (kernels before 5.18 cannot tell: [`Mark::Foreign`]).
     pub mark: Mark,
     /// Whether the kernel joined the multicast group for it (`IFA_F_MCAUTOJOIN`).
-    pub group: Group,
+    pub group: MulticastGroup,
 }
 
 /// How long an address stays.
@@ -79,7 +79,7 @@ pub enum Mark {
 
 /// Whether an address is a multicast group that the kernel has joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Group {
+pub enum MulticastGroup {
     /// `autojoin`.
     Joined,
     /// `autojoin`, but the kernel's own `local` route for it swallows what this host sends to the group.
@@ -96,7 +96,7 @@ pub struct Fdb {
     /// On a VXLAN device, its own table (`self`): where a MAC is.
     pub remote: BTreeMap<Mac, Remote>,
     /// In the bridge's table (`master`): the MACs behind this port; on the bridge itself its local MACs.
-    pub bridge: BTreeMap<Mac, Origin>,
+    pub bridge: BTreeMap<Mac, FdbOrigin>,
 }
 
 /// One destination of the flood list.
@@ -114,12 +114,12 @@ pub struct Remote {
     /// The outer destination.
     pub vtep: IpAddr,
     /// Who made the entry.
-    pub origin: Origin,
+    pub origin: FdbOrigin,
 }
 
 /// Who made a forwarding entry, and what that means to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
+pub enum FdbOrigin {
     /// Learnt by the kernel; goes by itself.
     Learned,
     /// `extern_learn`: ours. It does not age, yet yields to a frame that shows the MAC elsewhere.

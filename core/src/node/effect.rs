@@ -43,11 +43,11 @@ pub struct Facts {
 
 impl Facts {
     /// What the election goes by.
-    pub(super) fn uplink(&self) -> election::Uplink {
+    pub(super) fn uplink(&self) -> election::ElectionUplink {
         match self.uplink_health {
-            Health::Works => election::Uplink::Works,
+            Health::Works => election::ElectionUplink::Works,
             Health::NoRoute { .. } | Health::NoCarrier { .. } | Health::Silent(_) | Health::Lacking => {
-                election::Uplink::Down
+                election::ElectionUplink::Down
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::effect::{Effect, PeerMessage};
 use super::member::{Member, OWN_TOKENS, guest_at};
 use crate::addresses::{self, LeaseEvent};
-use crate::cluster::gossip::{self, Change, Key, Origin, Record};
+use crate::cluster::gossip::{self, Change, ChangeOrigin, Key, Record};
 use crate::cluster::membership;
 use crate::cluster::reachability::{Outcome, Probe};
 use crate::election::{self, GroupId};
@@ -172,12 +172,12 @@ impl Member {
         self.report_record(&change);
         match &change.key {
             Key::Lease(..) => {
-                if let (Origin::Peer(_), Some(Record::Lease(lease))) = (change.origin, change.new.as_deref()) {
+                if let (ChangeOrigin::Peer(_), Some(Record::Lease(lease))) = (change.origin, change.new.as_deref()) {
                     self.leases.handle_gossip_lease(lease.clone(), now);
                 }
             }
             Key::Share(..) => {
-                if let (Origin::Peer(_), Some(Record::Share(share))) = (change.origin, change.new.as_deref()) {
+                if let (ChangeOrigin::Peer(_), Some(Record::Share(share))) = (change.origin, change.new.as_deref()) {
                     self.leases.handle_gossip_share(share.clone(), now);
                 }
             }

@@ -12,7 +12,7 @@ use overlayd_core::election::AddressEvent;
 use overlayd_core::gateway::uplink::Health;
 use overlayd_core::health::{EdgeState, Finding};
 use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
-use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, Role, Tracking};
+use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, SegmentRole, Tracking};
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::{
     Call, Disk, Done, Effect, Facts, Force, Formation, Found, JoinRequest, Node, PeerMessage, Refusal, Run, Start,
@@ -764,7 +764,7 @@ impl World {
                     if addresses.contains_key(&segment.segment.name) {
                         assert_eq!(
                             segment.role,
-                            Role::Gateway { term },
+                            SegmentRole::Gateway { term },
                             "the kernel's thread does not know it yet"
                         );
                     }
@@ -787,7 +787,8 @@ impl World {
             Effect::Desired(inputs) => self.hosts[host].inputs = Some(*inputs),
             Effect::Prepare(group) => {
                 let inputs = self.hosts[host].inputs.as_ref();
-                let preparing = inputs.is_some_and(|it| it.segments.values().any(|it| it.role == Role::Preparing));
+                let preparing =
+                    inputs.is_some_and(|it| it.segments.values().any(|it| it.role == SegmentRole::Preparing));
                 assert!(preparing, "the kernel's thread does not know what is to be prepared");
                 self.later(Event::Prepared(host, group));
             }

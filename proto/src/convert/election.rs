@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use overlayd_core::election::message as core;
-use overlayd_core::election::{Candidacy, GroupId, Uplink};
+use overlayd_core::election::{ElectionCandidacy, ElectionUplink, GroupId};
 use overlayd_core::id::{HostId, SegmentId, Term};
 
 use super::{Malformed, named, required, unknown};
@@ -256,13 +256,13 @@ fn refused_in(refused: wire::Refused) -> Result<core::Says, Malformed> {
 
 fn key_out(key: core::Key) -> wire::Key {
     let uplink = match key.uplink {
-        Uplink::Works => wire::key::Uplink::Works,
-        Uplink::Down => wire::key::Uplink::Down,
+        ElectionUplink::Works => wire::key::Uplink::Works,
+        ElectionUplink::Down => wire::key::Uplink::Down,
     };
     let candidacy = match key.rank.candidacy {
-        Candidacy::Candidate => wire::key::Candidacy::Candidate,
-        Candidacy::Drained => wire::key::Candidacy::Drained,
-        Candidacy::Never => wire::key::Candidacy::Never,
+        ElectionCandidacy::Candidate => wire::key::Candidacy::Candidate,
+        ElectionCandidacy::Drained => wire::key::Candidacy::Drained,
+        ElectionCandidacy::Never => wire::key::Candidacy::Never,
     };
     wire::Key {
         uplink: uplink.into(),
@@ -275,14 +275,14 @@ fn key_out(key: core::Key) -> wire::Key {
 
 fn key_in(key: wire::Key) -> Result<core::Key, Malformed> {
     let uplink = match key.uplink() {
-        wire::key::Uplink::Works => Uplink::Works,
-        wire::key::Uplink::Down => Uplink::Down,
+        wire::key::Uplink::Works => ElectionUplink::Works,
+        wire::key::Uplink::Down => ElectionUplink::Down,
         wire::key::Uplink::Unspecified => return Err(unknown(key.uplink, "key.uplink")),
     };
     let candidacy = match key.candidacy() {
-        wire::key::Candidacy::Candidate => Candidacy::Candidate,
-        wire::key::Candidacy::Drained => Candidacy::Drained,
-        wire::key::Candidacy::Never => Candidacy::Never,
+        wire::key::Candidacy::Candidate => ElectionCandidacy::Candidate,
+        wire::key::Candidacy::Drained => ElectionCandidacy::Drained,
+        wire::key::Candidacy::Never => ElectionCandidacy::Never,
         wire::key::Candidacy::Unspecified => return Err(unknown(key.candidacy, "key.candidacy")),
     };
     let rank = core::Rank {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use overlayd_core::addresses;
 use overlayd_core::cluster::gossip;
 use overlayd_core::election::message as election;
-use overlayd_core::election::{Candidacy, GroupId, Uplink};
+use overlayd_core::election::{ElectionCandidacy, ElectionUplink, GroupId};
 use overlayd_core::id::{HostId, Mac, SegmentId, SegmentName, Term};
 use overlayd_core::lease;
 use overlayd_core::mtu::OverlayMtu;
@@ -193,9 +193,9 @@ fn what_is_left_of_a_lease_survives_to_the_millisecond() {
 #[test]
 fn every_part_of_an_election_message_survives() {
     let key = election::Key {
-        uplink: Uplink::Works,
+        uplink: ElectionUplink::Works,
         rank: election::Rank {
-            candidacy: Candidacy::Candidate,
+            candidacy: ElectionCandidacy::Candidate,
             priority: Reverse(100),
             weight: Reverse(7),
             host: HostId(1),

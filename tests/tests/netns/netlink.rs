@@ -16,9 +16,9 @@ use overlayd_core::gateway::uplink::{Carrier, NextHop};
 use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term, Vni};
 use overlayd_core::kernel::desired::{Desired, derive};
 use overlayd_core::kernel::device::{AddrGen, LinkKind};
-use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, Role, SegmentInputs, ThisHost, Tracking};
+use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, SegmentInputs, SegmentRole, ThisHost, Tracking};
 use overlayd_core::kernel::mark::gateway_mac;
-use overlayd_core::kernel::observed::{Observed, Origin};
+use overlayd_core::kernel::observed::{FdbOrigin, Observed};
 use overlayd_core::kernel::plan::{Op, apply_model, diff};
 use overlayd_core::kernel::table::Seal;
 use overlayd_core::mtu::{OverlayMtu, UnderlayMtu};
@@ -107,7 +107,7 @@ fn segment(text: &str, vni: u32, subnet: &str) -> SegmentInputs {
         peers: BTreeSet::from([ip("172.31.0.122"), ip("172.31.0.123")]),
         static_peers: BTreeSet::from([ip("172.31.0.9")]),
         endpoints: BTreeMap::from([(mac("52:54:00:00:00:0a"), ip("172.31.0.122"))]),
-        role: Role::Standby,
+        role: SegmentRole::Standby,
         guest_ports: BTreeSet::new(),
         host_address: None,
     }
@@ -118,7 +118,7 @@ fn blue() -> SegmentInputs {
 }
 
 fn serving(mut segment: SegmentInputs) -> SegmentInputs {
-    segment.role = Role::Gateway { term: Term(3) };
+    segment.role = SegmentRole::Gateway { term: Term(3) };
     segment
 }
 
@@ -176,7 +176,7 @@ fn assert_alike(kernel: &Observed, model: &Observed) {
     let ours = |host: &Observed| {
         let mut host = host.clone();
         for fdb in host.fdb.values_mut() {
-            fdb.bridge.retain(|_, origin| *origin == Origin::External);
+            fdb.bridge.retain(|_, origin| *origin == FdbOrigin::External);
         }
         host.fdb
             .retain(|link, fdb| *fdb != Default::default() && kernel.fdb.contains_key(link));
@@ -277,7 +277,7 @@ fn a_gateway_and_several_segments_settle() {
         let mut red = segment("red", 30, "192.168.126.0/24");
         red.segment.mode = Mode::Isolated;
         red.segment.stp = Stp::On;
-        red.role = Role::Preparing;
+        red.role = SegmentRole::Preparing;
         check(&inputs([serving(blue()), green, red])).await;
     });
 }
@@ -288,7 +288,7 @@ fn a_standby_that_becomes_gateway_and_standby_again_settles_each_time() {
     in_namespace(|| async {
         let netlink = Netlink::open().unwrap();
         let mut standby = blue();
-        standby.role = Role::Candidate;
+        standby.role = SegmentRole::Candidate;
         standby.endpoints.insert(gateway_mac(SegmentId(1)), ip("172.31.0.122"));
         let standby = derive(&inputs([standby]));
         let gateway = derive(&inputs([serving(blue())]));
@@ -426,7 +426,7 @@ fn a_gateway_address_is_taken_kept_and_given_up() {
         let segment = SegmentName::new("blue").unwrap();
         let address = "192.168.124.1/24".parse().unwrap();
         let mut prepared = blue();
-        prepared.role = Role::Preparing;
+        prepared.role = SegmentRole::Preparing;
         let prepared = derive(&inputs([prepared]));
         settle(&netlink, &prepared).await;
         let mut gateway = GatewayAddress::open().unwrap();
@@ -441,7 +441,7 @@ fn a_gateway_address_is_taken_kept_and_given_up() {
         let served = derive(&inputs([serving(blue())]));
         let host = look(&netlink, &served).await;
         let local = host.fdb[&name("br-blue")].bridge.get(&gateway_mac(SegmentId(1)));
-        assert_eq!(local, Some(&Origin::Permanent));
+        assert_eq!(local, Some(&FdbOrigin::Permanent));
         let due = diff(&served, &host).ops;
         assert!(
             due.iter()

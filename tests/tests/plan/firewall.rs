@@ -23,9 +23,9 @@ fn with_bridge_netfilter_left_on_frames_to_the_gateway_are_the_hosts_own() {
     let rule = "ether daddr { MAC } meta pkttype set host".replace("MAC", &gateway_mac(SegmentId(1)).to_string());
     for (role, left, expected) in [
         (serving(), BridgeNetfilter::LeftOn, true),
-        (Role::Preparing, BridgeNetfilter::LeftOn, true),
-        (Role::Candidate, BridgeNetfilter::LeftOn, true),
-        (Role::Standby, BridgeNetfilter::LeftOn, false),
+        (SegmentRole::Preparing, BridgeNetfilter::LeftOn, true),
+        (SegmentRole::Candidate, BridgeNetfilter::LeftOn, true),
+        (SegmentRole::Standby, BridgeNetfilter::LeftOn, false),
         (serving(), BridgeNetfilter::LeftOff, false),
         (serving(), BridgeNetfilter::SwitchOff, false),
     ] {
@@ -58,7 +58,7 @@ fn the_firewall_says_what_the_design_says() {
     green.host_address = Some("192.168.125.2/24".parse().unwrap());
     blue.segment.forward_to = BTreeSet::from([green.segment.name.clone()]);
     let mut red = on_this_host(segment("red", 30, "192.168.126.0/24"));
-    red.role = Role::Preparing;
+    red.role = SegmentRole::Preparing;
     red.segment.mode = Mode::Isolated;
     let tables = derive(&inputs([blue, green, red])).tables;
     let mut golden = Golden::of("the_firewall_says_what_the_design_says");
@@ -91,10 +91,10 @@ fn a_standby_forwards_nothing_and_still_shields_its_bridge() {
         let inputs = inputs([SegmentInputs { role, ..blue() }]);
         block(&inputs, TableName::Inet, "chain ov_forward").split_off(1)
     };
-    assert_eq!(forwarded(Role::Standby), around);
+    assert_eq!(forwarded(SegmentRole::Standby), around);
     // It may have the address before its rules are loaded.
     let unready = ["iifname", "oifname"].map(|side| format!("{side} \"gw-blue\" drop"));
-    assert_eq!(forwarded(Role::Candidate), [around, unready].concat());
+    assert_eq!(forwarded(SegmentRole::Candidate), [around, unready].concat());
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_host_takes_no_more_of_the_kernels_hooks_than_it_needs() {
     let all = "prerouting raw, output raw, prerouting dstnat, input filter - 5, forward mangle, forward filter - 5, \
                postrouting srcnat";
     for mode in [Mode::Nat, Mode::Routed, Mode::Isolated] {
-        for role in [Role::Standby, Role::Candidate] {
+        for role in [SegmentRole::Standby, SegmentRole::Candidate] {
             let own = Some("192.168.124.11/24");
             let off = hooks(role, &mode, None, Tracking::Off);
             assert_eq!(off, (least.to_owned(), false), "{mode:?}, {role:?}");
@@ -134,7 +134,7 @@ fn a_host_takes_no_more_of_the_kernels_hooks_than_it_needs() {
             let addressed = hooks(role, &mode, own, Tracking::Off);
             assert_eq!(addressed, (untracked.clone(), true), "{mode:?}, {role:?}");
         }
-        for role in [Role::Preparing, serving()] {
+        for role in [SegmentRole::Preparing, serving()] {
             for tracking in [Tracking::Off, Tracking::On] {
                 let expected = match mode {
                     Mode::Nat => all.replace("prerouting dstnat, ", ""),

@@ -14,9 +14,11 @@ use overlayd_core::config::{
 use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term, Vni};
 use overlayd_core::kernel::desired::{Desired, derive};
 use overlayd_core::kernel::device::{AddrGen, Admin, LinkKind};
-use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, Role, SegmentInputs, ThisHost, Tracking};
+use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, SegmentInputs, SegmentRole, ThisHost, Tracking};
 use overlayd_core::kernel::mark::gateway_mac;
-use overlayd_core::kernel::observed::{Address, Flood, Group, Lifetime, Link, Mark, Observed, Origin, Remote};
+use overlayd_core::kernel::observed::{
+    Address, FdbOrigin, Flood, Lifetime, Link, Mark, MulticastGroup, Observed, Remote,
+};
 use overlayd_core::kernel::plan::{Obstacle, Op, Plan, apply_model, diff};
 use overlayd_core::kernel::sysctl::Sysctl;
 use overlayd_core::kernel::table::TableName;
@@ -75,7 +77,7 @@ fn on_this_host(segment: Segment) -> SegmentInputs {
         peers: BTreeSet::from([ip("172.31.0.122")]),
         static_peers: BTreeSet::new(),
         endpoints: BTreeMap::new(),
-        role: Role::Standby,
+        role: SegmentRole::Standby,
         guest_ports: BTreeSet::new(),
         host_address: None,
     }
@@ -98,8 +100,8 @@ fn inputs(segments: impl IntoIterator<Item = SegmentInputs>) -> Inputs {
     }
 }
 
-fn serving() -> Role {
-    Role::Gateway { term: Term(3) }
+fn serving() -> SegmentRole {
+    SegmentRole::Gateway { term: Term(3) }
 }
 
 fn nic() -> Link {
@@ -148,7 +150,7 @@ fn with_address(mut host: Observed, link: &str, address: &str) -> Observed {
     let held = Address {
         lifetime: Lifetime::Seconds(5),
         mark: Mark::Foreign,
-        group: Group::No,
+        group: MulticastGroup::No,
     };
     host.addresses.insert((name(link), address.parse().unwrap()), held);
     host
@@ -232,7 +234,7 @@ fn a_bridge_comes_before_its_gateways_link_whatever_the_two_are_called() {
     let mut golden = Golden::of("a_bridge_comes_before_its_gateways_link_whatever_the_two_are_called");
     let mut it = blue();
     it.segment.bridge = name("k8s-br0");
-    it.role = Role::Candidate;
+    it.role = SegmentRole::Candidate;
     golden.plan("a bare host", &inputs([it]), &bare());
 }
 
@@ -255,9 +257,13 @@ fn a_prepared_gateway_stays_down_until_it_serves() {
         it.role = role;
         inputs([it])
     };
-    golden.plan("become a candidate", &with(Role::Candidate), &settled(&standby));
-    golden.plan("prepare", &with(Role::Preparing), &settled(&with(Role::Candidate)));
-    golden.plan("serve", &with(serving()), &settled(&with(Role::Preparing)));
+    golden.plan("become a candidate", &with(SegmentRole::Candidate), &settled(&standby));
+    golden.plan(
+        "prepare",
+        &with(SegmentRole::Preparing),
+        &settled(&with(SegmentRole::Candidate)),
+    );
+    golden.plan("serve", &with(serving()), &settled(&with(SegmentRole::Preparing)));
     golden.plan("step down", &standby, &settled(&with(serving())));
 }
 
@@ -277,8 +283,8 @@ fn a_plan_never_touches_the_address_that_is_held_and_removes_any_other() {
     golden.plan("on the bridge", &inputs([blue()]), &bridge);
     let operators = with_address(settled(&inputs([blue()])), "br-blue", "10.0.0.1/24");
     golden.plan("an operator's own", &inputs([blue()]), &operators);
-    let preparing = with_address(settled(&with(Role::Preparing)), "gw-blue", "192.168.124.1/24");
-    golden.plan("left over", &with(Role::Preparing), &preparing);
+    let preparing = with_address(settled(&with(SegmentRole::Preparing)), "gw-blue", "192.168.124.1/24");
+    golden.plan("left over", &with(SegmentRole::Preparing), &preparing);
 }
 
 #[test]
@@ -294,10 +300,14 @@ fn while_nobody_knows_who_serves_the_way_to_the_gateway_stays_as_it_is() {
     };
     let [one, other] = ["172.31.0.122", "172.31.0.123"];
     let both = [one, other];
-    let told = settled(&with(Role::Standby, &both, Some(one)));
-    golden.plan("not known yet", &with(Role::Standby, &both, None), &told);
-    golden.plan("another host serves", &with(Role::Standby, &both, Some(other)), &told);
-    golden.plan("its host is gone", &with(Role::Standby, &[other], None), &told);
+    let told = settled(&with(SegmentRole::Standby, &both, Some(one)));
+    golden.plan("not known yet", &with(SegmentRole::Standby, &both, None), &told);
+    golden.plan(
+        "another host serves",
+        &with(SegmentRole::Standby, &both, Some(other)),
+        &told,
+    );
+    golden.plan("its host is gone", &with(SegmentRole::Standby, &[other], None), &told);
     let here = plan(&derive(&with(serving(), &both, None)), &told);
     assert!(
         here.contains(&format!("bridge fdb del {gateway} dev vx-blue dst 172.31.0.122 self")),
@@ -342,9 +352,9 @@ fn drift_is_repaired() {
             via: None,
         });
         for (guest, vtep, origin) in [
-            ("52:54:00:00:00:01", "172.31.0.122", Origin::External),
-            ("52:54:00:00:00:02", "172.31.0.122", Origin::Learned),
-            ("52:54:00:00:00:03", "172.31.0.199", Origin::Learned),
+            ("52:54:00:00:00:01", "172.31.0.122", FdbOrigin::External),
+            ("52:54:00:00:00:02", "172.31.0.122", FdbOrigin::Learned),
+            ("52:54:00:00:00:03", "172.31.0.199", FdbOrigin::Learned),
         ] {
             fdb.remote.insert(mac(guest), Remote { vtep: ip(vtep), origin });
             fdb.bridge.insert(mac(guest), origin);

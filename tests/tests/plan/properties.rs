@@ -13,10 +13,10 @@ fn vteps() -> impl Strategy<Value = BTreeSet<IpAddr>> {
 
 fn any_segment() -> impl Strategy<Value = Option<SegmentInputs>> {
     let role = prop_oneof![
-        Just(Role::Standby),
-        Just(Role::Candidate),
-        Just(Role::Preparing),
-        (1..4_u64).prop_map(|term| Role::Gateway { term: Term(term) })
+        Just(SegmentRole::Standby),
+        Just(SegmentRole::Candidate),
+        Just(SegmentRole::Preparing),
+        (1..4_u64).prop_map(|term| SegmentRole::Gateway { term: Term(term) })
     ];
     let mode = prop_oneof![Just(Mode::Nat), Just(Mode::Routed), Just(Mode::Isolated)];
     let transport = prop_oneof![
@@ -91,17 +91,17 @@ enum Drift {
     OtherMac,
     OtherKind,
     Flush,
-    Stale(Origin),
+    Stale(FdbOrigin),
     BreakSeal,
     ForwardingOff,
 }
 
 fn any_drift() -> impl Strategy<Value = (usize, Drift)> {
     let origin = prop_oneof![
-        Just(Origin::Learned),
-        Just(Origin::External),
-        Just(Origin::Static),
-        Just(Origin::Permanent)
+        Just(FdbOrigin::Learned),
+        Just(FdbOrigin::External),
+        Just(FdbOrigin::Static),
+        Just(FdbOrigin::Permanent)
     ];
     let drift = prop_oneof![
         Just(Drift::Delete),

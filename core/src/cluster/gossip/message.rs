@@ -58,12 +58,12 @@ pub struct Change {
     /// What is known now; `None` when the host it depends on was removed.
     pub new: Option<Box<Record>>,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: ChangeOrigin,
 }
 
 /// Where a change came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ChangeOrigin {
     /// From this host.
     Own,
     /// From a peer.

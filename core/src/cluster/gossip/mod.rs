@@ -24,7 +24,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IteratorRandom;
 
-pub use message::{Change, Effect, Message, Origin, Reason};
+pub use message::{Change, ChangeOrigin, Effect, Message, Reason};
 pub use record::{
     Candidacy, Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Presence, Record, Removed, SegmentRecord,
     StaticPeer, Uplink,
@@ -97,7 +97,7 @@ impl Gossip {
             effects: VecDeque::new(),
         };
         for record in records {
-            gossip.merge(record, Origin::Own, now);
+            gossip.merge(record, ChangeOrigin::Own, now);
         }
         gossip.effects.clear();
         gossip.outbox.clear();
@@ -166,7 +166,7 @@ impl Gossip {
         match message {
             Message::Records(records) => {
                 for record in records {
-                    self.merge(record, Origin::Peer(from), now);
+                    self.merge(record, ChangeOrigin::Peer(from), now);
                 }
                 self.flush_if_due(now);
             }

@@ -1,6 +1,6 @@
 //! How records change: what this host writes itself, and how a version from outside is merged.
 
-use super::message::{Change, Effect, Origin};
+use super::message::{Change, ChangeOrigin, Effect};
 use super::read::first_endpoint;
 use super::record::{
     Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Presence, Record, Removed, SegmentRecord, StaticPeer,
@@ -187,17 +187,17 @@ impl Gossip {
     }
 
     fn write(&mut self, record: Record, now: Instant) -> Written {
-        let written = self.merge(record, Origin::Own, now);
+        let written = self.merge(record, ChangeOrigin::Own, now);
         self.flush_if_due(now);
         written
     }
 
-    pub(super) fn merge(&mut self, record: Record, origin: Origin, now: Instant) -> Written {
+    pub(super) fn merge(&mut self, record: Record, origin: ChangeOrigin, now: Instant) -> Written {
         let key = record.key();
         if record.depends_on().is_some_and(|host| self.removed.contains(&host)) {
             return Written::Refused;
         }
-        if let Origin::Peer(_) = origin
+        if let ChangeOrigin::Peer(_) = origin
             && self.is_about_me(&key)
         {
             return self.correct(record, now);
@@ -215,7 +215,7 @@ impl Gossip {
         Written::Changed
     }
 
-    fn accept(&mut self, record: Record, origin: Origin, now: Instant) {
+    fn accept(&mut self, record: Record, origin: ChangeOrigin, now: Instant) {
         let key = record.key();
         let old = self.store.insert(record.clone(), now);
         self.effects.push_back(Effect::Changed(Change {
@@ -232,10 +232,10 @@ impl Gossip {
         }
         let many = key >= first_endpoint();
         let to = match origin {
-            Origin::Own => self.connected.iter().copied().collect(),
+            ChangeOrigin::Own => self.connected.iter().copied().collect(),
             // Whoever its host could not tell hears of it by the next digest.
-            Origin::Peer(_) if many => Vec::new(),
-            Origin::Peer(from) => self.some_peers(Some(from)),
+            ChangeOrigin::Peer(_) if many => Vec::new(),
+            ChangeOrigin::Peer(from) => self.some_peers(Some(from)),
         };
         if !to.is_empty() {
             let due = if many { self.gathers_until.max(now) } else { now };
@@ -247,7 +247,7 @@ impl Gossip {
     }
 
     /// Takes away all that stood and fell with a removed host.
-    fn absorb(&mut self, host: HostId, origin: Origin) {
+    fn absorb(&mut self, host: HostId, origin: ChangeOrigin) {
         self.removed.insert(host);
         let gone: Vec<Key> = self
             .store
@@ -311,7 +311,7 @@ impl Gossip {
             // It has not spoken of itself yet in this life, or has nothing to set right: theirs stands until it does.
             (_, theirs) => theirs,
         };
-        self.accept(corrected, Origin::Own, now);
+        self.accept(corrected, ChangeOrigin::Own, now);
         Written::Changed
     }
 

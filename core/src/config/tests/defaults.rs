@@ -42,7 +42,7 @@ fn a_host_file_is_read_key_by_key() {
     assert_eq!(config.host.libvirt, Libvirt::Auto);
     assert_eq!(
         (config.host.gateway.candidate, config.host.gateway.priority),
-        (Candidacy::Never, 7)
+        (CandidateSetting::Never, 7)
     );
     assert_eq!(
         config.host.gateway.uplink.as_ref().map(ToString::to_string),

@@ -14,7 +14,7 @@
 use super::state::{HandOver, Progress};
 use super::*;
 use crate::election::effect::{MoveError, Moving};
-use crate::election::message::Uplink;
+use crate::election::message::ElectionUplink;
 
 impl Group {
     /// `gateway move`, on whichever host.
@@ -58,7 +58,7 @@ impl Group {
             && host.silence(other, now) < timing::DEAD_SILENCE
             && self
                 .key(other, host)
-                .is_some_and(|key| key.rank.candidacy == Candidacy::Candidate)
+                .is_some_and(|key| key.rank.candidacy == ElectionCandidacy::Candidate)
     }
 
     fn best_successor(&self, host: &LocalHost, now: Instant, also: impl Fn(HostId) -> bool) -> Option<HostId> {
@@ -104,26 +104,29 @@ impl Group {
         if pass == Pass::Between || hold.next_hand_over.is_some_and(|next| now < next) {
             return;
         }
-        let candidacy = host.host(host.me).map_or(Candidacy::Never, |own| own.candidacy);
+        let candidacy = host.host(host.me).map_or(ElectionCandidacy::Never, |own| own.candidacy);
         match candidacy {
-            Candidacy::Candidate => {
+            ElectionCandidacy::Candidate => {
                 if !host.uplink_lost(now) {
                     return;
                 }
                 let steady = |other: HostId| {
-                    host.uplink_steady(other, now) && host.host(other).is_some_and(|seen| seen.uplink == Uplink::Works)
+                    host.uplink_steady(other, now)
+                        && host
+                            .host(other)
+                            .is_some_and(|seen| seen.uplink == ElectionUplink::Works)
                 };
                 if let Some(to) = self.best_successor(host, now, steady) {
                     hold_next(&mut self.state, now + timing::UPLINK_MOVE);
                     self.begin_hand_over(to, Cause::UplinkFails, host, now);
                 }
             }
-            Candidacy::Drained => {
+            ElectionCandidacy::Drained => {
                 if let Some(to) = self.best_successor(host, now, |_| true) {
                     self.begin_hand_over(to, Cause::Drained, host, now);
                 }
             }
-            Candidacy::Never => match self.best_successor(host, now, |_| true) {
+            ElectionCandidacy::Never => match self.best_successor(host, now, |_| true) {
                 Some(to) => self.begin_hand_over(to, Cause::NoCandidate, host, now),
                 None => self.step_down(None, Cause::NoCandidate, host, now),
             },

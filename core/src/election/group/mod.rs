@@ -34,7 +34,7 @@ use state::{Attention, Grant, Preparation, State, Vote};
 
 use super::effect::{Effect, ElectionTimer, FoundAddress, Role};
 use super::host::{LocalHost, Pass};
-use super::message::{Candidacy, Established, GroupId, Held, Key, Lasting, Rank, Says};
+use super::message::{ElectionCandidacy, Established, GroupId, Held, Key, Lasting, Rank, Says};
 use super::peer::Watch;
 use super::view::GroupView;
 use super::{Cause, order, timing};
@@ -280,7 +280,7 @@ impl Group {
     /// This host's own place.
     fn own_key(&self, host: &LocalHost) -> Option<Key> {
         self.key(host.me, host)
-            .filter(|key| key.rank.candidacy == Candidacy::Candidate)
+            .filter(|key| key.rank.candidacy == ElectionCandidacy::Candidate)
     }
 
     /// A host's place among claimants.
@@ -298,7 +298,7 @@ impl Group {
     fn contested(&self, host: &LocalHost) -> bool {
         self.order
             .iter()
-            .any(|rank| rank.host != host.me && rank.candidacy != Candidacy::Never)
+            .any(|rank| rank.host != host.me && rank.candidacy != ElectionCandidacy::Never)
     }
 
     /// The host with the highest claim to hold the group among those heard lately.

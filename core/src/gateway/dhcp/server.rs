@@ -36,7 +36,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// The server for all segments whose gateway this host is.
 #[derive(Debug, Default)]
 pub struct Server {
-    segments: BTreeMap<SegmentId, Segment>,
+    segments: BTreeMap<SegmentId, ServedSegment>,
     effects: VecDeque<Effect>,
     ignored: BTreeMap<Ignored, u64>,
     next_token: u64,
@@ -57,7 +57,7 @@ pub struct Unserved {
 }
 
 #[derive(Debug)]
-struct Segment {
+struct ServedSegment {
     service: SegmentService,
     /// At most one per guest: a guest that asks something new has given the old question up.
     pending: BTreeMap<Mac, Pending>,
@@ -87,7 +87,7 @@ impl Server {
             None => {
                 self.segments.insert(
                     service.segment,
-                    Segment {
+                    ServedSegment {
                         service,
                         pending: BTreeMap::new(),
                         offers: BTreeMap::new(),
@@ -327,7 +327,7 @@ impl Server {
     }
 }
 
-impl Segment {
+impl ServedSegment {
     /// What the guest was offered and may still take.
     fn offered(&self, client: Mac, now: Instant) -> Option<Ipv4Addr> {
         let (address, since) = self.offers.get(&client)?;

@@ -10,7 +10,7 @@ use crate::id::IfName;
 use crate::kernel::desired::{Desired, Entries};
 use crate::kernel::device::LinkKind;
 use crate::kernel::mark::GATEWAY_MAC;
-use crate::kernel::observed::{Fdb, Observed, Origin, Remote};
+use crate::kernel::observed::{Fdb, FdbOrigin, Observed, Remote};
 
 pub(super) fn compare(desired: &Desired, observed: &Observed, links: &Links<'_>, plan: &mut Plan) {
     let none = Fdb::default();
@@ -75,9 +75,9 @@ fn remote(link: &IfName, wanted: &Entries, found: &Fdb, attached: bool, plan: &m
     let unwanted = |mac| !wanted.remote.contains_key(&mac) && stays != Some(mac);
     for (&mac, &Remote { vtep, origin }) in &found.remote {
         let stale = match origin {
-            Origin::External | Origin::Static | Origin::Permanent => unwanted(mac),
+            FdbOrigin::External | FdbOrigin::Static | FdbOrigin::Permanent => unwanted(mac),
             // What the kernel learnt is its own, until the host it points to is gone from the flood list.
-            Origin::Learned => unwanted(mac) && !flooded(vtep),
+            FdbOrigin::Learned => unwanted(mac) && !flooded(vtep),
         };
         if stale {
             plan.ops.push(Op::RemoveRemote {
@@ -89,7 +89,7 @@ fn remote(link: &IfName, wanted: &Entries, found: &Fdb, attached: bool, plan: &m
     }
     if attached {
         for (&mac, &origin) in &found.bridge {
-            let ours = matches!(origin, Origin::External | Origin::Static);
+            let ours = matches!(origin, FdbOrigin::External | FdbOrigin::Static);
             if ours && unwanted(mac) {
                 plan.ops.push(Op::RemoveBehind {
                     link: link.clone(),
@@ -102,9 +102,9 @@ fn remote(link: &IfName, wanted: &Entries, found: &Fdb, attached: bool, plan: &m
         let there = found.remote.get(&mac)
             == Some(&Remote {
                 vtep,
-                origin: Origin::External,
+                origin: FdbOrigin::External,
             });
-        let behind = attached && found.bridge.get(&mac) == Some(&Origin::External);
+        let behind = attached && found.bridge.get(&mac) == Some(&FdbOrigin::External);
         if !(there && behind) {
             plan.ops.push(Op::ReplaceRemote {
                 link: link.clone(),
@@ -118,7 +118,7 @@ fn remote(link: &IfName, wanted: &Entries, found: &Fdb, attached: bool, plan: &m
 fn local(link: &IfName, wanted: &Entries, found: &Fdb, plan: &mut Plan) {
     for (&mac, &origin) in &found.bridge {
         // The bridge's own MACs are permanent, too; only a gateway's are ours.
-        if mac.0[0] == GATEWAY_MAC && origin == Origin::Permanent && !wanted.local.contains(&mac) {
+        if mac.0[0] == GATEWAY_MAC && origin == FdbOrigin::Permanent && !wanted.local.contains(&mac) {
             plan.ops.push(Op::RemoveLocal {
                 link: link.clone(),
                 mac,
@@ -126,7 +126,7 @@ fn local(link: &IfName, wanted: &Entries, found: &Fdb, plan: &mut Plan) {
         }
     }
     for &mac in &wanted.local {
-        if found.bridge.get(&mac) != Some(&Origin::Permanent) {
+        if found.bridge.get(&mac) != Some(&FdbOrigin::Permanent) {
             plan.ops.push(Op::AddLocal {
                 link: link.clone(),
                 mac,

@@ -15,7 +15,7 @@ pub use model::apply_model;
 pub use op::Op;
 
 use crate::kernel::desired::Desired;
-use crate::kernel::observed::{Group, Lifetime, Mark, Observed};
+use crate::kernel::observed::{Lifetime, Mark, MulticastGroup, Observed};
 use links::Links;
 
 /// What must be done to `observed` so that it becomes `desired`.
@@ -43,7 +43,7 @@ fn addresses(desired: &Desired, observed: &Observed, links: &Links<'_>, plan: &m
             .any(|gw| gw.link == *link && gw.addresses.contains(address));
         let on_gateway_link = links.is_gateway(link);
         let misplaced = links.is_ours(link) && desired.misplaced.contains(&(link.clone(), address.addr()));
-        let joined = found.group != Group::No && links.floods_to(address.addr(), link);
+        let joined = found.group != MulticastGroup::No && links.floods_to(address.addr(), link);
         if !held && (found.mark == Mark::Ours || on_gateway_link || misplaced || joined) {
             plan.ops.push(Op::RemoveAddress {
                 link: link.clone(),
@@ -63,7 +63,7 @@ fn addresses(desired: &Desired, observed: &Observed, links: &Links<'_>, plan: &m
             .stays(link)
             .then(|| observed.addresses.get(&(link.clone(), *address)))
             .flatten();
-        let joined = found.is_some_and(|found| (found.group == Group::No) == (*wanted == Group::No));
+        let joined = found.is_some_and(|found| (found.group == MulticastGroup::No) == (*wanted == MulticastGroup::No));
         if !found.is_some_and(|found| joined && found.lifetime == Lifetime::Forever) {
             plan.ops.push(Op::AddAddress {
                 link: link.clone(),
@@ -72,7 +72,7 @@ fn addresses(desired: &Desired, observed: &Observed, links: &Links<'_>, plan: &m
             });
         }
         // The route comes with the address, so a group that is joined only now is shadowed as well.
-        if *wanted != Group::No && found.is_none_or(|found| found.group != Group::Joined) {
+        if *wanted != MulticastGroup::No && found.is_none_or(|found| found.group != MulticastGroup::Joined) {
             plan.ops.push(Op::UnshadowGroup {
                 link: link.clone(),
                 group: address.addr(),

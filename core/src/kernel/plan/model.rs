@@ -5,7 +5,7 @@ use super::op::Op;
 use crate::id::{IfName, Mac};
 use crate::kernel::desired::DesiredLink;
 use crate::kernel::device::{AddrGen, Admin, LinkKind};
-use crate::kernel::observed::{Address, Group, Lifetime, Link, Mark, Observed, Origin, Remote};
+use crate::kernel::observed::{Address, FdbOrigin, Lifetime, Link, Mark, MulticastGroup, Observed, Remote};
 use crate::kernel::sysctl::Sysctl;
 use crate::kernel::table::Seal;
 
@@ -63,10 +63,10 @@ pub fn apply_model(host: &mut Observed, op: &Op) {
                 *mac,
                 Remote {
                     vtep: *vtep,
-                    origin: Origin::External,
+                    origin: FdbOrigin::External,
                 },
             );
-            fdb.bridge.insert(*mac, Origin::External);
+            fdb.bridge.insert(*mac, FdbOrigin::External);
         }
         Op::RemoveRemote { link, mac, .. } => {
             host.fdb.entry(link.clone()).or_default().remote.remove(mac);
@@ -79,12 +79,12 @@ pub fn apply_model(host: &mut Observed, op: &Op) {
                 .entry(link.clone())
                 .or_default()
                 .bridge
-                .insert(*mac, Origin::Permanent);
+                .insert(*mac, FdbOrigin::Permanent);
         }
         Op::AddAddress { link, address, group } => {
             let group = match group {
-                Group::No => Group::No,
-                Group::Joined | Group::Shadowed => Group::Shadowed,
+                MulticastGroup::No => MulticastGroup::No,
+                MulticastGroup::Joined | MulticastGroup::Shadowed => MulticastGroup::Shadowed,
             };
             let added = Address {
                 lifetime: Lifetime::Forever,
@@ -95,8 +95,8 @@ pub fn apply_model(host: &mut Observed, op: &Op) {
         }
         Op::UnshadowGroup { link, group } => {
             for ((on, address), it) in &mut host.addresses {
-                if on == link && address.addr() == *group && it.group == Group::Shadowed {
-                    it.group = Group::Joined;
+                if on == link && address.addr() == *group && it.group == MulticastGroup::Shadowed {
+                    it.group = MulticastGroup::Joined;
                 }
             }
         }

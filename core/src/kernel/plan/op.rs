@@ -2,7 +2,7 @@
 
 use crate::id::{IfName, Mac};
 use crate::kernel::device::{Bridge, Df, Macvlan, Switch, Vxlan};
-use crate::kernel::observed::{Flood, Group};
+use crate::kernel::observed::{Flood, MulticastGroup};
 use crate::kernel::sysctl::Sysctl;
 use crate::kernel::table::{Table, TableName};
 use ipnet::IpNet;
@@ -60,7 +60,11 @@ pub enum Op {
     RemoveLocal { link: IfName, mac: Mac },
     /// Add an address that stays, with our protocol number. The subnet's route gets metric 1024, so that the gateway's
     /// own, of metric 0, wins on the active gateway's host: guests then get their answers from the gateway's MAC.
-    AddAddress { link: IfName, address: IpNet, group: Group },
+    AddAddress {
+        link: IfName,
+        address: IpNet,
+        group: MulticastGroup,
+    },
     /// Remove the `local` route that came with a joined group: it would swallow what this host sends to the group.
     UnshadowGroup { link: IfName, group: IpAddr },
     /// Remove an address of ours.
@@ -208,8 +212,8 @@ impl fmt::Display for Op {
             Self::RemoveLocal { link, mac } => write!(f, "bridge fdb del {mac} dev {link} self"),
             Self::AddAddress { link, address, group } => {
                 let join = match group {
-                    Group::Joined | Group::Shadowed => " autojoin",
-                    Group::No => " metric 1024",
+                    MulticastGroup::Joined | MulticastGroup::Shadowed => " autojoin",
+                    MulticastGroup::No => " metric 1024",
                 };
                 write!(
                     f,

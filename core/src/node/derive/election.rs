@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cluster::gossip::{self, Presence};
 use crate::cluster::membership::PeerState;
 use crate::config::{Mode, Segment};
-use crate::election::{Candidacy, ElectionView, GroupId, GroupView, HostStanding, HostView, Uplink};
+use crate::election::{ElectionCandidacy, ElectionUplink, ElectionView, GroupId, GroupView, HostStanding, HostView};
 use crate::id::{HostId, Term};
 use crate::node::derived::group_of;
 use crate::node::member::Member;
@@ -31,13 +31,13 @@ impl Member {
         let mut hosts = BTreeMap::new();
         for host in self.gossip.hosts() {
             let (candidacy, priority) = match host.candidacy {
-                gossip::Candidacy::None => (Candidacy::Never, 0),
-                gossip::Candidacy::Candidate { priority } => (Candidacy::Candidate, priority),
-                gossip::Candidacy::Drained { priority } => (Candidacy::Drained, priority),
+                gossip::Candidacy::None => (ElectionCandidacy::Never, 0),
+                gossip::Candidacy::Candidate { priority } => (ElectionCandidacy::Candidate, priority),
+                gossip::Candidacy::Drained { priority } => (ElectionCandidacy::Drained, priority),
             };
             let uplink = match host.uplink {
-                gossip::Uplink::Works => Uplink::Works,
-                gossip::Uplink::Fails => Uplink::Down,
+                gossip::Uplink::Works => ElectionUplink::Works,
+                gossip::Uplink::Fails => ElectionUplink::Down,
             };
             // The word of the election itself does not come back to it: it counts its own silence.
             let standing = match states.get(&host.id) {

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use crate::cluster::gossip::{HostRecord, Presence};
 use crate::cluster::membership::{Peer, Who};
 use crate::config::{HostAddress, Segment};
-use crate::election::{Candidacy, GroupId};
+use crate::election::{ElectionCandidacy, GroupId};
 use crate::id::{HostId, Mac, SegmentId};
 use crate::kernel::inputs::{self, Inputs, SegmentInputs, ThisHost};
 use crate::kernel::mark;
@@ -25,7 +25,11 @@ impl Member {
     pub(super) fn derive_kernel(&mut self, facts: Option<&Facts>, now: Instant) {
         let inputs = facts.map(|facts| self.inputs(facts, now));
         let Some(inputs) = inputs else { return };
-        if inputs.segments.values().any(|it| it.role == inputs::Role::Preparing) {
+        if inputs
+            .segments
+            .values()
+            .any(|it| it.role == inputs::SegmentRole::Preparing)
+        {
             self.touch_at(now + PREPARED_FOR);
         }
         if self.derived.kernel.as_ref() != Some(&inputs) {
@@ -86,10 +90,10 @@ impl Member {
         let endpoints = self.remote_endpoints(id, &peers);
         let group = group_of(id);
         let role = match held_term(group, &self.election) {
-            Some(term) => inputs::Role::Gateway { term },
-            None if !self.is_candidate(group) => inputs::Role::Standby,
-            None if self.election.is_about_to_hold(group, now) => inputs::Role::Preparing,
-            None => inputs::Role::Candidate,
+            Some(term) => inputs::SegmentRole::Gateway { term },
+            None if !self.is_candidate(group) => inputs::SegmentRole::Standby,
+            None if self.election.is_about_to_hold(group, now) => inputs::SegmentRole::Preparing,
+            None => inputs::SegmentRole::Candidate,
         };
         SegmentInputs {
             segment: local.definition.segment.clone(),
@@ -128,7 +132,7 @@ impl Member {
                 .election
                 .hosts
                 .get(&self.me)
-                .is_some_and(|host| host.candidacy == Candidacy::Candidate)
+                .is_some_and(|host| host.candidacy == ElectionCandidacy::Candidate)
     }
 
     fn host_address(&self, segment: &Segment) -> Option<Ipv4Net> {

@@ -60,7 +60,7 @@ pub(in crate::node) fn pool_of(local: &LocalSegment) -> Option<SegmentPool> {
         reservations: dhcp
             .reservations
             .iter()
-            .map(|reservation| addresses::Reservation {
+            .map(|reservation| addresses::ReservedAddress {
                 client: reservation.mac,
                 address: IpAddr::V4(reservation.address),
                 hostname: reservation.hostname.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cluster::gossip::{self, HostRecord};
 use crate::config::{self, HostConfig};
-use crate::election::Uplink;
+use crate::election::ElectionUplink;
 use crate::gateway::uplink::Health;
 use crate::id::{HostId, IfName};
 use crate::kernel::inputs::{BridgeNetfilter, Tracking};
@@ -67,13 +67,13 @@ pub(in crate::node) fn host_record(
         labels: config.host.labels.clone(),
         overlay_mtu: facts.underlay_mtu.overlay(facts.vtep),
         candidacy: match config.host.gateway.candidate {
-            config::Candidacy::Never => gossip::Candidacy::None,
-            config::Candidacy::Candidate if drained => gossip::Candidacy::Drained { priority },
-            config::Candidacy::Candidate => gossip::Candidacy::Candidate { priority },
+            config::CandidateSetting::Never => gossip::Candidacy::None,
+            config::CandidateSetting::Candidate if drained => gossip::Candidacy::Drained { priority },
+            config::CandidateSetting::Candidate => gossip::Candidacy::Candidate { priority },
         },
         uplink: match facts.uplink() {
-            Uplink::Works => gossip::Uplink::Works,
-            Uplink::Down => gossip::Uplink::Fails,
+            ElectionUplink::Works => gossip::Uplink::Works,
+            ElectionUplink::Down => gossip::Uplink::Fails,
         },
         segments: BTreeMap::new(),
         journal: 0,

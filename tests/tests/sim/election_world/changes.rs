@@ -1,6 +1,6 @@
 //! What operators and configuration change: moves, drains, candidacy, members, groups.
 
-use super::core::election::{Candidacy, GroupId};
+use super::core::election::{ElectionCandidacy, GroupId};
 use super::core::id::SegmentId;
 use super::{Agent, GroupTruth, MS, Power, What, World, other_uplink};
 
@@ -37,15 +37,15 @@ impl World {
         let machine = &mut self.machines[index];
         let Some(election) = &mut machine.election else { return };
         match machine.candidacy {
-            Candidacy::Candidate => {
-                machine.candidacy = Candidacy::Drained;
+            ElectionCandidacy::Candidate => {
+                machine.candidacy = ElectionCandidacy::Drained;
                 election.drain(now);
             }
-            Candidacy::Drained => {
-                machine.candidacy = Candidacy::Candidate;
+            ElectionCandidacy::Drained => {
+                machine.candidacy = ElectionCandidacy::Candidate;
                 election.undrain(now);
             }
-            Candidacy::Never => return,
+            ElectionCandidacy::Never => return,
         }
         self.note(format!(
             "{} is now {:?}",
@@ -78,9 +78,9 @@ impl World {
     pub(super) fn change_candidacy(&mut self, index: usize) {
         let machine = &mut self.machines[index];
         machine.candidacy = match machine.candidacy {
-            Candidacy::Never => Candidacy::Candidate,
-            Candidacy::Candidate => Candidacy::Never,
-            Candidacy::Drained => return,
+            ElectionCandidacy::Never => ElectionCandidacy::Candidate,
+            ElectionCandidacy::Candidate => ElectionCandidacy::Never,
+            ElectionCandidacy::Drained => return,
         };
         self.note(format!(
             "{} is now {:?}",

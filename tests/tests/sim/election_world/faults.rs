@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::core::election::{GroupId, Uplink};
+use super::core::election::{ElectionUplink, GroupId};
 use super::{Agent, MS, Power, What, World};
 
 impl World {
@@ -83,7 +83,7 @@ impl World {
             && self
                 .machines
                 .iter()
-                .all(|machine| machine.power == Power::On && machine.uplink == Uplink::Works)
+                .all(|machine| machine.power == Power::On && machine.uplink == ElectionUplink::Works)
     }
 
     pub(crate) fn power_off(&mut self, index: usize) {

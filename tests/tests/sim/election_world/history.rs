@@ -1,6 +1,6 @@
 //! A random history: what is done to the hosts, and when.
 
-use super::core::election::{Candidacy, GroupId};
+use super::core::election::{ElectionCandidacy, GroupId};
 use super::{MS, Power, Weather, What, World};
 use crate::report::{Ended, Failure, Violation};
 
@@ -46,7 +46,7 @@ fn random_world(seed: u64) -> World {
     if chance.per_mille(250) {
         for machine in &mut world.machines {
             if chance.per_mille(400) {
-                machine.candidacy = Candidacy::Never;
+                machine.candidacy = ElectionCandidacy::Never;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::core::election::{Candidacy, Election, FoundAddress, GroupId, Role, Start, Uplink};
+use super::core::election::{Election, ElectionCandidacy, ElectionUplink, FoundAddress, GroupId, Role, Start};
 use super::core::id::{HostId, SegmentId, Term};
 use super::core::time::{Duration, Instant};
 use super::{MS, What};
@@ -51,9 +51,9 @@ pub(crate) struct Machine {
     pub(crate) holding_since: BTreeMap<GroupId, u64>,
     pub(crate) timer_at: Option<u64>,
     pub(crate) timer_serial: u64,
-    pub(crate) candidacy: Candidacy,
+    pub(crate) candidacy: ElectionCandidacy,
     pub(crate) priority: u32,
-    pub(crate) uplink: Uplink,
+    pub(crate) uplink: ElectionUplink,
     /// Whether it has joined.
     pub(crate) known: bool,
     pub(crate) removed: bool,
@@ -88,9 +88,9 @@ impl Machine {
             holding_since: BTreeMap::new(),
             timer_at: None,
             timer_serial: 0,
-            candidacy: Candidacy::Candidate,
+            candidacy: ElectionCandidacy::Candidate,
             priority: 100,
-            uplink: Uplink::Works,
+            uplink: ElectionUplink::Works,
             known: false,
             removed: false,
             given_up: BTreeSet::new(),

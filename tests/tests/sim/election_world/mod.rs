@@ -23,7 +23,7 @@ use super::core;
 use crate::chance::Chance;
 use crate::report::{Coverage, Violation};
 use core::cluster::reachability::Outcome;
-use core::election::{AddressEvent, Candidacy, GroupId, Message, Role, Uplink};
+use core::election::{AddressEvent, ElectionCandidacy, ElectionUplink, GroupId, Message, Role};
 use core::id::{SegmentId, Term};
 use core::time::Duration;
 pub(crate) use machine::{Agent, Machine, Power};
@@ -392,14 +392,14 @@ impl World {
 }
 
 /// Whether an uplink works, at random.
-pub(crate) fn other_uplink(uplink: Uplink) -> Uplink {
+pub(crate) fn other_uplink(uplink: ElectionUplink) -> ElectionUplink {
     match uplink {
-        Uplink::Works => Uplink::Down,
-        Uplink::Down => Uplink::Works,
+        ElectionUplink::Works => ElectionUplink::Down,
+        ElectionUplink::Down => ElectionUplink::Works,
     }
 }
 
 /// Whether a host may be gateway.
 pub(crate) fn is_candidate(machine: &Machine) -> bool {
-    machine.candidacy == Candidacy::Candidate
+    machine.candidacy == ElectionCandidacy::Candidate
 }

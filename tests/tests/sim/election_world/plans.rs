@@ -1,6 +1,6 @@
 //! Directed histories of the whole world: what operators plan, and what only some clusters have.
 
-use super::core::election::{Candidacy, GroupId, Uplink};
+use super::core::election::{ElectionCandidacy, ElectionUplink, GroupId};
 use super::stage::must;
 use super::{GroupTruth, MS, Weather, What, World};
 use crate::report::Violation;
@@ -105,7 +105,7 @@ fn moved(mut world: World, group: GroupId) -> Result<(), Violation> {
 /// An operator drains a host.
 fn drained(world: &mut World, host: usize) {
     let now = world.machines[host].clock(world.now);
-    world.machines[host].candidacy = Candidacy::Drained;
+    world.machines[host].candidacy = ElectionCandidacy::Drained;
     if let Some(election) = &mut world.machines[host].election {
         election.drain(now);
     }
@@ -168,9 +168,9 @@ pub(super) fn uplink() -> Result<(), Violation> {
     };
     world.predicates.upheaval(world.now);
     let now = world.machines[before].clock(world.now);
-    world.machines[before].uplink = Uplink::Down;
+    world.machines[before].uplink = ElectionUplink::Down;
     if let Some(election) = &mut world.machines[before].election {
-        election.set_uplink(Uplink::Down, now);
+        election.set_uplink(ElectionUplink::Down, now);
     }
     world.drain(before);
     tell(&mut world);
@@ -192,8 +192,8 @@ pub(super) fn uplink() -> Result<(), Violation> {
 
 pub(super) fn endless() -> Result<(), Violation> {
     let (mut world, group) = settled(3, |world| {
-        world.machines[1].candidacy = Candidacy::Never;
-        world.machines[2].candidacy = Candidacy::Never;
+        world.machines[1].candidacy = ElectionCandidacy::Never;
+        world.machines[2].candidacy = ElectionCandidacy::Never;
     })?;
     must(
         holder(&world, group) == Some(0),
@@ -220,7 +220,7 @@ pub(super) fn endless() -> Result<(), Violation> {
         "a restarted agent finds it",
         holder(&world, group),
     )?;
-    world.machines[1].candidacy = Candidacy::Candidate;
+    world.machines[1].candidacy = ElectionCandidacy::Candidate;
     world.predicates.upheaval(world.now);
     tell(&mut world);
     world.run(world.now + 2000 * MS)?;
@@ -319,7 +319,7 @@ pub(super) fn merge() -> Result<(), Violation> {
 pub(super) fn nobody() -> Result<(), Violation> {
     let (world, group) = settled(3, |world| {
         for machine in &mut world.machines {
-            machine.candidacy = Candidacy::Never;
+            machine.candidacy = ElectionCandidacy::Never;
         }
     })?;
     must(

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::core::election::{Candidacy, GroupId, Uplink};
+use super::core::election::{ElectionCandidacy, ElectionUplink, GroupId};
 use super::predicates::{CONVERGED, Promise, violated};
 use super::{Agent, MS, Power, World, is_candidate};
 use crate::report::Violation;
@@ -45,7 +45,7 @@ impl World {
             .groups
             .get(&group)
             .is_some_and(|truth| self.fully_connected(&truth.hosts));
-        let uplink = self.machines[host].uplink == Uplink::Works;
+        let uplink = self.machines[host].uplink == ElectionUplink::Works;
         if self.now >= calm && whole && uplink && self.weather.loss_per_mille < 100 {
             self.predicates.wrong(
                 "a healthy gateway stays",
@@ -129,9 +129,9 @@ impl World {
         what: &'static str,
         timed: &'static str,
     ) {
-        let contested = part
-            .iter()
-            .any(|index| self.machines[*index].candidacy == Candidacy::Candidate && self.machines[*index].runs());
+        let contested = part.iter().any(|index| {
+            self.machines[*index].candidacy == ElectionCandidacy::Candidate && self.machines[*index].runs()
+        });
         if contested {
             self.predicates.promises.push(Promise {
                 group,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::core::cluster::reachability::{Outcome, Probe};
 use super::core::election::message::{Echo, Header, Held, Lasting, Part, Says};
 use super::core::election::{
-    AddressEvent, Candidacy, Effect, Election, ElectionView, FoundAddress, GroupId, GroupView, HostStanding, HostView,
-    Message, Role, Start, Uplink,
+    AddressEvent, Effect, Election, ElectionCandidacy, ElectionUplink, ElectionView, FoundAddress, GroupId, GroupView,
+    HostStanding, HostView, Message, Role, Start,
 };
 use super::core::id::{HostId, SegmentId, Term};
 use super::core::time::{Duration, Instant};
@@ -91,12 +91,12 @@ impl Stage {
         let mut view = ElectionView::default();
         for host in 1..=hosts {
             let seen = HostView {
-                candidacy: Candidacy::Candidate,
+                candidacy: ElectionCandidacy::Candidate,
                 priority: match place {
                     Place::Last if HostId(host) == ME => 1,
                     Place::First | Place::Last => 1000 - u32::try_from(host).unwrap(),
                 },
-                uplink: Uplink::Works,
+                uplink: ElectionUplink::Works,
                 standing: HostStanding::Member,
             };
             view.hosts.insert(HostId(host), seen);

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::core::election::message::{Key, Rank, Says, VoteRefusal};
-use super::core::election::{Candidacy, Uplink};
+use super::core::election::{ElectionCandidacy, ElectionUplink};
 use super::core::id::{HostId, Term};
 use super::stage::{Known, ME, Place, Stage, must};
 use super::{plans, reigns};
@@ -149,7 +149,7 @@ pub(super) const B: HostId = HostId(3);
 /// A claim of `from`.
 pub(super) fn ask(from: HostId, term: u64, now: u64) -> Says {
     let rank = Rank {
-        candidacy: Candidacy::Candidate,
+        candidacy: ElectionCandidacy::Candidate,
         priority: Reverse(2000),
         weight: Reverse(0),
         host: from,
@@ -158,7 +158,7 @@ pub(super) fn ask(from: HostId, term: u64, now: u64) -> Says {
         term: Term(term),
         sent: now,
         key: Key {
-            uplink: Uplink::Works,
+            uplink: ElectionUplink::Works,
             rank,
         },
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::core;
 use super::host::{Clock, Host, Status};
 use super::{What, World};
-use core::addresses::{Leases, Reservation};
+use core::addresses::{Leases, ReservedAddress};
 use core::time::Duration;
 
 /// How long what an operator adds may take to be known to all.
@@ -262,7 +262,7 @@ impl World {
                 let address = Self::address(last);
                 pool.reservations
                     .retain(|other| other.address != address && other.client != client);
-                pool.reservations.push(Reservation {
+                pool.reservations.push(ReservedAddress {
                     client,
                     address,
                     hostname: None,
