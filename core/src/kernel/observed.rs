@@ -53,7 +53,7 @@ pub struct Link {
 pub struct Address {
     /// How long the kernel keeps it.
     pub lifetime: Lifetime,
-    /// Whether it carries our [`PROTOCOL`] (kernels before 5.18 cannot tell: [`Mark::Foreign`]).
+    /// Whether it carries our [`PROTOCOL`](super::mark::PROTOCOL) (kernels before 5.18 cannot tell: [`Mark::Foreign`]).
     pub mark: Mark,
     /// Whether the kernel joined the multicast group for it (`IFA_F_MCAUTOJOIN`).
     pub group: MulticastGroup,

@@ -15,7 +15,7 @@ pub enum Report {
     Facts(Option<Facts>),
     /// A look that ended with nothing left to do, or with what could not be done.
     Looked(Look),
-    /// As [`Order::Prepare`] asked.
+    /// As [`Order::Prepare`](super::Order::Prepare) asked.
     Prepared(Vec<GroupId>),
     /// Kernel state cannot be read.
     KernelUnreadable(String),
