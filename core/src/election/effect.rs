@@ -126,24 +126,23 @@ pub struct FoundAddress {
 }
 
 /// Why a gateway is not moved.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MoveError {
     /// This host is not in such a group.
-    #[error("this host does not participate in that segment's gateway election")]
     UnknownGroup,
     /// Nobody is known to hold it.
-    #[error("the segment has no active gateway")]
     NoHolder,
     /// It is there already.
-    #[error("that host is already the gateway")]
     AlreadyThere,
-    /// The host named cannot take it.
-    #[error(
-        "host {0} cannot take the gateway: it is not a candidate, is drained, or is unreachable from the gateway host"
-    )]
-    Unfit(HostId),
+    /// The host named is drained.
+    Drained(HostId),
+    /// The host named is configured not to be a candidate.
+    NotCandidate(HostId),
+    /// The host named has no vote: it does not have the segment, or others elect for it.
+    NoVoter(HostId),
+    /// The holder has not heard the host named just now.
+    Unreachable(HostId),
     /// No host can take it.
-    #[error("no other host can take the gateway: no candidate is reachable from here")]
     NoSuccessor,
 }
 

@@ -529,6 +529,44 @@ fn a_move_is_answered_when_the_receivers_kernel_has_the_address_whichever_host_w
 }
 
 #[test]
+fn a_move_to_a_drained_host_is_refused_at_once_and_by_name_whichever_host_was_asked() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(9_000);
+    let holder = world.index(&world.gateways("blue")[0].clone());
+    let drained = (holder + 1) % 3;
+    world.drain(drained);
+    world.run(1_000);
+    for asked in 0..3 {
+        let refusal = world.move_refusal(asked, "blue", &format!("hv{}", drained + 1));
+        assert_eq!(refusal, format!("host hv{} is drained", drained + 1), "asked hv{}", asked + 1);
+    }
+}
+
+#[test]
+fn a_move_to_a_host_that_is_just_back_waits_for_it_and_one_to_a_dead_host_does_not() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(9_000);
+    let holder = world.index(&world.gateways("blue")[0].clone());
+    let to = (holder + 1) % 3;
+    let name = format!("hv{}", to + 1);
+    world.cut(to);
+    world.run(2_000);
+    world.heal(to);
+    while world.state_of(holder, to) != PeerState::Alive {
+        world.run(1);
+    }
+    world.move_gateway(holder, "blue", Some(&name)).unwrap();
+    assert_eq!(world.gateways("blue"), [name]);
+
+    world.kill_host(holder);
+    world.run(9_000);
+    let refusal = world.move_refusal(to, "blue", &format!("hv{}", holder + 1));
+    assert_eq!(refusal, format!("host hv{} does not respond to the gateway host", holder + 1));
+}
+
+#[test]
 fn a_gateway_whose_journal_is_lost_goes_where_addresses_can_be_given_if_there_is_such_a_host() {
     let mut world = World::formed(2);
     world.apply(0, &blue());

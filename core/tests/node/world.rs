@@ -196,6 +196,14 @@ impl World {
         self.call(host, |node, call| node.move_gateway(call, &segment, to, now))
     }
 
+    /// What a move that is refused at once is told.
+    pub(crate) fn move_refusal(&mut self, host: usize, segment: &str, to: &str) -> String {
+        let (now, segment) = (self.now, SegmentName::new(segment).unwrap());
+        let call = self.begin(host, |node, call| node.move_gateway(call, &segment, Some(to), now));
+        let answer = self.hosts[host].answers.remove(&call).expect("answered at once");
+        answer.unwrap_err().what
+    }
+
     /// Calls, and does not wait.
     fn begin(&mut self, host: usize, begin: impl FnOnce(&mut Node, Call)) -> Call {
         self.calls += 1;

@@ -29,13 +29,21 @@ impl Group {
             if to == Some(holder) {
                 return Err(MoveError::AlreadyThere);
             }
+            if let Some(to) = to {
+                self.may_take(to, host)?;
+            }
             host.tell(holder, self.id, Says::Move { to });
             return Ok(Moving::AskedOf(holder));
         }
         let to = match to {
             Some(to) if to == host.me => return Err(MoveError::AlreadyThere),
-            Some(to) if self.fit(to, host, now) => to,
-            Some(to) => return Err(MoveError::Unfit(to)),
+            Some(to) => {
+                self.may_take(to, host)?;
+                if !self.fit(to, host, now) {
+                    return Err(MoveError::Unreachable(to));
+                }
+                to
+            }
             None => self.best_successor(host, now, |_| true).ok_or(MoveError::NoSuccessor)?,
         };
         self.begin_hand_over(to, Cause::Moved, host, now);
@@ -50,15 +58,24 @@ impl Group {
         }
     }
 
+    /// Whether that host is one that gateways are moved to, heard or not.
+    fn may_take(&self, other: HostId, host: &LocalHost) -> Result<(), MoveError> {
+        let votes = other == host.me || self.voters.contains(&other);
+        let key = self.key(other, host).filter(|_| votes);
+        match key.map(|key| key.rank.candidacy) {
+            Some(ElectionCandidacy::Candidate) => Ok(()),
+            Some(ElectionCandidacy::Drained) => Err(MoveError::Drained(other)),
+            Some(ElectionCandidacy::Never) => Err(MoveError::NotCandidate(other)),
+            None => Err(MoveError::NoVoter(other)),
+        }
+    }
+
     /// Whether that host could win a claim right away.
     fn fit(&self, other: HostId, host: &LocalHost, now: Instant) -> bool {
-        self.voters.contains(&other)
+        self.may_take(other, host).is_ok()
             && host.reachable(other, now)
             && !host.dead(other)
             && host.silence(other, now) < timing::DEAD_SILENCE
-            && self
-                .key(other, host)
-                .is_some_and(|key| key.rank.candidacy == ElectionCandidacy::Candidate)
     }
 
     fn best_successor(&self, host: &LocalHost, now: Instant, also: impl Fn(HostId) -> bool) -> Option<HostId> {

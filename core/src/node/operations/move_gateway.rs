@@ -2,7 +2,8 @@
 
 use super::machine::Machine;
 use super::pending::{MoveGateway, Operation, Pace};
-use crate::election::Moving;
+use crate::cluster::membership::{PeerState, Who};
+use crate::election::{MoveError, Moving};
 use crate::id::{HostId, SegmentName};
 use crate::node::Node;
 use crate::node::effect::{Call, Done, Refusal};
@@ -39,9 +40,44 @@ impl Member {
         let from = self.election.holder(group).map(|(host, _)| host);
         match self.election.move_gateway(group, to, now) {
             Ok(Moving::To(_) | Moving::AskedOf(_)) => Ok(MoveGateway { group, from, to }),
-            Err(error) => {
-                Err(Refusal::new(error.to_string()).hint("see `overlayctl gateway list` and `overlayctl peer list`"))
+            // Not heard for a moment, or not since it came back: it is asked again.
+            Err(MoveError::Unreachable(host)) if self.is_alive(host) => Ok(MoveGateway { group, from, to }),
+            Err(error) => Err(self.move_refusal(segment, error)),
+        }
+    }
+
+    fn is_alive(&self, host: HostId) -> bool {
+        let peer = self.derived.peers.iter().find(|peer| peer.who == Who::Host(host));
+        peer.is_some_and(|peer| peer.state == PeerState::Alive)
+    }
+
+    fn move_refusal(&self, segment: &SegmentName, error: MoveError) -> Refusal {
+        let name = |host| self.name_of(host);
+        match error {
+            MoveError::UnknownGroup => Refusal::new(format!(
+                "this host does not participate in the gateway election of segment {segment}"
+            ))
+            .hint("run this on a host that has the segment; see `overlayctl segment list`"),
+            MoveError::NoHolder => Refusal::new(format!("segment {segment} has no active gateway"))
+                .hint("see `overlayctl gateway list`"),
+            MoveError::AlreadyThere => Refusal::new(format!("that host is already the gateway of segment {segment}")),
+            MoveError::Drained(host) => Refusal::new(format!("host {} is drained", name(host)))
+                .hint("run `overlayctl undrain` there first"),
+            MoveError::NotCandidate(host) => Refusal::new(format!("host {} is not a gateway candidate", name(host)))
+                .hint("its overlayd.yaml says `gateway: candidate: false`"),
+            MoveError::NoVoter(host) => Refusal::new(format!(
+                "host {} does not participate in the gateway election of segment {segment}",
+                name(host)
+            ))
+            .hint("see `overlayctl segment list` for the hosts of a segment"),
+            MoveError::Unreachable(host) => {
+                Refusal::new(format!("host {} does not respond to the gateway host", name(host)))
+                    .hint("see `overlayctl peer list`")
             }
+            MoveError::NoSuccessor => Refusal::new(format!(
+                "no other host can take the gateway of segment {segment}: none that is a candidate and not drained responds"
+            ))
+            .hint("see `overlayctl gateway list` and `overlayctl peer list`"),
         }
     }
 }
