@@ -539,7 +539,12 @@ fn a_move_to_a_drained_host_is_refused_at_once_and_by_name_whichever_host_was_as
     world.run(1_000);
     for asked in 0..3 {
         let refusal = world.move_refusal(asked, "blue", &format!("hv{}", drained + 1));
-        assert_eq!(refusal, format!("host hv{} is drained", drained + 1), "asked hv{}", asked + 1);
+        assert_eq!(
+            refusal,
+            format!("host hv{} is drained", drained + 1),
+            "asked hv{}",
+            asked + 1
+        );
     }
 }
 
@@ -563,7 +568,10 @@ fn a_move_to_a_host_that_is_just_back_waits_for_it_and_one_to_a_dead_host_does_n
     world.kill_host(holder);
     world.run(9_000);
     let refusal = world.move_refusal(to, "blue", &format!("hv{}", holder + 1));
-    assert_eq!(refusal, format!("host hv{} does not respond to the gateway host", holder + 1));
+    assert_eq!(
+        refusal,
+        format!("host hv{} does not respond to the gateway host", holder + 1)
+    );
 }
 
 #[test]
