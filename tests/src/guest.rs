@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
+use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::process::Output;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, bind, socket};
 
 use crate::client::Client;
 use crate::ledger::Ledger;
@@ -349,6 +351,38 @@ impl Guest {
     /// It cannot be reached within five seconds.
     pub fn address_outside(&self) -> Result<IpAddr> {
         address_seen_from(&self.namespace, Duration::from_secs(5))
+    }
+
+    /// A second cable, from its interface `inside` to a bridge of another host, with the same MAC: as the target of a live
+    /// migration has it before the guest runs there.
+    ///
+    /// # Errors
+    /// The kernel refuses something.
+    pub fn plug_again(&self, host: &crate::Host, bridge: &str, inside: &str) -> Result<()> {
+        let (port, mac, guest) = (&self.port, &self.mac, self.namespace.name());
+        host.namespace().ip_batch(&format!(
+            "link add {port} type veth peer name {inside} address {mac} netns {guest}
+             link set {port} master {bridge}
+             link set {port} up\n"
+        ))?;
+        self.namespace.ip(&format!("link set {inside} up")).map(|_| ())
+    }
+
+    /// Sends one frame as it is.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn send_frame(&self, interface: &str, frame: &[u8]) -> Result<()> {
+        self.namespace.within(|| {
+            let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None)?;
+            let own = nix::ifaddrs::getifaddrs()?
+                .filter(|it| it.interface_name == interface)
+                .find_map(|it| it.address?.as_link_addr().copied())
+                .with_context(|| format!("{} has no {interface}", self.name))?;
+            bind(socket.as_raw_fd(), &own)?;
+            nix::unistd::write(&socket, frame)?;
+            Ok(())
+        })
     }
 
     /// Pulls its cable out of the host: the port is gone, and with it the client.

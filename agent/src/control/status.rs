@@ -12,12 +12,13 @@ use crate::effects::Edge;
 /// All that one screen shows.
 pub(super) fn status(node: &Node, edge: &Edge, now: Instant) -> wire::StatusResponse {
     let facts = node.facts();
-    let findings = node.findings(EdgeState {
+    let only_edge = EdgeState {
         unreadable: edge.blind.clone(),
         obstacles: edge.look.obstacles.clone(),
         refused: edge.look.failures.clone(),
         unsaved: edge.unsaved.clone(),
-    });
+    };
+    let findings = node.findings(only_edge, now);
     let own = node.config().host.name.clone();
     wire::StatusResponse {
         host: Some(wire::HostStatus {

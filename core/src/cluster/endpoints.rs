@@ -7,12 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::catalogue::Catalogue;
-use super::gossip::{Endpoint, Gossip, Key, Presence, Record};
+use super::gossip::{Change, Endpoint, Gossip, Key, Presence, Record};
 use crate::id::{HostId, IfName, Mac, SegmentId};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// So many MACs that no host has announced are remembered at most.
 const REMOTE_MACS: usize = 16_384;
+/// A MAC that has moved so often ...
+const MOVES: usize = 5;
+/// ... within so long stays where it is: two guests have it. The numbers are those of RFC 7432, section 15.1.
+pub const MOVES_WITHIN: Duration = Duration::from_secs(180);
 
 /// The guests that this host itself has seen, of which gossip knows its own.
 #[derive(Debug)]
@@ -22,6 +26,23 @@ pub struct Endpoints {
     guests: BTreeMap<(SegmentId, Mac), IfName>,
     /// Where the frames of guests came from that no host has announced yet.
     remote_macs: BTreeMap<(SegmentId, Mac), HostId>,
+    /// The moves of guests from host to host, none older than [`MOVES_WITHIN`].
+    moves: BTreeMap<(SegmentId, Mac), Moves>,
+}
+
+/// How often a MAC has moved lately.
+#[derive(Debug)]
+struct Moves {
+    times: Vec<Instant>,
+    /// The last one.
+    between: (HostId, HostId),
+}
+
+impl Moves {
+    fn frozen_until(&self) -> Option<Instant> {
+        let first = self.times.len().checked_sub(MOVES)?;
+        Some(*self.times.get(first)? + MOVES_WITHIN)
+    }
 }
 
 impl Endpoints {
@@ -31,6 +52,7 @@ impl Endpoints {
             me,
             guests: BTreeMap::new(),
             remote_macs: BTreeMap::new(),
+            moves: BTreeMap::new(),
         }
     }
 
@@ -47,20 +69,13 @@ impl Endpoints {
         let mut present = BTreeMap::new();
         for (bridge, macs) in reported {
             if let Some(segment) = catalogue.by_bridge(bridge) {
-                present.extend(macs.iter().map(|(mac, port)| ((segment, *mac), port.clone())));
+                let here = macs.iter().map(|(mac, port)| ((segment, *mac), port.clone()));
+                present
+                    .extend(here.filter(|((segment, mac), _)| !self.is_frozen_elsewhere(*segment, *mac, gossip, now)));
             }
         }
         let mut announce = |(segment, mac): (SegmentId, Mac), port: Option<&IfName>| {
-            let endpoint = Endpoint {
-                sequence: 0,
-                host: self.me,
-                presence: if port.is_some() { Presence::Here } else { Presence::Gone },
-                segment,
-                mac,
-                addresses: addresses(segment, mac),
-                interface: port.map(|port| port.as_str().to_owned()).unwrap_or_default(),
-            };
-            gossip.put_endpoint(endpoint, now);
+            gossip.put_endpoint(endpoint(self.me, segment, mac, port, addresses(segment, mac)), now);
         };
         for guest in self.guests.keys().filter(|guest| !present.contains_key(guest)) {
             announce(*guest, None);
@@ -86,9 +101,73 @@ impl Endpoints {
         }
     }
 
-    /// A host has announced where a guest is: what was heard of it is out of date.
-    pub fn handle_announcement(&mut self, segment: SegmentId, mac: Mac) {
-        self.remote_macs.remove(&(segment, mac));
+    /// A host has announced where a guest is: what was heard of it is out of date. Where a guest that is on a port here is
+    /// announced as gone by the host that it came from, this host says again that it is here.
+    pub fn handle_announcement(
+        &mut self,
+        segment: SegmentId,
+        mac: Mac,
+        change: &Change,
+        gossip: &mut Gossip,
+        addresses: impl Fn(SegmentId, Mac) -> BTreeSet<IpAddr>,
+        now: Instant,
+    ) {
+        let guest = (segment, mac);
+        self.remote_macs.remove(&guest);
+        let is = announced(change.new.as_deref());
+        if let (Some((before, _)), Some((host, Presence::Here))) = (announced(change.old.as_deref()), is)
+            && host != before
+        {
+            self.count_move(guest, (before, host), now);
+        }
+        if let (Some(port), Some((host, Presence::Gone))) = (self.guests.get(&guest), is)
+            && host != self.me
+        {
+            gossip.put_endpoint(
+                endpoint(self.me, segment, mac, Some(port), addresses(segment, mac)),
+                now,
+            );
+        }
+    }
+
+    fn count_move(&mut self, guest: (SegmentId, Mac), between: (HostId, HostId), now: Instant) {
+        self.moves.retain(|_, moves| {
+            moves.times.retain(|at| now.since(*at) < MOVES_WITHIN);
+            !moves.times.is_empty()
+        });
+        let moves = self.moves.entry(guest).or_insert_with(|| Moves {
+            times: Vec::new(),
+            between,
+        });
+        // The host that it came from may have said once more that it is gone.
+        if moves.times.is_empty() || moves.between.1 != between.1 {
+            moves.times.push(now);
+            moves.between = between;
+        }
+    }
+
+    /// Whether this host takes no notice of a MAC on its ports: it moves too often, and is on another host at present.
+    fn is_frozen_elsewhere(&self, segment: SegmentId, mac: Mac, gossip: &Gossip, now: Instant) -> bool {
+        let frozen = |moves: &Moves| moves.frozen_until().is_some_and(|until| now < until);
+        let elsewhere = || match gossip.get(&Key::Endpoint(segment, mac)) {
+            Some(Record::Endpoint(endpoint)) => endpoint.presence == Presence::Here && endpoint.host != self.me,
+            _ => false,
+        };
+        self.moves.get(&(segment, mac)).is_some_and(frozen) && elsewhere()
+    }
+
+    /// Whether a guest that another host has announced is no longer on the port that it had here, whatever the kernel still
+    /// knows: this host has told the others of it before that. What this host has not told yet is newer.
+    pub fn has_left(&self, segment: SegmentId, mac: Mac, gossip: &Gossip, now: Instant) -> bool {
+        self.guests.contains_key(&(segment, mac)) || self.is_frozen_elsewhere(segment, mac, gossip, now)
+    }
+
+    /// The MACs that move too often, with the hosts between which they moved last, and when that is forgotten.
+    pub fn frozen(&self, now: Instant) -> impl Iterator<Item = (SegmentId, Mac, (HostId, HostId), Instant)> {
+        self.moves.iter().filter_map(move |((segment, mac), moves)| {
+            let until = moves.frozen_until().filter(|until| now < *until)?;
+            Some((*segment, *mac, moves.between, until))
+        })
     }
 
     /// The host that a MAC is on, as far as anybody knows.
@@ -101,10 +180,35 @@ impl Endpoints {
     }
 }
 
+fn announced(record: Option<&Record>) -> Option<(HostId, Presence)> {
+    match record {
+        Some(Record::Endpoint(endpoint)) => Some((endpoint.host, endpoint.presence)),
+        _ => None,
+    }
+}
+
+fn endpoint(
+    host: HostId,
+    segment: SegmentId,
+    mac: Mac,
+    port: Option<&IfName>,
+    addresses: BTreeSet<IpAddr>,
+) -> Endpoint {
+    Endpoint {
+        sequence: 0,
+        host,
+        presence: if port.is_some() { Presence::Here } else { Presence::Gone },
+        segment,
+        mac,
+        addresses,
+        interface: port.map(|port| port.as_str().to_owned()).unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::gossip::{Candidacy, HostRecord, Message, Uplink};
+    use crate::cluster::gossip::{Candidacy, ChangeOrigin, HostRecord, Message, Uplink};
     use crate::id::SegmentName;
     use crate::mtu::OverlayMtu;
 
@@ -203,7 +307,15 @@ mod tests {
         assert_eq!(it.host_of(), Some(OTHER));
         it.report(&[(MAC, "tap1")]);
         assert_eq!(it.host_of(), Some(ME));
-        it.endpoints.handle_announcement(BLUE, MAC);
+        let change = Change {
+            key: Key::Endpoint(BLUE, MAC),
+            old: None,
+            new: None,
+            origin: ChangeOrigin::Own,
+        };
+        let none = |_, _| BTreeSet::new();
+        it.endpoints
+            .handle_announcement(BLUE, MAC, &change, &mut it.gossip, none, NOW);
         it.report(&[]);
         assert_eq!(it.host_of(), None);
     }

@@ -9,6 +9,8 @@ pub enum Id {
     UnderlayMissing,
     /// An interface that the configuration names does not exist.
     InterfaceMissing,
+    /// Guests on two hosts have one MAC.
+    DuplicateMac,
     /// A segment has no active gateway, or a candidate no working uplink.
     NoGateway,
     /// The kernel passes bridged frames through the firewall of somebody else.
@@ -47,6 +49,7 @@ impl Id {
         match self {
             Self::UnderlayMissing => "U4",
             Self::InterfaceMissing => "U13",
+            Self::DuplicateMac => "F4",
             Self::NoGateway => "G2",
             Self::BridgeNetfilter => "G12",
             Self::ChangeRefused => "C8",

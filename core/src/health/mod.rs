@@ -6,6 +6,7 @@
 //! ```
 //! Nothing is remembered: the same vitals give the same findings.
 
+mod data_plane;
 mod edge;
 pub mod events;
 mod finding;
@@ -18,9 +19,9 @@ mod vitals;
 
 pub use finding::{Finding, Id, Severity};
 pub use log_line::Fields;
-pub use vitals::{EdgeState, FailingUplink, JournalState, UnderlayState, Unsaved, Vitals};
+pub use vitals::{DuplicateMac, EdgeState, FailingUplink, JournalState, UnderlayState, Unsaved, Vitals};
 
-const CHECKS: [fn(&Vitals) -> Vec<Finding>; 16] = [
+const CHECKS: [fn(&Vitals) -> Vec<Finding>; 17] = [
     edge::kernel_unreadable,
     edge::change_refused,
     edge::obstacles,
@@ -28,6 +29,7 @@ const CHECKS: [fn(&Vitals) -> Vec<Finding>; 16] = [
     hosts::underlay_missing,
     hosts::peer_failed,
     hosts::peer_suspect,
+    data_plane::duplicate_mac,
     gateways::no_gateway,
     gateways::uplink_fails,
     gateways::bridge_netfilter,
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
     use crate::cluster::membership::PeerState;
     use crate::gateway::uplink::Health;
-    use crate::id::{IfName, SegmentName};
+    use crate::id::{IfName, Mac, SegmentName};
     use crate::kernel::plan::Obstacle;
 
     fn link(name: &str) -> IfName {
@@ -160,6 +162,18 @@ mod tests {
                 Id::StateUnsaved,
                 Fail,
                 unsaved(Unsaved::Journal("cannot open state/journal".to_owned())),
+            ),
+            (
+                Id::DuplicateMac,
+                Fail,
+                Vitals {
+                    duplicate_macs: vec![DuplicateMac {
+                        segment: blue(),
+                        mac: Mac([2, 0, 0, 0, 0, 1]),
+                        hosts: ["hv1".to_owned(), "hv2".to_owned()],
+                    }],
+                    ..all_is_well()
+                },
             ),
             (Id::PeerFailed, Warn, peer(PeerState::Failed)),
             (Id::PeerSuspect, Warn, peer(PeerState::Suspect)),

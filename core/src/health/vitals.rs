@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::cluster::membership::PeerState;
 use crate::gateway::uplink::Health;
-use crate::id::{IfName, SegmentName};
+use crate::id::{IfName, Mac, SegmentName};
 use crate::kernel::plan::Obstacle;
 
 /// This host and its cluster. Of a host that is in no cluster only what the edge knows counts; the rest is empty.
@@ -28,6 +28,8 @@ pub struct Vitals {
     pub lost_generations: Vec<(SegmentName, u64)>,
     /// Members that have lost their journals, by name.
     pub lost_journals: Vec<String>,
+    /// MACs that two hosts say they have.
+    pub duplicate_macs: Vec<DuplicateMac>,
     /// What leases rest on here.
     pub journal: JournalState,
     /// What only the edge knows.
@@ -45,6 +47,17 @@ pub enum UnderlayState {
         /// The interface that the configuration names.
         named: Option<IfName>,
     },
+}
+
+/// A MAC that moves between hosts all the time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DuplicateMac {
+    /// The segment.
+    pub segment: SegmentName,
+    /// The MAC.
+    pub mac: Mac,
+    /// The hosts between which it moved last, by name.
+    pub hosts: [String; 2],
 }
 
 /// An uplink that does not work.

@@ -97,6 +97,9 @@ pub struct SegmentInputs {
     pub static_peers: BTreeSet<IpAddr>,
     /// Where the guests on other hosts are; entries to a VTEP that is no (static) peer are ignored.
     pub endpoints: BTreeMap<Mac, IpAddr>,
+    /// Those of them that were on a port of this host until then: that port is out of date. Any other that is heard on a port
+    /// here has just come, and the cluster does not know it yet.
+    pub moved_away: BTreeSet<Mac>,
     /// What this host is for it.
     pub role: SegmentRole,
     /// The ports that guests have on the bridge now, as observed: all but the VXLAN device.
@@ -130,11 +133,13 @@ impl SegmentInputs {
             peers,
             static_peers,
             endpoints,
+            moved_away,
             role,
             guest_ports,
             host_address,
         } = self;
-        *segment == before.segment
+        *moved_away == before.moved_away
+            && *segment == before.segment
             && *mtu == before.mtu
             && *peers == before.peers
             && *static_peers == before.static_peers
@@ -148,6 +153,14 @@ impl SegmentInputs {
             && endpoints
                 .keys()
                 .all(|mac| mac.0[0] != GATEWAY_MAC || before.endpoints.contains_key(mac))
+    }
+
+    /// A guest that was heard on a port here stays there until the cluster has agreed where it is. A gateway is no guest.
+    pub fn yield_to(&mut self, heard: &BTreeMap<Mac, IfName>) {
+        let here = |mac: &Mac| heard.get(mac).is_some_and(|port| self.guest_ports.contains(port));
+        let moved_away = &self.moved_away;
+        self.endpoints
+            .retain(|mac, _| mac.0[0] == GATEWAY_MAC || moved_away.contains(mac) || !here(mac));
     }
 
     /// Whether this host has the gateway's link, up or down.

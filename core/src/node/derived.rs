@@ -93,6 +93,12 @@ impl Derived {
         segments.map(|segment| segment.endpoints.len()).sum()
     }
 
+    /// Whether the kernel was told to let guests go that have moved away.
+    pub(super) fn waits_for_guests_to_go(&self) -> bool {
+        let mut segments = self.kernel.iter().flat_map(|inputs| inputs.segments.values());
+        segments.any(|segment| !segment.moved_away.is_empty())
+    }
+
     /// The leases begin anew: all pools are told again.
     pub(super) fn forget_pools(&mut self) {
         self.pools.clear();

@@ -206,6 +206,10 @@ impl Member {
         let held_by = |segment, mac| self.leases.held_by(segment, mac);
         self.endpoints
             .set_guests(reported, &self.catalogue, &mut self.gossip, held_by, now);
+        // Once the kernel has let a guest go that moved away, it may come back at any time.
+        if self.derived.waits_for_guests_to_go() {
+            self.touch_now(now);
+        }
     }
 
     /// A number for a request of an operator to the leases.

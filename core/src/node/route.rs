@@ -212,7 +212,9 @@ impl Member {
                     Some(Record::Endpoint(endpoint)) => guest_at(endpoint),
                     _ => None,
                 };
-                self.endpoints.handle_announcement(*segment, *mac);
+                let held_by = |segment, mac| self.leases.held_by(segment, mac);
+                self.endpoints
+                    .handle_announcement(*segment, *mac, &change, &mut self.gossip, held_by, now);
                 let host = guest.as_ref().and_then(|guest| guest.host);
                 self.leases.set_guest(*segment, *mac, guest, now);
                 match (host, &change.old) {

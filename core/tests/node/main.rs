@@ -5,6 +5,7 @@
 mod first_lease;
 mod giving;
 mod joining;
+mod moving;
 mod recovering;
 mod world;
 

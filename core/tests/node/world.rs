@@ -261,6 +261,13 @@ impl World {
         self.carry(host);
     }
 
+    /// The bridge hears no guest any more.
+    pub(crate) fn hear_nobody(&mut self, host: usize) {
+        let now = self.now;
+        self.node_mut(host).set_guests(&BTreeMap::new(), now);
+        self.carry(host);
+    }
+
     /// A rebooting guest of `host` asks the gateway of blue for an address; the kind of the answer, and the address in it.
     pub(crate) fn ask(&mut self, host: usize, mac: &str, address: Ipv4Addr) -> Option<(u8, Ipv4Addr)> {
         let gateway = self.index(&self.gateways("blue")[0]);
@@ -321,7 +328,7 @@ impl World {
     }
 
     pub(crate) fn problems(&self, host: usize) -> Vec<Finding> {
-        self.node(host).findings(EdgeState::default())
+        self.node(host).findings(EdgeState::default(), self.now)
     }
 
     pub(crate) fn notes(&self, host: usize) -> String {

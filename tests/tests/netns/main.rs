@@ -9,6 +9,7 @@ mod forming;
 mod gateway;
 mod guests;
 mod laboratory;
+mod moves;
 mod netfilter;
 mod netlink;
 mod outage;

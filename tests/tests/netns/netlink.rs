@@ -107,6 +107,7 @@ fn segment(text: &str, vni: u32, subnet: &str) -> SegmentInputs {
         peers: BTreeSet::from([ip("172.31.0.122"), ip("172.31.0.123")]),
         static_peers: BTreeSet::from([ip("172.31.0.9")]),
         endpoints: BTreeMap::from([(mac("52:54:00:00:00:0a"), ip("172.31.0.122"))]),
+        moved_away: BTreeSet::new(),
         role: SegmentRole::Standby,
         guest_ports: BTreeSet::new(),
         host_address: None,

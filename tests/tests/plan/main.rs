@@ -77,6 +77,7 @@ fn on_this_host(segment: Segment) -> SegmentInputs {
         peers: BTreeSet::from([ip("172.31.0.122")]),
         static_peers: BTreeSet::new(),
         endpoints: BTreeMap::new(),
+        moved_away: BTreeSet::new(),
         role: SegmentRole::Standby,
         guest_ports: BTreeSet::new(),
         host_address: None,

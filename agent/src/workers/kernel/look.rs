@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use overlayd_core::kernel::desired;
 use overlayd_core::kernel::observed::Observed;
-use overlayd_core::kernel::plan::{self, Plan};
+use overlayd_core::kernel::plan::{self, Op, Plan};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
@@ -67,6 +67,7 @@ impl<R: Fn(Report)> Worker<R> {
             }
             let applied = self.netlink.apply(&plan.ops).await;
             failures.extend(self.book(&applied));
+            self.tell_left(&plan.ops, &seen);
             match applied.retry() {
                 Some(Retry::Again) => again = RETRY,
                 Some(Retry::Skip | Retry::Fatal) | None => {}
@@ -94,6 +95,24 @@ impl<R: Fn(Report)> Worker<R> {
             }
         }
         failures
+    }
+
+    /// Guests that were just let go because they have moved away. Should the next look find one on the same port, then it
+    /// has come back.
+    fn tell_left(&mut self, ops: &[Op], seen: &Observed) {
+        let Some(told) = &mut self.told else { return };
+        let mut left = false;
+        for op in ops {
+            if let Op::ReplaceRemote { link, mac, .. } = op
+                && let Some(bridge) = seen.links.get(link).and_then(|link| link.master.as_ref())
+                && let Some(guests) = told.guests.get_mut(bridge)
+            {
+                left |= guests.remove(mac).is_some();
+            }
+        }
+        if left {
+            (self.report)(Report::Looked(told.clone()));
+        }
     }
 
     fn stage(&mut self, stage: Stage) -> Stage {

@@ -7,12 +7,15 @@ use overlayd_core::kernel::device::LinkKind;
 use overlayd_core::kernel::inputs::Inputs;
 use overlayd_core::kernel::observed::Observed;
 
-/// The same inputs with the guest ports that were seen.
+/// The same inputs with the guest ports that were seen, and with the guests that were heard there where they are.
 pub(super) fn with_ports(inputs: &Inputs, seen: &Observed) -> Inputs {
     let mut inputs = inputs.clone();
     let ports = ports(seen);
     for it in inputs.segments.values_mut() {
         it.guest_ports = ports.get(&it.segment.bridge).into_iter().flatten().cloned().collect();
+        if let Some(heard) = seen.guests.get(&it.segment.bridge) {
+            it.yield_to(heard);
+        }
     }
     inputs
 }

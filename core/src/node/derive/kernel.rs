@@ -32,6 +32,9 @@ impl Member {
         {
             self.touch_at(now + PREPARED_FOR);
         }
+        if let Some(until) = self.endpoints.frozen(now).map(|(.., until)| until).min() {
+            self.touch_at(until);
+        }
         if self.derived.kernel.as_ref() != Some(&inputs) {
             self.derived.kernel = Some(inputs.clone());
             self.effects.push_back(Effect::Desired(Box::new(inputs)));
@@ -88,6 +91,8 @@ impl Member {
             }
         }
         let endpoints = self.remote_endpoints(id, &peers);
+        let has_left = |mac: &&Mac| self.endpoints.has_left(id, **mac, &self.gossip, now);
+        let moved_away = endpoints.keys().filter(has_left).copied().collect();
         let group = group_of(id);
         let role = match held_term(group, &self.election) {
             Some(term) => inputs::SegmentRole::Gateway { term },
@@ -101,6 +106,7 @@ impl Member {
             peers,
             static_peers,
             endpoints,
+            moved_away,
             role,
             guest_ports: BTreeSet::new(),
             host_address: self.host_address(&local.definition.segment),

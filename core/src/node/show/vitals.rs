@@ -4,19 +4,20 @@ use super::gateways::leads_out;
 use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip;
 use crate::cluster::membership::PeerState;
-use crate::health::{self, EdgeState, FailingUplink, Finding, JournalState, UnderlayState, Vitals};
+use crate::health::{self, DuplicateMac, EdgeState, FailingUplink, Finding, JournalState, UnderlayState, Vitals};
 use crate::id::{IfName, SegmentName};
 use crate::kernel::inputs::BridgeNetfilter;
 use crate::node::Node;
 use crate::node::member::Member;
+use crate::time::Instant;
 
 impl Node {
     /// All that is wrong, worst first; `edge` is what only the edge knows.
-    pub fn findings(&self, edge: EdgeState) -> Vec<Finding> {
-        health::check(&self.vitals(edge))
+    pub fn findings(&self, edge: EdgeState, now: Instant) -> Vec<Finding> {
+        health::check(&self.vitals(edge, now))
     }
 
-    fn vitals(&self, edge: EdgeState) -> Vitals {
+    fn vitals(&self, edge: EdgeState, now: Instant) -> Vitals {
         let known = self.facts.as_ref().map(|facts| &facts.name);
         let host = known.or(self.config.host.name.as_ref()).cloned().unwrap_or_default();
         let Some(formed) = &self.formed else {
@@ -46,6 +47,7 @@ impl Node {
                 .into_iter()
                 .map(|host| formed.name_of(host))
                 .collect(),
+            duplicate_macs: duplicate_macs(formed, now),
             journal: self.journal(formed),
             edge,
         }
@@ -122,6 +124,18 @@ impl Node {
             JournalState::Kept
         }
     }
+}
+
+fn duplicate_macs(formed: &Member, now: Instant) -> Vec<DuplicateMac> {
+    let frozen = formed.endpoints.frozen(now);
+    let named = frozen.filter_map(|(segment, mac, (one, other), _)| {
+        Some(DuplicateMac {
+            segment: formed.catalogue.name(segment)?.clone(),
+            mac,
+            hosts: [formed.name_of(one), formed.name_of(other)],
+        })
+    });
+    named.collect()
 }
 
 /// Of the segments that this host has.
