@@ -10,8 +10,8 @@ use overlayd_core::health::Unsaved;
 use overlayd_core::id::{IfName, SegmentName};
 use overlayd_core::kernel::plan::Plan;
 use overlayd_core::node::{
-    Applied, Call, Done, EndpointLine, Force, GatewayLine, InitReply, LeaseLine, PeerLine, PoolLine, Refusal, Run,
-    SegmentLine,
+    Applied, Call, Deleted, Done, EndpointLine, Force, GatewayLine, InitReply, LeaseLine, PeerLine, PoolLine, Refusal,
+    Run, SegmentLine,
 };
 use overlayd_proto::control::StatusResponse;
 use tokio::sync::{mpsc, oneshot};
@@ -104,7 +104,7 @@ pub enum Ask {
         segments: Vec<Segment>,
         /// Whether it is only rehearsed.
         run: Run,
-        /// Whether guests may lose their connection.
+        /// Whether guests may lose something.
         force: Force,
         /// What became of each.
         reply: ReplyTo<Result<Vec<Applied>, Refusal>>,
@@ -113,8 +113,10 @@ pub enum Ask {
     DeleteSegment {
         /// Which.
         name: SegmentName,
-        /// The guest ports on this host that keep its bridge.
-        reply: ReplyTo<Result<Vec<IfName>, Refusal>>,
+        /// Whether guests may lose something.
+        force: Force,
+        /// What that left, and what it cost.
+        reply: ReplyTo<Result<Deleted, Refusal>>,
     },
     /// `gateway list`.
     Gateways(ReplyTo<Vec<GatewayLine>>),

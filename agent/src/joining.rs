@@ -53,12 +53,16 @@ pub(crate) fn join_reply(result: Result<Box<Welcome>, Refusal>) -> Result<JoinRe
     }
 }
 
-/// A refusal as one sentence, with what to do.
+/// A refusal as one sentence, with what would be lost and what to do.
 pub(crate) fn refuse(refusal: &Refusal) -> JoinRefusal {
-    let text = match &refusal.hint {
-        Some(hint) => format!("{}; {hint}", refusal.what),
-        None => refusal.what.clone(),
-    };
+    let losses: Vec<String> = refusal.losses.iter().map(ToString::to_string).collect();
+    let mut text = refusal.what.clone();
+    if !losses.is_empty() {
+        text.push_str(&format!(" ({})", losses.join("; ")));
+    }
+    if let Some(hint) = &refusal.hint {
+        text.push_str(&format!("; {hint}"));
+    }
     match refusal.lasts {
         Lasts::ForNow => JoinRefusal::NotYet(text),
         Lasts::UntilChanged => JoinRefusal::Never(text),

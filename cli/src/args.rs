@@ -216,10 +216,13 @@ pub(crate) enum Segment {
     /// Delete a segment from the cluster
     ///
     /// It stays deleted even if a host's file still lists it. A host keeps the bridge until the last guest port is
-    /// detached.
+    /// detached. Refused while guests on any host use the segment, with the list of what they would lose.
     Delete {
         /// Name of the segment
         name: String,
+        /// Delete it even if guests lose their network
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -235,7 +238,7 @@ pub(crate) struct Apply {
     /// Show the changes without making them
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Change VNI, bridge or subnet even if guests are attached
+    /// Change them even if guests lose a port, a lease, a published port or their gateway address
     #[arg(long)]
     pub(crate) force: bool,
 }

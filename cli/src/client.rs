@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
+use overlayd_proto::control::Refused;
 use overlayd_proto::control::control_client::ControlClient;
+use prost::Message as _;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
 
 use crate::failure::Failure;
+use crate::loss;
 use crate::output::Output;
 
 /// How long the agent may take for an answer that needs nobody else.
@@ -96,7 +99,13 @@ impl Client {
             "" => format!("the agent refused the request ({})", status.code()),
             message => message.to_owned(),
         };
-        Failure::Refused { message, hint }
+        let why = Refused::decode(status.details()).unwrap_or_default();
+        Failure::Refused {
+            message,
+            hint,
+            losses: loss::rows(why.losses),
+            more: why.more,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a command failed, and the exit status that tells so.
 
+use crate::loss::LossRow;
+
 /// Why a command failed; each kind has its exit status.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -9,6 +11,10 @@ pub(crate) enum Failure {
         message: String,
         /// What to do about it.
         hint: Option<String>,
+        /// What guests would lose, where that is why.
+        losses: Vec<LossRow>,
+        /// How many more losses there are.
+        more: u32,
     },
     /// The agent cannot be asked, or went away before it answered. Exit status 3.
     Unreachable {

@@ -7,6 +7,7 @@ mod args;
 mod client;
 mod commands;
 mod failure;
+mod loss;
 mod output;
 
 use std::process::ExitCode;

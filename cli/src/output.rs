@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::args::{Colour, Format, Global};
 use crate::failure::Failure;
+use crate::loss::LossRow;
 
 /// What a piece of text means; decides its colour and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,6 +226,13 @@ impl Output {
         ));
     }
 
+    /// What a command that was forced did to guests: what is `lost`, or would be.
+    pub(crate) fn losses(&self, lost: &str, losses: &[LossRow]) {
+        for loss in losses {
+            self.warning(&format!("{lost}: {}", loss.text));
+        }
+    }
+
     /// A sentence about what happens inside, on stderr; only with `--verbose`.
     pub(crate) fn detail(&self, sentence: &str) {
         if self.details {
@@ -241,12 +249,43 @@ impl Output {
         to_stderr(&text);
     }
 
+    /// An error that ends the command, for people or as `{ "error": … }`.
+    fn refused(&self, message: &str, hint: Option<&str>, losses: &[LossRow], more: u32) {
+        let as_value = || {
+            let mut error = serde_json::json!({ "message": message, "hint": hint });
+            if !losses.is_empty() {
+                error["losses"] = serde_json::json!(losses);
+                error["more_losses"] = more.into();
+            }
+            serde_json::json!({ "error": error })
+        };
+        match self.format {
+            Format::Json => to_stderr(&format!("{:#}\n", as_value())),
+            Format::Yaml => to_stderr(&serde_yaml::to_string(&as_value()).unwrap_or_default()),
+            Format::Table => {
+                let mut message = message.to_owned();
+                for loss in losses {
+                    let _ = write!(message, "\n  {}", loss.text);
+                }
+                if more > 0 {
+                    let _ = write!(message, "\n  and {more} more");
+                }
+                self.error(&message, hint);
+            }
+        }
+    }
+
     /// Tells why the command failed; the exit status of the process.
     pub(crate) fn failed(&self, failure: &Failure) -> ExitCode {
         match failure {
-            Failure::Refused { message, hint } => self.error(message, hint.as_deref()),
-            Failure::Unreachable { message, hint } => self.error(message, Some(hint)),
-            Failure::Local(error) => self.error(&format!("{error:#}"), None),
+            Failure::Refused {
+                message,
+                hint,
+                losses,
+                more,
+            } => self.refused(message, hint.as_deref(), losses, *more),
+            Failure::Unreachable { message, hint } => self.refused(message, Some(hint), &[], 0),
+            Failure::Local(error) => self.refused(&format!("{error:#}"), None, &[], 0),
             Failure::Reported | Failure::Unhealthy(_) => {}
         }
         ExitCode::from(failure.exit_status())

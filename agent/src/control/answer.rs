@@ -34,7 +34,7 @@ pub fn answer(node: &mut Node, edge: &mut Edge, ask: Ask, now: Instant) {
             force,
             reply,
         } => send(reply, node.apply(&segments, run, force, now)),
-        Ask::DeleteSegment { name, reply } => send(reply, node.delete_segment(&name, now)),
+        Ask::DeleteSegment { name, force, reply } => send(reply, node.delete_segment(&name, force, now)),
         Ask::Gateways(reply) => send(reply, node.gateway_lines(now)),
         Ask::MoveGateway { segment, to, reply } => {
             node.move_gateway(edge.call(reply), &segment, to.as_deref(), now);

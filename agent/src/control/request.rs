@@ -5,12 +5,23 @@ use std::net::{IpAddr, SocketAddr};
 use overlayd_core::config::CLUSTER_PORT;
 use overlayd_core::id::SegmentName;
 use overlayd_core::node::{Force, Refusal};
+use overlayd_proto::control as wire;
+use prost::Message as _;
 use tonic::metadata::{AsciiMetadataValue, BinaryMetadataValue};
 use tonic::{Code, Status};
 
-/// A refusal as the CLI reads it: the hint goes beside the message.
+use super::wire::loss;
+
+/// Losses that a refusal lists: a status travels as headers, which take 16 KB.
+const LISTED: usize = 25;
+
+/// A refusal as the CLI reads it: the hint and the losses go beside the message.
 pub(super) fn refused(refusal: Refusal) -> Status {
-    let mut status = Status::new(Code::FailedPrecondition, refusal.what);
+    let losses = wire::Refused {
+        losses: refusal.losses.iter().take(LISTED).map(loss).collect(),
+        more: u32::try_from(refusal.losses.len().saturating_sub(LISTED)).unwrap_or(u32::MAX),
+    };
+    let mut status = Status::with_details(Code::FailedPrecondition, refusal.what, losses.encode_to_vec().into());
     if let Some(hint) = refusal.hint {
         match AsciiMetadataValue::try_from(hint.as_str()) {
             Ok(hint) => drop(status.metadata_mut().insert("hint", hint)),

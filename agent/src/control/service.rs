@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
 
 use super::request::{address, forced, ip, refused, segment_name, spoken};
-use super::wire::{change, endpoint, gateway, lease, peer, range, segment};
+use super::wire::{change, endpoint, gateway, lease, loss, peer, range, segment};
 use crate::event::{Ask, Event, ReplyTo};
 
 /// The service on the control socket.
@@ -99,11 +99,13 @@ impl Control for Service {
             Done::Left {
                 cluster,
                 removed,
+                losses,
                 notes,
             } => Ok(Response::new(wire::LeaveResponse {
                 cluster_ended: cluster == Ended::Over,
                 removed,
                 notes,
+                losses: losses.iter().map(loss).collect(),
             })),
             other => Err(unexpected(&other)),
         }
@@ -186,10 +188,12 @@ impl Control for Service {
         &self,
         request: Request<wire::SegmentDeleteRequest>,
     ) -> Answer<wire::SegmentDeleteResponse> {
-        let name = segment_name(&request.into_inner().name)?;
-        let ports = self.change(|reply| Ask::DeleteSegment { name, reply }).await?;
+        let request = request.into_inner();
+        let (name, force) = (segment_name(&request.name)?, forced(request.force));
+        let deleted = self.change(|reply| Ask::DeleteSegment { name, force, reply }).await?;
         Ok(Response::new(wire::SegmentDeleteResponse {
-            guest_ports: ports.iter().map(ToString::to_string).collect(),
+            guest_ports: deleted.ports.iter().map(ToString::to_string).collect(),
+            losses: deleted.losses.iter().map(loss).collect(),
         }))
     }
 

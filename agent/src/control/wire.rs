@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use overlayd_core::cluster::membership::PeerState;
 use overlayd_core::lease::LeaseState;
-use overlayd_core::node::{Applied, Change, EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, SegmentLine};
+use overlayd_core::node::{
+    Applied, Change, EndpointLine, GatewayLine, LeaseLine, Loss, Lost, PeerLine, PoolLine, SegmentLine, Sighting,
+};
 use overlayd_proto::control as wire;
 
 use crate::clock;
@@ -70,6 +72,40 @@ pub(super) fn change(applied: Applied) -> wire::SegmentChange {
             })
             .collect(),
         generation: applied.generation,
+        losses: applied.losses.iter().map(loss).collect(),
+    }
+}
+
+pub(super) fn loss(loss: &Loss) -> wire::Loss {
+    let of = |kind: wire::LossKind| wire::Loss {
+        segment: loss.segment.as_ref().map(ToString::to_string),
+        kind: kind.into(),
+        text: loss.to_string(),
+        ..wire::Loss::default()
+    };
+    match &loss.what {
+        Lost::Port(guest) => wire::Loss {
+            host: Some(guest.host_name.clone()),
+            port: (!guest.port.is_empty()).then(|| guest.port.clone()),
+            mac: guest.mac.map(|mac| mac.to_string()),
+            addresses: guest.addresses.iter().map(ToString::to_string).collect(),
+            out_of_reach: guest.sighting == Sighting::LastKnown,
+            ..of(wire::LossKind::Port)
+        },
+        Lost::Lease(lease) => wire::Loss {
+            mac: Some(lease.mac.to_string()),
+            addresses: vec![lease.address.to_string()],
+            ..of(wire::LossKind::Lease)
+        },
+        Lost::Published(port) => wire::Loss {
+            port: Some(format!("{}/{}", port.protocol, port.listen)),
+            addresses: vec![port.to.ip().to_string()],
+            ..of(wire::LossKind::PublishedPort)
+        },
+        Lost::Gateway(address) => wire::Loss {
+            addresses: vec![address.to_string()],
+            ..of(wire::LossKind::GatewayAddress)
+        },
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::args::Apply;
 use crate::client::{Client, LONG};
 use crate::failure::Failure;
+use crate::loss::{self, LossRow};
 use crate::output::{Output, Tone};
 
 /// What the file changes, as JSON has it.
@@ -37,6 +38,7 @@ struct ChangeRow {
     change: &'static str,
     generation: u64,
     fields: Vec<FieldRow>,
+    losses: Vec<LossRow>,
 }
 
 #[derive(Serialize)]
@@ -80,12 +82,14 @@ impl From<SegmentChange> for ChangeRow {
             kind: _,
             fields,
             generation,
+            losses,
         } = segment;
         Self {
             name,
             change,
             generation,
             fields: fields.into_iter().map(FieldRow::from).collect(),
+            losses: loss::rows(losses),
         }
     }
 }
@@ -139,7 +143,7 @@ pub(super) fn request(apply: &Apply) -> Result<ApplyRequest, Failure> {
 
 pub(super) async fn run(request: ApplyRequest, client: &Client, output: &Output) -> Result<(), Failure> {
     let file = request.file.clone();
-    let dry_run = request.dry_run;
+    let (dry_run, force) = (request.dry_run, request.force);
     let answer = client
         .ask(output, LONG, |mut calls| async move { calls.apply(request).await })
         .await?;
@@ -170,8 +174,16 @@ pub(super) async fn run(request: ApplyRequest, client: &Client, output: &Output)
         ));
         return Err(Failure::Reported);
     }
+    let lost = if dry_run { "would be lost" } else { "lost" };
+    for segment in &applied.segments {
+        output.losses(lost, &segment.losses);
+    }
     if dry_run {
-        output.note("dry run: nothing was changed");
+        let costs = applied.segments.iter().any(|segment| !segment.losses.is_empty());
+        output.note(match costs && !force {
+            true => "dry run: nothing was changed; without --force it would be refused",
+            false => "dry run: nothing was changed",
+        });
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::args::Leave;
 use crate::client::{Client, LONG};
 use crate::failure::Failure;
+use crate::loss::{self, LossRow};
 use crate::output::Output;
 
 #[derive(Serialize)]
@@ -13,6 +14,7 @@ struct Left {
     cluster_ended: bool,
     removed: Vec<String>,
     notes: Vec<String>,
+    losses: Vec<LossRow>,
 }
 
 impl From<LeaveResponse> for Left {
@@ -21,11 +23,13 @@ impl From<LeaveResponse> for Left {
             cluster_ended,
             removed,
             notes,
+            losses,
         } = answer;
         Self {
             cluster_ended,
             removed,
             notes,
+            losses: loss::rows(losses),
         }
     }
 }
@@ -41,6 +45,7 @@ pub(super) async fn run(leave: &Leave, client: &Client, output: &Output) -> Resu
     for op in &left.removed {
         output.detail(op);
     }
+    output.losses("lost", &left.losses);
     for note in &left.notes {
         output.warning(note);
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::args;
 use crate::client::{Client, SHORT};
 use crate::failure::Failure;
+use crate::loss::{self, LossRow};
 use crate::output::{Output, Text, Tone, plain};
 
 /// A segment, as JSON has it.
@@ -78,13 +79,14 @@ struct Shown {
 struct Deleted {
     name: String,
     guest_ports: Vec<String>,
+    losses: Vec<LossRow>,
 }
 
 pub(super) async fn run(command: &args::Segment, client: &Client, output: &Output) -> Result<(), Failure> {
     match command {
         args::Segment::List => list(client, output).await,
         args::Segment::Show { name } => show(name, client, output).await,
-        args::Segment::Delete { name } => delete(name, client, output).await,
+        args::Segment::Delete { name, force } => delete(name, *force, client, output).await,
     }
 }
 
@@ -155,8 +157,11 @@ fn file(shown: &Shown) -> String {
     )
 }
 
-async fn delete(name: &str, client: &Client, output: &Output) -> Result<(), Failure> {
-    let request = SegmentDeleteRequest { name: name.to_owned() };
+async fn delete(name: &str, force: bool, client: &Client, output: &Output) -> Result<(), Failure> {
+    let request = SegmentDeleteRequest {
+        name: name.to_owned(),
+        force,
+    };
     let answer = client
         .ask(
             output,
@@ -167,7 +172,9 @@ async fn delete(name: &str, client: &Client, output: &Output) -> Result<(), Fail
     let deleted = Deleted {
         name: name.to_owned(),
         guest_ports: answer.guest_ports,
+        losses: loss::rows(answer.losses),
     };
+    output.losses("lost", &deleted.losses);
     if !deleted.guest_ports.is_empty() {
         let ports = deleted.guest_ports.join(", ");
         output.warning(&format!(

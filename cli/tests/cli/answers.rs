@@ -182,6 +182,7 @@ pub(crate) fn applied(request: &ApplyRequest) -> ApplyResponse {
         new: new.map(Into::into),
     };
     let change = |name: &str, kind: ChangeKind, fields, generation| SegmentChange {
+        losses: Vec::new(),
         name: name.into(),
         kind: kind.into(),
         fields,

@@ -35,6 +35,7 @@ removed hv3
         (
             &["segment", "delete", "blue"],
             "\
+warning: lost: blue: port tap0 on hv1, guest 52:54:00:aa:bb:01
 warning: the bridge on this host stays until its guest ports are gone: tap0
 deleted segment blue
 ",
@@ -111,7 +112,11 @@ fn arguments_reach_the_agent() {
         (&["segment", "show", "blue"], r#"SegmentShowRequest { name: "blue" }"#),
         (
             &["segment", "delete", "blue"],
-            r#"SegmentDeleteRequest { name: "blue" }"#,
+            r#"SegmentDeleteRequest { name: "blue", force: false }"#,
+        ),
+        (
+            &["segment", "delete", "blue", "--force"],
+            r#"SegmentDeleteRequest { name: "blue", force: true }"#,
         ),
         (
             &["gateway", "move", "blue"],

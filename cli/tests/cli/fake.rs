@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use overlayd_proto::control::control_server::{Control, ControlServer};
 use overlayd_proto::control::*;
+use prost::Message as _;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
@@ -136,6 +137,19 @@ impl From<Output> for Ran {
     }
 }
 
+fn attached_port() -> Loss {
+    Loss {
+        segment: Some("blue".into()),
+        kind: LossKind::Port.into(),
+        text: "blue: port tap0 on hv1, guest 52:54:00:aa:bb:01".into(),
+        host: Some("hv1".into()),
+        port: Some("tap0".into()),
+        mac: Some("52:54:00:aa:bb:01".into()),
+        addresses: Vec::new(),
+        out_of_reach: false,
+    }
+}
+
 struct Fake {
     mood: Mood,
     asked: Arc<Mutex<Vec<String>>>,
@@ -155,8 +169,18 @@ impl Fake {
                 metadata.insert_bin("hint-bin", BinaryMetadataValue::from_bytes("hv1 → hv2".as_bytes()));
             }
         }
-        let message = "guests are attached to br-blue: tap0, tap1";
-        Err(Status::with_metadata(Code::FailedPrecondition, message, metadata))
+        let message = "segment blue: guests would lose 4 attached ports";
+        let losses = Refused {
+            losses: vec![attached_port()],
+            more: 3,
+        };
+        let details = losses.encode_to_vec().into();
+        Err(Status::with_details_and_metadata(
+            Code::FailedPrecondition,
+            message,
+            details,
+            metadata,
+        ))
     }
 }
 
@@ -186,6 +210,7 @@ impl Control for Fake {
             cluster_ended,
             removed: vec!["ip link del vx-blue".into()],
             notes: Vec::new(),
+            losses: Vec::new(),
         };
         self.answer(request, answer(false), answer(true))
     }
@@ -254,6 +279,7 @@ impl Control for Fake {
     ) -> Result<Response<SegmentDeleteResponse>, Status> {
         let answer = SegmentDeleteResponse {
             guest_ports: vec!["tap0".into()],
+            losses: vec![attached_port()],
         };
         self.answer(request, answer, SegmentDeleteResponse::default())
     }

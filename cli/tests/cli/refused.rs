@@ -54,7 +54,9 @@ fn a_refusal_is_told_with_its_hint() {
         assert_eq!(
             ran.stderr,
             "\
-error: guests are attached to br-blue: tap0, tap1
+error: segment blue: guests would lose 4 attached ports
+  blue: port tap0 on hv1, guest 52:54:00:aa:bb:01
+  and 3 more
 hint: detach them, or give --force
 ",
             "{arguments:?}"
@@ -62,6 +64,39 @@ hint: detach them, or give --force
     }
     let ran = Agent::start(Mood::RefusingInUnicode).run(&["leave"]);
     assert!(ran.stderr.ends_with("hint: hv1 → hv2\n"), "{}", ran.stderr);
+}
+
+#[test]
+fn in_json_a_refusal_is_an_error_with_its_hint_and_what_would_be_lost() {
+    let ran = Agent::start(Mood::Refusing).run(&["segment", "delete", "blue", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(1), ""));
+    let error = &json["error"];
+    assert_eq!(error["message"], "segment blue: guests would lose 4 attached ports");
+    assert_eq!(error["hint"], "detach them, or give --force");
+    assert_eq!(error["more_losses"], 3);
+    let loss = &error["losses"][0];
+    assert_eq!(
+        [
+            &loss["segment"],
+            &loss["kind"],
+            &loss["host"],
+            &loss["port"],
+            &loss["mac"]
+        ],
+        ["blue", "port", "hv1", "tap0", "52:54:00:aa:bb:01"]
+    );
+    let unreachable = overlayctl(&["leave", "--socket", "/nonexistent", "-o", "json"])
+        .output()
+        .unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&unreachable.stderr).unwrap();
+    assert_eq!(unreachable.status.code(), Some(3));
+    assert!(
+        json["error"]["hint"]
+            .as_str()
+            .unwrap()
+            .contains("systemctl status overlayd")
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::loss::Loss;
 use crate::addresses::{self, JournalRecord};
 use crate::cluster::gossip::{self, HostRecord, Record};
 use crate::election;
@@ -122,6 +123,8 @@ pub struct Refusal {
     pub hint: Option<String>,
     /// Whether asking again can help.
     pub lasts: Lasts,
+    /// What guests would lose, where that is why.
+    pub losses: Vec<Loss>,
 }
 
 /// How long a refusal stands.
@@ -140,6 +143,7 @@ impl Refusal {
             what: what.into(),
             hint: None,
             lasts: Lasts::ForNow,
+            losses: Vec::new(),
         }
     }
 
@@ -162,6 +166,15 @@ impl Refusal {
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// Because of what guests would lose.
+    #[must_use]
+    pub fn because_of(self, losses: &[Loss]) -> Self {
+        Self {
+            losses: losses.to_vec(),
             ..self
         }
     }
@@ -200,6 +213,8 @@ pub enum Done {
         cluster: Ended,
         /// What was taken out of the kernel, as `ip`, `bridge` and `nft` lines.
         removed: Vec<String>,
+        /// What that cost guests.
+        losses: Vec<Loss>,
         /// What the operator has to do now.
         notes: Vec<String>,
     },

@@ -19,6 +19,7 @@ mod derived;
 mod effect;
 mod gateways;
 mod lease_migration;
+mod loss;
 mod member;
 mod operations;
 mod rehearsal;
@@ -36,8 +37,9 @@ use rand::{Rng, SeedableRng};
 pub use effect::{
     Call, Done, Effect, Ended, Facts, Force, Hearing, JoinRequest, Lasts, PeerMessage, Reason, Refusal, Sign, Welcome,
 };
+pub use loss::{Guest, GuestLease, Loss, Lost, Sighting};
 use member::Member;
-pub use operations::{Applied, Change, Forming, InitReply, Run};
+pub use operations::{Applied, Change, Deleted, Forming, InitReply, Run};
 pub use rehearsal::rehearse;
 pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, SegmentLine, Serves};
 pub use start::{Disk, Formation, Found, Start};

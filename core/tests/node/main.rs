@@ -5,6 +5,7 @@
 mod first_lease;
 mod giving;
 mod joining;
+mod losing;
 mod moving;
 mod recovering;
 mod world;
@@ -333,7 +334,7 @@ fn leaving_with_guests_attached_is_refused_with_their_ports() {
     world.run(2_000);
     world.plug(0, "br-blue", "vnet0");
     let refusal = world.leave(0, Force::No).unwrap_err();
-    assert!(refusal.what.contains("br-blue: vnet0"), "{refusal}");
+    assert_eq!(refusal.losses[0].to_string(), "blue: port vnet0 on hv1");
     assert!(world.leave(0, Force::Yes).is_ok());
 }
 

@@ -235,7 +235,7 @@ impl World {
     pub(crate) fn delete(&mut self, host: usize, name: &str) {
         let now = self.now;
         self.node_mut(host)
-            .delete_segment(&SegmentName::new(name).unwrap(), now)
+            .delete_segment(&SegmentName::new(name).unwrap(), Force::Yes, now)
             .unwrap();
         self.carry(host);
     }

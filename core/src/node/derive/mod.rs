@@ -149,7 +149,7 @@ impl Member {
         local
     }
 
-    fn states(&self) -> BTreeMap<HostId, PeerState> {
+    pub(super) fn states(&self) -> BTreeMap<HostId, PeerState> {
         let of = |peer: &Peer| match peer.who {
             Who::Host(host) | Who::Me(host) => Some((host, peer.state)),
             Who::Static(_) => None,

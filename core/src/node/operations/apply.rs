@@ -1,13 +1,16 @@
 //! `apply` and `segment delete`: segments as operators write them.
 
+use std::collections::BTreeMap;
+
 use rand::Rng;
 
-use crate::cluster::catalogue::Definition;
-use crate::cluster::gossip::{Presence, Written};
+use super::guard::guard;
+use crate::cluster::gossip::Written;
 use crate::config::{self, FieldChange, Segment};
 use crate::id::{IfName, SegmentId, SegmentName};
 use crate::node::Node;
 use crate::node::effect::{Force, Refusal};
+use crate::node::loss::{Loss, Lost};
 use crate::node::member::Member;
 use crate::time::Instant;
 
@@ -22,6 +25,17 @@ pub struct Applied {
     pub generation: u64,
     /// What differs.
     pub fields: Vec<FieldChange>,
+    /// What that costs guests.
+    pub losses: Vec<Loss>,
+}
+
+/// What `segment delete` did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// The guest ports on this host that keep the bridge for now.
+    pub ports: Vec<IfName>,
+    /// What that cost guests.
+    pub losses: Vec<Loss>,
 }
 
 /// What becomes of a segment.
@@ -48,7 +62,7 @@ impl Node {
     /// Writes segments with the next generation; all or none.
     ///
     /// # Errors
-    /// One cannot stand beside those that the cluster has, or guests are in the way; nothing was changed.
+    /// One cannot stand beside those that the cluster has, or guests would lose something; nothing was changed.
     pub fn apply(
         &mut self,
         segments: &[Segment],
@@ -56,46 +70,82 @@ impl Node {
         force: Force,
         now: Instant,
     ) -> Result<Vec<Applied>, Refusal> {
-        let applied = self.member()?.changes(segments, force)?;
-        if run == Run::Real {
-            for segment in segments {
-                let fresh = SegmentId(self.rng.next_u64());
-                let Some(member) = &mut self.formed else { break };
-                let above = member.forgotten_generation(&segment.name);
-                member
-                    .gossip
-                    .apply_above(above, &segment.name, segment.to_yaml(), fresh, now);
-                // What an operator was told to be done is not to be lost in a crash.
-                member.gossip.save_now(now);
-                member.touch_now(now);
-            }
-            self.settle(now);
+        let ports = std::mem::take(&mut self.ports);
+        let changes = self.member().and_then(|member| member.changes(segments, &ports, now));
+        self.ports = ports;
+        let applied = changes?;
+        if run == Run::Dry {
+            return Ok(applied);
         }
+        let losses: Vec<Loss> = applied.iter().flat_map(|applied| applied.losses.clone()).collect();
+        guard(&losses, force, hint(&losses))?;
+        for segment in segments {
+            let fresh = SegmentId(self.rng.next_u64());
+            let Some(member) = &mut self.formed else { break };
+            let above = member.forgotten_generation(&segment.name);
+            member
+                .gossip
+                .apply_above(above, &segment.name, segment.to_yaml(), fresh, now);
+            // What an operator was told to be done is not to be lost in a crash.
+            member.gossip.save_now(now);
+            member.touch_now(now);
+        }
+        self.settle(now);
         Ok(applied)
     }
 
-    /// Deletes a segment; the guest ports on this host that keep its bridge for now.
+    /// Deletes a segment.
     ///
     /// # Errors
-    /// There is none of that name.
-    pub fn delete_segment(&mut self, name: &SegmentName, now: Instant) -> Result<Vec<IfName>, Refusal> {
+    /// There is none of that name, or guests would lose something; nothing was changed.
+    pub fn delete_segment(&mut self, name: &SegmentName, force: Force, now: Instant) -> Result<Deleted, Refusal> {
+        let Self { formed, ports, .. } = self;
+        let known = formed
+            .as_ref()
+            .and_then(|member| Some((member, member.catalogue.get(name)?)));
+        let deleted = known.map(|(member, known)| Deleted {
+            ports: ports.get(&known.segment.bridge).cloned().unwrap_or_default(),
+            losses: member.losses(known, None, ports, now),
+        });
         let member = self.member()?;
-        let bridge = member.catalogue.get(name).map(|known| known.segment.bridge.clone());
-        if bridge.is_none() || member.gossip.delete(name, now) == Written::Refused {
+        let Some(deleted) = deleted else {
+            return Err(Refusal::no_segment(name));
+        };
+        guard(
+            &deleted.losses,
+            force,
+            "detach these guests or shut them down, and release their leases, or use --force: they lose their network",
+        )?;
+        if member.gossip.delete(name, now) == Written::Refused {
             return Err(Refusal::no_segment(name));
         }
         member.touch_now(now);
         self.settle(now);
-        Ok(bridge
-            .and_then(|bridge| self.ports.get(&bridge))
-            .cloned()
-            .unwrap_or_default())
+        Ok(deleted)
+    }
+}
+
+/// What to do before a change that costs this.
+fn hint(losses: &[Loss]) -> &'static str {
+    let any = |which: fn(&Lost) -> bool| losses.iter().any(|loss| which(&loss.what));
+    if any(|it| matches!(it, Lost::Port(_))) {
+        "detach these guests or shut them down first, or use --force: they are cut off from their network"
+    } else if any(|it| matches!(it, Lost::Lease(_) | Lost::Gateway(_))) {
+        "if that is meant, use --force: guests get the new address and gateway when they renew their lease (`dhclient -r; \
+         dhclient` in a guest does it at once); a guest with a fixed address has to be changed by hand"
+    } else {
+        "keep the published ports in the file, or use --force"
     }
 }
 
 impl Member {
     /// What would become of each segment.
-    fn changes(&self, segments: &[Segment], force: Force) -> Result<Vec<Applied>, Refusal> {
+    fn changes(
+        &self,
+        segments: &[Segment],
+        ports: &BTreeMap<IfName, Vec<IfName>>,
+        now: Instant,
+    ) -> Result<Vec<Applied>, Refusal> {
         let named = |known: &&Segment| segments.iter().any(|segment| segment.name == known.name);
         let known = self.catalogue.iter().map(|known| &known.segment);
         let together: Vec<&Segment> = known.filter(|known| !named(known)).chain(segments).collect();
@@ -104,10 +154,11 @@ impl Member {
             let all = clashes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             return Err(Refusal::new(all).hint(first.what.hint()));
         }
-        segments.iter().map(|segment| self.change(segment, force)).collect()
+        let change = |segment| self.change(segment, ports, now);
+        Ok(segments.iter().map(change).collect())
     }
 
-    fn change(&self, segment: &Segment, force: Force) -> Result<Applied, Refusal> {
+    fn change(&self, segment: &Segment, ports: &BTreeMap<IfName, Vec<IfName>>, now: Instant) -> Applied {
         let old = self.catalogue.get(&segment.name);
         let record = self.gossip.segment(&segment.name);
         let generation = record.map_or(0, |record| record.generation);
@@ -117,12 +168,7 @@ impl Member {
             Some(old) if old.segment == *segment && forgotten == 0 => Change::Unchanged,
             Some(_) => Change::Changed,
         };
-        if let Some(old) = old
-            && force == Force::No
-        {
-            self.refuse_uprooting(old, segment)?;
-        }
-        Ok(Applied {
+        Applied {
             name: segment.name.clone(),
             change,
             generation: match change {
@@ -130,31 +176,10 @@ impl Member {
                 Change::Added | Change::Changed => generation.max(forgotten) + 1,
             },
             fields: config::difference(old.map(|old| &old.segment), segment),
-        })
-    }
-
-    /// VNI, bridge and subnet of a segment with guests change only by force.
-    fn refuse_uprooting(&self, old: &Definition, new: &Segment) -> Result<(), Refusal> {
-        let subnet = |segment: &Segment| segment.ipv4.as_ref().map(|ipv4| ipv4.subnet);
-        let id = old.id;
-        let old = &old.segment;
-        let changed = [
-            ("vni", old.vni != new.vni),
-            ("bridge", old.bridge != new.bridge),
-            ("ipv4.subnet", subnet(old) != subnet(new)),
-        ];
-        let keys: Vec<&str> = changed.iter().filter(|(_, is)| *is).map(|(key, _)| *key).collect();
-        let endpoints = self.gossip.endpoints_in(id);
-        let guests = endpoints.filter(|endpoint| endpoint.presence == Presence::Here).count();
-        if keys.is_empty() || guests == 0 {
-            return Ok(());
+            losses: old
+                .map(|old| self.losses(old, Some(segment), ports, now))
+                .unwrap_or_default(),
         }
-        let keys = keys.join(", ");
-        Err(Refusal::new(format!(
-            "segment {}: {keys} cannot change while {guests} guests are attached",
-            old.name
-        ))
-        .hint("detach them, or use --force: they lose their connection until they are attached again"))
     }
 
     /// The newest generation of a segment that the leases knew, if it was lost since; else 0.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::Rng;
 
+use super::guard::guard;
 use super::machine::Machine;
 use super::pending::{Leave, Operation, Pace, Stage};
 use crate::cluster::gossip::Departure;
@@ -16,6 +17,7 @@ use crate::health::events::Event;
 use crate::id::HostId;
 use crate::node::Node;
 use crate::node::effect::{Call, Done, Effect, Ended, Force, Refusal};
+use crate::node::loss::Loss;
 use crate::node::start::Formation;
 use crate::time::{Duration, Instant};
 
@@ -30,35 +32,29 @@ impl Node {
     /// Leaves the cluster: hands over, tells the others, and has everything of ours removed from the kernel.
     pub fn leave(&mut self, call: Call, force: Force, now: Instant) {
         let begun = self
-            .why_not_leave(force)
-            .map_or_else(|| self.begin_leave(force, now), Err);
-        self.begin(call, begun, now);
+            .may_leave(force, now)
+            .map(|losses| self.begin_leave(force, losses, now));
+        self.begin(call, begun.flatten(), now);
     }
 
-    fn why_not_leave(&self, force: Force) -> Option<Refusal> {
-        if self.formed.is_none() {
-            return Some(Refusal::new("this host is in no cluster"));
-        }
+    /// What that costs guests.
+    fn may_leave(&self, force: Force, now: Instant) -> Result<Vec<Loss>, Refusal> {
+        let Some(member) = &self.formed else {
+            return Err(Refusal::new("this host is in no cluster"));
+        };
         if self.has_pending(|operation| matches!(operation, Operation::Leave(_))) {
-            return Some(Refusal::new("this host is already leaving"));
+            return Err(Refusal::new("this host is already leaving"));
         }
-        let attached = self.ports.iter().filter(|(_, ports)| !ports.is_empty());
-        let guests: Vec<String> = attached
-            .map(|(bridge, ports)| {
-                let ports: Vec<&str> = ports.iter().map(|port| port.as_str()).collect();
-                format!("{bridge}: {}", ports.join(", "))
-            })
-            .collect();
-        (force == Force::No && !guests.is_empty()).then(|| {
-            Refusal::new(format!(
-                "guests are attached to this host's bridges ({})",
-                guests.join("; ")
-            ))
-            .hint("detach them or shut them down, or use --force: they lose their network")
-        })
+        let losses = member.losses_of_leaving(&self.ports, now);
+        guard(
+            &losses,
+            force,
+            "detach these guests or shut them down, or use --force: they lose their network",
+        )?;
+        Ok(losses)
     }
 
-    fn begin_leave(&mut self, force: Force, now: Instant) -> Result<Operation, Refusal> {
+    fn begin_leave(&mut self, force: Force, losses: Vec<Loss>, now: Instant) -> Result<Operation, Refusal> {
         let me = self.me;
         let member = self.member()?;
         let others = member.gossip.hosts().any(|host| host.id != me);
@@ -74,6 +70,7 @@ impl Node {
             force,
             stage: Stage::HandingOver,
             cluster: if others { Ended::LivesOn } else { Ended::Over },
+            losses,
             notes: Vec::new(),
         }))
     }
@@ -120,6 +117,7 @@ impl Node {
                 let done = Done::Left {
                     cluster: leave.cluster,
                     removed: removed.clone(),
+                    losses: leave.losses,
                     notes: leave.notes.into_iter().chain(kept.clone()).collect(),
                 };
                 self.answer(pending.call, Ok(done));

@@ -12,6 +12,7 @@
 mod admit;
 mod apply;
 mod drain;
+mod guard;
 mod init;
 mod invite;
 mod join;
@@ -23,6 +24,6 @@ mod recover;
 mod release;
 mod remove_peer;
 
-pub use apply::{Applied, Change, Run};
+pub use apply::{Applied, Change, Deleted, Run};
 pub use init::{Forming, InitReply};
 pub(super) use pending::Pending;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::election::GroupId;
 use crate::id::{HostId, SegmentName};
 use crate::node::effect::{Call, Ended, Force, Refusal, Sign};
+use crate::node::loss::Loss;
 use crate::time::{Duration, Instant};
 
 /// An operation that has begun.
@@ -78,6 +79,8 @@ pub(super) struct Leave {
     pub(super) force: Force,
     pub(super) stage: Stage,
     pub(super) cluster: Ended,
+    /// What it costs guests.
+    pub(super) losses: Vec<Loss>,
     /// What the operator has to do afterwards.
     pub(super) notes: Vec<String>,
 }
