@@ -111,10 +111,10 @@ impl Reader {
         {
             return Ok(tables.clone());
         }
-        let [inet, netdev, bridge] = TableName::ALL.map(observe);
-        let (inet, netdev, bridge) = tokio::join!(inet, netdev, bridge);
+        let [inet, netdev, bridge, arp] = TableName::ALL.map(observe);
+        let (inet, netdev, bridge, arp) = tokio::join!(inet, netdev, bridge, arp);
         let mut tables = BTreeMap::new();
-        for (table, found) in TableName::ALL.into_iter().zip([inet?, netdev?, bridge?]) {
+        for (table, found) in TableName::ALL.into_iter().zip([inet?, netdev?, bridge?, arp?]) {
             tables.extend(found.map(|seal| (table, seal)));
         }
         self.known = generation.map(|generation| (generation, tables.clone()));

@@ -60,8 +60,11 @@ impl Failure {
     pub fn is_lack(&self) -> bool {
         match (&self.op, &self.error) {
             (_, Error::NoSuchKind(_) | Error::Nft(nft::Error::Missing)) => true,
-            // No race explains it: this table names interfaces that need not be there.
-            (Op::ReplaceTable { table }, Error::Nft(nft::Error::Refused { .. })) => table.name == TableName::Inet,
+            // No race explains it: these tables name interfaces that need not be there.
+            (Op::ReplaceTable { table }, Error::Nft(nft::Error::Refused { .. })) => match table.name {
+                TableName::Inet | TableName::Arp => true,
+                TableName::Netdev | TableName::Bridge => false,
+            },
             _ => false,
         }
     }

@@ -12,11 +12,13 @@ pub enum TableName {
     Netdev,
     /// `table bridge overlayd`
     Bridge,
+    /// `table arp overlayd`
+    Arp,
 }
 
 impl TableName {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Inet, Self::Netdev, Self::Bridge];
+    pub const ALL: [Self; 4] = [Self::Inet, Self::Netdev, Self::Bridge, Self::Arp];
 }
 
 impl fmt::Display for TableName {
@@ -25,6 +27,7 @@ impl fmt::Display for TableName {
             Self::Inet => "inet overlayd",
             Self::Netdev => "netdev overlayd",
             Self::Bridge => "bridge overlayd",
+            Self::Arp => "arp overlayd",
         })
     }
 }

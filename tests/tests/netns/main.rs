@@ -12,6 +12,7 @@ mod laboratory;
 mod moves;
 mod netfilter;
 mod netlink;
+mod networks;
 mod outage;
 mod peers;
 mod underlay;

@@ -2,7 +2,8 @@
 //!
 //! `table inet overlayd` admits VXLAN from known VTEPs only, keeps guests away from the hosts and from each other's
 //! segments, and on a gateway forwards, masquerades and clamps. `table netdev overlayd` drops what only the segment's
-//! own DHCP server and router may send, where it comes in from a guest. Each text replaces its table in one transaction.
+//! own DHCP server and router may send, where it comes in from a guest. `table arp overlayd` keeps the gateway's address
+//! from being found anywhere but in its segment. Each text replaces its table in one transaction.
 //!
 //! What a packet passes, in hook order:
 //! ```text
@@ -30,7 +31,7 @@ mod nat;
 mod render;
 
 use crate::id::{IfName, Mac};
-use crate::kernel::inputs::{BridgeNetfilter, Inputs};
+use crate::kernel::inputs::{BridgeNetfilter, Inputs, SegmentInputs};
 use crate::kernel::mark::gateway_mac;
 use crate::kernel::table::{Table, TableName};
 use inet::inet;
@@ -45,7 +46,7 @@ pub fn tables(inputs: &Inputs) -> Vec<Table> {
     if inputs.segments.is_empty() {
         return Vec::new();
     }
-    [Some(inet(inputs)), netdev(inputs), bridge(inputs)]
+    [Some(inet(inputs)), netdev(inputs), bridge(inputs), arp(inputs)]
         .into_iter()
         .flatten()
         .collect()
@@ -91,4 +92,17 @@ fn bridge(inputs: &Inputs) -> Option<Table> {
     let rule = format!("ether daddr {} meta pkttype set host", braces(macs));
     let chain = Chain::base("ov_prerouting", "filter hook prerouting priority filter", vec![rule]);
     Some(render(TableName::Bridge, &[], &[chain]))
+}
+
+/// Asked for any of the host's addresses by whatever interface, the kernel answers, unless `arp_ignore` of all interfaces
+/// says otherwise: whoever asks on the underlay for an address that is also a gateway's would take this host for it.
+fn arp(inputs: &Inputs) -> Option<Table> {
+    let rule = |it: &SegmentInputs| {
+        let gateway = it.gateway_address()?.addr();
+        let link = quoted(&it.segment.name.gateway());
+        Some(format!("iifname != {link} arp daddr ip {gateway} drop"))
+    };
+    let rules: Vec<String> = inputs.segments.values().filter_map(rule).collect();
+    let chain = Chain::base("ov_arp", "filter hook input priority filter", rules);
+    (!chain.rules.is_empty()).then(|| render(TableName::Arp, &[], &[chain]))
 }

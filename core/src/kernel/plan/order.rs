@@ -1,11 +1,12 @@
 //! In which order ops are made.
 //!
-//! Three rules decide: what takes a gateway away comes first; a VTEP is admitted by the firewall before frames are sent
+//! Four rules decide: what takes a gateway away comes first; a VTEP is admitted by the firewall before frames are sent
 //! to it, and frames stop before it is shut out; a device is complete (marked, sized, silenced, filtered) before it is
-//! set up. Within a stage, what another link sits on comes first (`links.rs` gives them in that order).
+//! set up; ARP for a gateway is shut in before its link, and so its address, can be there. Within a stage, what another link sits on comes first (`links.rs` gives them in that order).
 
 use super::op::Op;
 use crate::kernel::sysctl::Sysctl;
+use crate::kernel::table::TableName;
 
 /// The stages of a plan, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +14,7 @@ enum Stage {
     Withdraw,
     StopSending,
     Delete,
+    ShutIn,
     Create,
     Mark,
     Configure,
@@ -46,6 +48,7 @@ fn stage(op: &Op) -> Stage {
             ..
         } => Stage::Forward,
         Op::SetSysctl { .. } => Stage::Silence,
+        Op::ReplaceTable { table } if table.name == TableName::Arp => Stage::ShutIn,
         Op::ReplaceTable { .. } | Op::DeleteTable { .. } => Stage::Filter,
         Op::SetUp { .. } => Stage::Up,
         Op::AppendFlood { .. } | Op::ReplaceRemote { .. } | Op::AddLocal { .. } => Stage::Send,
