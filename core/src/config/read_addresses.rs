@@ -128,15 +128,32 @@ fn subnet4(fields: &Fields<'_>, report: &mut Report) -> Option<Ipv4Net> {
         );
         return None;
     }
-    if network.is_loopback() || network.is_multicast() || network.octets()[0] == 0 || network.octets()[0] >= 240 {
+    if let Some((reserved, purpose)) = special_use(subnet) {
         at.wrong(
             report,
-            format!("guests cannot use addresses of {subnet}"),
+            format!("guests cannot use addresses of {subnet}: {reserved} is reserved for {purpose}"),
             "give a private subnet, as in 192.168.124.0/24",
         );
         return None;
     }
     Some(subnet)
+}
+
+/// The range of RFC 6890 that a subnet shares addresses with, and what it is for: hosts and routers treat those
+/// differently. Ranges for documentation, benchmarks and shared address space are ordinary to them.
+fn special_use(subnet: Ipv4Net) -> Option<(Ipv4Net, &'static str)> {
+    let ranges = [
+        ([0, 0, 0, 0], 8, "\"this network\""),
+        ([127, 0, 0, 0], 8, "loopback addresses"),
+        ([169, 254, 0, 0], 16, "link-local addresses"),
+        ([192, 0, 0, 0], 24, "IETF protocols"),
+        ([224, 0, 0, 0], 4, "multicast"),
+        ([240, 0, 0, 0], 4, "future use"),
+    ];
+    ranges
+        .into_iter()
+        .filter_map(|(first, bits, purpose)| Some((Ipv4Net::new(first.into(), bits).ok()?, purpose)))
+        .find(|(reserved, _)| reserved.contains(&subnet) || subnet.contains(reserved))
 }
 
 fn gateway4(at: &At<'_>, report: &mut Report, subnet: Ipv4Net) -> Option<Ipv4Addr> {

@@ -269,10 +269,21 @@ fn subnet_and_gateway_fit_each_other() {
         &subnet("10.0.0.0/31"),
         &["4:21 segments[0].ipv4.subnet: 10.0.0.0/31 has a prefix of 31 bits"],
     );
-    check(
-        &subnet("127.0.0.0/8"),
-        &["4:21 segments[0].ipv4.subnet: guests cannot use addresses of 127.0.0.0/8"],
-    );
+    for (reserved, range) in [
+        ("127.1.0.0/16", "127.0.0.0/8 is reserved for loopback addresses"),
+        ("169.254.4.0/24", "169.254.0.0/16 is reserved for link-local addresses"),
+        ("169.0.0.0/8", "169.254.0.0/16 is reserved for link-local addresses"),
+        ("192.0.0.0/24", "192.0.0.0/24 is reserved for IETF protocols"),
+        ("239.1.2.0/24", "224.0.0.0/4 is reserved for multicast"),
+        ("240.0.0.0/8", "240.0.0.0/4 is reserved for future use"),
+        ("0.0.0.0/8", "0.0.0.0/8 is reserved for \"this network\""),
+    ] {
+        let message = format!("guests cannot use addresses of {reserved}: {range}");
+        check(
+            &subnet(reserved),
+            &[&format!("4:21 segments[0].ipv4.subnet: {message}")],
+        );
+    }
     let gateway = |address: &str| blue(&format!("ipv4: {{ subnet: 10.0.0.0/24, gateway: {address} }}"));
     for edge in ["10.0.0.0", "10.0.0.255"] {
         let message = format!("the gateway {edge} is the network or broadcast address of 10.0.0.0/24");
