@@ -12,6 +12,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::dhcp_option::DhcpOption;
 use super::range::{PortRange, Range4, Range6};
 use crate::id::{IfName, Mac, SegmentName, Vni};
+use crate::mtu::OverlayMtu;
 use crate::time::Duration;
 
 /// The UDP port of VXLAN (RFC 7348 section 8).
@@ -117,6 +118,16 @@ pub enum MtuBound {
     Auto,
     /// At most so many bytes, and never above what the underlay carries.
     AtMost(u16),
+}
+
+impl MtuBound {
+    /// The bound, if there is one.
+    pub fn bytes(self) -> Option<OverlayMtu> {
+        match self {
+            Self::Auto => None,
+            Self::AtMost(bytes) => Some(OverlayMtu::new(u32::from(bytes))),
+        }
+    }
 }
 
 /// Spanning tree on the segment's bridge.

@@ -11,6 +11,8 @@ pub enum Id {
     InterfaceMissing,
     /// Guests on two hosts have one MAC.
     DuplicateMac,
+    /// The underlays of a segment's hosts carry different sizes, and its guests are told the least.
+    MtuLowered,
     /// A segment has no active gateway, or a candidate no working uplink.
     NoGateway,
     /// The kernel passes bridged frames through the firewall of somebody else.
@@ -50,6 +52,7 @@ impl Id {
             Self::UnderlayMissing => "U4",
             Self::InterfaceMissing => "U13",
             Self::DuplicateMac => "F4",
+            Self::MtuLowered => "M4",
             Self::NoGateway => "G2",
             Self::BridgeNetfilter => "G12",
             Self::ChangeRefused => "C8",

@@ -1,8 +1,9 @@
 //! Findings about hosts: this one on its underlay, and its peers.
 
 use super::finding::{Finding, Id, Severity};
-use super::vitals::{UnderlayState, Vitals};
+use super::vitals::{LoweredMtu, UnderlayState, Vitals};
 use crate::cluster::membership::PeerState;
+use crate::id::SegmentName;
 
 pub(super) fn underlay_missing(vitals: &Vitals) -> Vec<Finding> {
     let UnderlayState::Missing { named } = &vitals.underlay else {
@@ -65,6 +66,44 @@ pub(super) fn peer_suspect(vitals: &Vitals) -> Vec<Finding> {
         depends_on: explained_by_underlay(vitals),
     };
     of_state(vitals, PeerState::Suspect).map(suspect).collect()
+}
+
+pub(super) fn mtu_lowered(vitals: &Vitals) -> Vec<Finding> {
+    /// More hosts are not listed by name.
+    const LISTED: usize = 5;
+    let lowered = |it: &LoweredMtu| {
+        let mut hosts = it.hosts.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
+        if it.hosts.len() > LISTED {
+            hosts = format!("{hosts} and {} more", it.hosts.len() - LISTED);
+        }
+        let segments = it
+            .segments
+            .iter()
+            .map(SegmentName::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
+        Finding {
+            id: Id::MtuLowered,
+            severity: Severity::Warn,
+            host: it.hosts.first().cloned().unwrap_or_default(),
+            segment: None,
+            subject: hosts.clone(),
+            evidence: format!(
+                "{hosts}: the underlay carries {} bytes, less than on the other hosts, so guests of {segments} are told \
+                 an MTU of {} instead of {}",
+                it.underlay, it.told, it.instead
+            ),
+            cause: "the underlay interface, or the route to the other hosts, has a smaller MTU there".to_owned(),
+            fix: format!(
+                "on {hosts}: `ip link set dev UNDERLAY mtu {}`; if the small MTU is intended, set `mtu: {}` in the segment",
+                u64::from(it.underlay.bytes()) + u64::from(it.instead.bytes().saturating_sub(it.told.bytes())),
+                it.told
+            ),
+            verify: "overlayctl peer list".to_owned(),
+            depends_on: Vec::new(),
+        }
+    };
+    vitals.lowered.iter().map(lowered).collect()
 }
 
 fn of_state(vitals: &Vitals, state: PeerState) -> impl Iterator<Item = &str> {

@@ -19,9 +19,9 @@ mod vitals;
 
 pub use finding::{Finding, Id, Severity};
 pub use log_line::Fields;
-pub use vitals::{DuplicateMac, EdgeState, FailingUplink, JournalState, UnderlayState, Unsaved, Vitals};
+pub use vitals::{DuplicateMac, EdgeState, FailingUplink, JournalState, LoweredMtu, UnderlayState, Unsaved, Vitals};
 
-const CHECKS: [fn(&Vitals) -> Vec<Finding>; 17] = [
+const CHECKS: [fn(&Vitals) -> Vec<Finding>; 18] = [
     edge::kernel_unreadable,
     edge::change_refused,
     edge::obstacles,
@@ -30,6 +30,7 @@ const CHECKS: [fn(&Vitals) -> Vec<Finding>; 17] = [
     hosts::peer_failed,
     hosts::peer_suspect,
     data_plane::duplicate_mac,
+    hosts::mtu_lowered,
     gateways::no_gateway,
     gateways::uplink_fails,
     gateways::bridge_netfilter,
@@ -55,6 +56,7 @@ mod tests {
     use crate::gateway::uplink::Health;
     use crate::id::{IfName, Mac, SegmentName};
     use crate::kernel::plan::Obstacle;
+    use crate::mtu::{OverlayMtu, UnderlayMtu};
 
     fn link(name: &str) -> IfName {
         IfName::new(name).unwrap()
@@ -177,6 +179,20 @@ mod tests {
             ),
             (Id::PeerFailed, Warn, peer(PeerState::Failed)),
             (Id::PeerSuspect, Warn, peer(PeerState::Suspect)),
+            (
+                Id::MtuLowered,
+                Warn,
+                Vitals {
+                    lowered: vec![LoweredMtu {
+                        hosts: vec!["hv2".to_owned()],
+                        underlay: UnderlayMtu::new(1400),
+                        told: OverlayMtu::new(1350),
+                        instead: OverlayMtu::new(1450),
+                        segments: vec![blue()],
+                    }],
+                    ..all_is_well()
+                },
+            ),
             (
                 Id::NoGateway,
                 Fail,

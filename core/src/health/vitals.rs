@@ -6,6 +6,7 @@ use crate::cluster::membership::PeerState;
 use crate::gateway::uplink::Health;
 use crate::id::{IfName, Mac, SegmentName};
 use crate::kernel::plan::Obstacle;
+use crate::mtu::{OverlayMtu, UnderlayMtu};
 
 /// This host and its cluster. Of a host that is in no cluster only what the edge knows counts; the rest is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Vitals {
     pub underlay: UnderlayState,
     /// The other hosts, by name.
     pub peers: Vec<(String, PeerState)>,
+    /// Segments here whose guests are told less because of a few hosts.
+    pub lowered: Vec<LoweredMtu>,
     /// Bridges here, while the kernel passes their frames through somebody else's firewall.
     pub filtered_bridges: Vec<IfName>,
     /// What candidates of segments that lead outside say of their uplinks, where it does not work.
@@ -58,6 +61,21 @@ pub struct DuplicateMac {
     pub mac: Mac,
     /// The hosts between which it moved last, by name.
     pub hosts: [String; 2],
+}
+
+/// An underlay that carries less than the other hosts' lowers the MTU of segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoweredMtu {
+    /// The hosts with the smallest underlay, by name.
+    pub hosts: Vec<String>,
+    /// What it carries.
+    pub underlay: UnderlayMtu,
+    /// What guests are told for that.
+    pub told: OverlayMtu,
+    /// What they would be told without those hosts.
+    pub instead: OverlayMtu,
+    /// The segments.
+    pub segments: Vec<SegmentName>,
 }
 
 /// An uplink that does not work.

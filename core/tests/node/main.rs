@@ -12,6 +12,7 @@ mod world;
 
 use overlayd_core::cluster::membership::PeerState;
 use overlayd_core::gateway::uplink::{Health, NextHop};
+use overlayd_core::health::Id;
 use overlayd_core::id::{IfName, SegmentName};
 use overlayd_core::kernel::inputs::BridgeNetfilter;
 use overlayd_core::node::{Done, Ended, Force, Formation, Run};
@@ -500,6 +501,20 @@ fn a_smaller_underlay_anywhere_makes_the_segment_smaller_everywhere() {
             "host {host}"
         );
     }
+    // Whoever is asked names the host; an operator who wants it so is told nothing.
+    let told = |world: &World| {
+        let lowered = world
+            .problems(0)
+            .into_iter()
+            .find(|finding| finding.id == Id::MtuLowered);
+        lowered.map(|finding| (finding.host, finding.evidence))
+    };
+    let evidence = "hv2: the underlay carries 1400 bytes, less than on the other hosts, so guests of blue are told an MTU \
+                    of 1350 instead of 1450";
+    assert_eq!(told(&world), Some(("hv2".to_owned(), evidence.to_owned())));
+    world.apply(0, &blue().replace("vni: 10", "vni: 10\n    mtu: 1350"));
+    world.run(500);
+    assert_eq!(told(&world), None);
 }
 
 #[test]

@@ -22,7 +22,6 @@ use super::member::Member;
 use super::{Looked, Node};
 use crate::cluster::gossip::HostRecord;
 use crate::cluster::membership::{self, Peer, PeerState, Who};
-use crate::config::MtuBound;
 use crate::health::events::{self, Event};
 use crate::id::{HostId, SegmentId};
 use crate::mtu::{self, OverlayMtu};
@@ -134,12 +133,9 @@ impl Member {
                 .filter(|host| segment.selects(&host.labels))
                 .map(|host| (host.id, host.overlay_mtu))
                 .collect();
-            let bound = match segment.mtu {
-                MtuBound::Auto => None,
-                MtuBound::AtMost(bytes) => Some(OverlayMtu::new(u32::from(bytes))),
-            };
+            let bound = segment.mtu.bytes().into_iter();
             let own = facts.map(|facts| facts.underlay_mtu.overlay(facts.vtep));
-            let Some(mtu) = mtu::segment(&members, &BTreeMap::new(), bound.into_iter().chain(own).min()) else {
+            let Some(mtu) = mtu::segment(&members, &BTreeMap::new(), bound.chain(own).min()) else {
                 continue;
             };
             let hosts = members.into_keys().collect();

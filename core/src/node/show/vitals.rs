@@ -4,7 +4,9 @@ use super::gateways::leads_out;
 use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip;
 use crate::cluster::membership::PeerState;
-use crate::health::{self, DuplicateMac, EdgeState, FailingUplink, Finding, JournalState, UnderlayState, Vitals};
+use crate::health::{
+    self, DuplicateMac, EdgeState, FailingUplink, Finding, JournalState, LoweredMtu, UnderlayState, Vitals,
+};
 use crate::id::{IfName, SegmentName};
 use crate::kernel::inputs::BridgeNetfilter;
 use crate::node::Node;
@@ -36,6 +38,7 @@ impl Node {
                 },
             },
             peers: self.members_seen(),
+            lowered: lowered(formed),
             filtered_bridges: self.filtered_bridges(formed),
             uplinks: self.failing_uplinks(formed),
             without_gateway: self.without_gateway(formed),
@@ -148,4 +151,34 @@ fn lost_generations(formed: &Member) -> Vec<(SegmentName, u64)> {
     here.map(|name| (name.clone(), formed.forgotten_generation(name)))
         .filter(|(_, newest)| *newest > 0)
         .collect()
+}
+
+/// Of the segments that this host has, by the hosts that are to blame.
+fn lowered(formed: &Member) -> Vec<LoweredMtu> {
+    let mut found: Vec<LoweredMtu> = Vec::new();
+    for mine in formed.derived.segments.values() {
+        let segment = &mine.definition.segment;
+        let hosts = mine.hosts.iter().filter_map(|host| formed.gossip.host(*host));
+        let (small, large): (Vec<_>, Vec<_>) = hosts.partition(|host| host.overlay_mtu <= mine.mtu);
+        let rest = large.iter().map(|host| host.overlay_mtu).min();
+        let instead = rest.into_iter().chain(segment.mtu.bytes()).min();
+        let (Some(first), Some(instead)) = (small.first(), instead.filter(|_| rest.is_some())) else {
+            continue;
+        };
+        if instead <= mine.mtu {
+            continue;
+        }
+        let names: Vec<String> = small.iter().map(|host| host.name.clone()).collect();
+        match found.iter_mut().find(|it| it.hosts == names && it.instead == instead) {
+            Some(same) => same.segments.push(segment.name.clone()),
+            None => found.push(LoweredMtu {
+                hosts: names,
+                underlay: first.overlay_mtu.underlay(first.vtep),
+                told: mine.mtu,
+                instead,
+                segments: vec![segment.name.clone()],
+            }),
+        }
+    }
+    found
 }
