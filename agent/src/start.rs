@@ -1,6 +1,7 @@
 //! From a configuration to a running agent; and what runs without one: `--check` and `--cleanup`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,7 @@ async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
     let identity = survived.identity;
     let (senders, inboxes) = queues();
     let control = control_socket(&config.control_socket, senders.events.clone()).await?;
-    let threads = threads(&config, state, &senders.events)?;
+    let threads = threads(&config, state, survived.others(), &senders.events)?;
     let mut edge = edge(config_path, identity, senders, threads);
     let (start, journal) = survived.into_start(config, random()?);
     edge.begin_journal(Begin::With(journal));
@@ -174,11 +175,17 @@ type Threads = (
 );
 
 /// The threads that do what may wait; what they tell becomes events.
-fn threads(config: &HostConfig, state: StateDir, events: &mpsc::UnboundedSender<Event>) -> Result<Threads> {
+fn threads(
+    config: &HostConfig,
+    state: StateDir,
+    members: BTreeSet<IpAddr>,
+    events: &mpsc::UnboundedSender<Event>,
+) -> Result<Threads> {
     let (tell, tell_far) = (events.clone(), events.clone());
     let kernel = kernel::start(
         config.clone(),
         config.state_dir.clone(),
+        members,
         move |report| {
             let _ = tell.send(Event::Kernel(report));
         },

@@ -2,10 +2,11 @@
 //! start.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use overlayd_core::addresses::Recovered;
-use overlayd_core::cluster::gossip::Record;
+use overlayd_core::cluster::gossip::{Presence, Record};
 use overlayd_core::config::HostConfig;
 use overlayd_core::id::HostId;
 use overlayd_core::node::{Disk, Found, Start};
@@ -52,6 +53,21 @@ impl Survived {
             answered: state.answered(),
             found: found_addresses()?,
         })
+    }
+
+    /// The VTEPs of the other members.
+    pub(crate) fn others(&self) -> BTreeSet<IpAddr> {
+        let vtep = |record: &Record| match record {
+            Record::Host(host) => (host.id != self.identity.host).then_some(host.vtep),
+            Record::StaticPeer(peer) => (peer.presence == Presence::Here).then_some(peer.address),
+            Record::Segment(_)
+            | Record::Removed(_)
+            | Record::Claim(_)
+            | Record::Endpoint(_)
+            | Record::Lease(_)
+            | Record::Share(_) => None,
+        };
+        self.records.iter().filter_map(vtep).collect()
     }
 
     /// What the node begins with, and the journal that goes on.

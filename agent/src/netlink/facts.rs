@@ -1,10 +1,11 @@
 //! What the host's own network is like, apart from what we make: the way out, its address, its size, its carrier.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::address::{AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use overlayd_core::gateway::uplink::{Carrier, NextHop};
@@ -23,6 +24,15 @@ pub struct DefaultRoute {
     pub link: IfName,
     /// Its next hop, if it has one that ARP can ask for.
     pub via: Option<Ipv4Addr>,
+}
+
+/// How the kernel reaches another host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The address that packets leave from.
+    pub source: Option<IpAddr>,
+    /// What it carries: the route's own MTU if it has one, else its interface's.
+    pub mtu: Option<UnderlayMtu>,
 }
 
 /// As whom this host asks a neighbour.
@@ -76,68 +86,137 @@ pub(super) fn asker(connection: &mut Connection, hop: &NextHop) -> Result<Option
         LinkAttribute::Address(bytes) => bytes.as_slice().try_into().ok().map(Mac),
         _ => None,
     });
-    let route = route_to(connection, hop.address.into())?;
-    let address = route
-        .iter()
-        .flat_map(|route| &route.attributes)
-        .find_map(|attribute| match attribute {
-            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => Some(*address),
-            _ => None,
-        });
-    Ok(mac.zip(address).map(|(mac, address)| Asker { mac, address }))
+    let route = route_to(connection, hop.address.into(), None)?;
+    Ok(match (mac, route.as_ref().and_then(source)) {
+        (Some(mac), Some(IpAddr::V4(address))) => Some(Asker { mac, address }),
+        _ => None,
+    })
 }
 
-/// The first global address of an interface, IPv4 before IPv6; tentative and deprecated ones do not count.
-pub(super) fn first_global_address(connection: &mut Connection, name: &IfName) -> Result<Option<IpAddr>, Error> {
+/// The global addresses of an interface in the kernel's order, IPv4 before IPv6, as far as they last.
+pub(super) fn global_addresses(connection: &mut Connection, name: &IfName) -> Result<Vec<IpAddr>, Error> {
     let Some(link) = link_by_name(connection, name)? else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
+    let mut found = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let mut question = AddressMessage::default();
-        question.header.family = family;
-        question.header.index = link.header.index;
-        for answer in connection.dump(&RouteNetlinkMessage::GetAddress(question))? {
-            let RouteNetlinkMessage::NewAddress(message) = answer else {
-                continue;
-            };
-            let unfit = AddressFlags::Tentative | AddressFlags::Dadfailed | AddressFlags::Deprecated;
-            let fit = !message.attributes.iter().any(|attribute| match attribute {
-                AddressAttribute::Flags(flags) => flags.intersects(unfit | AddressFlags::Mcautojoin),
-                _ => false,
-            });
-            if message.header.scope == AddressScope::Universe
-                && fit
-                && let Some((address, _)) = read_address(&message)
-            {
-                return Ok(Some(address.addr()));
-            }
+        let all = lasting_addresses(connection, family, link.header.index)?;
+        found.extend(all.into_iter().map(|(_, address)| address));
+    }
+    Ok(found)
+}
+
+/// The global addresses of one family with their interfaces; of one interface, or (0) of all. Not those that others do not
+/// reach, or not for long: tentative, deprecated, and the temporary ones of IPv6's privacy extensions (RFC 8981), which the
+/// kernel prefers as source and replaces within a day.
+fn lasting_addresses(
+    connection: &mut Connection,
+    family: AddressFamily,
+    link: u32,
+) -> Result<Vec<(u32, IpAddr)>, Error> {
+    let mut unfit =
+        AddressFlags::Tentative | AddressFlags::Dadfailed | AddressFlags::Deprecated | AddressFlags::Mcautojoin;
+    if family == AddressFamily::Inet6 {
+        // `IFA_F_TEMPORARY`. For IPv4 the same bit says that another address of the subnet was there before.
+        unfit |= AddressFlags::Secondary;
+    }
+    let mut question = AddressMessage::default();
+    question.header.family = family;
+    question.header.index = link;
+    let mut found = Vec::new();
+    for answer in connection.dump(&RouteNetlinkMessage::GetAddress(question))? {
+        let RouteNetlinkMessage::NewAddress(message) = answer else {
+            continue;
+        };
+        let fit = !message.attributes.iter().any(|attribute| match attribute {
+            AddressAttribute::Flags(flags) => flags.intersects(unfit),
+            _ => false,
+        });
+        if message.header.scope == AddressScope::Universe && fit {
+            let address = read_address(&message).map(|(address, _)| address.addr());
+            found.extend(address.map(|address| (message.header.index, address)));
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
-/// The size that the route to an address carries: the route's own MTU if it has one, else its interface's.
-pub(super) fn route_mtu(connection: &mut Connection, to: IpAddr) -> Result<Option<UnderlayMtu>, Error> {
-    let Some(route) = route_to(connection, to)? else {
-        return Ok(None);
+/// How the kernel reaches these, in the same order; those that it has no route to are not there.
+///
+/// The source is the one of the route out of `underlay`, whichever interface comes first: who names an underlay means it.
+/// Where that has no address the kernel would take just any of the host's; only those of loopback and dummy interfaces
+/// are meant to stand in.
+pub(super) fn paths(connection: &mut Connection, to: &[IpAddr], underlay: &IfName) -> Result<Vec<Path>, Error> {
+    let links: BTreeMap<u32, LinkMessage> = links(connection)?
+        .into_iter()
+        .map(|link| (link.header.index, link))
+        .collect();
+    let names = names(links.values());
+    let Some(underlay) = names
+        .iter()
+        .find(|(_, name)| *name == underlay)
+        .map(|(index, _)| *index)
+    else {
+        return Ok(Vec::new());
     };
-    let own = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Metrics(metrics) => metrics.iter().find_map(|metric| match metric {
-            RouteMetric::Mtu(bytes) if *bytes > 0 => Some(*bytes),
-            _ => None,
-        }),
-        _ => None,
-    });
-    if let Some(bytes) = own {
-        return Ok(Some(UnderlayMtu::new(bytes)));
+    let mut own = BTreeSet::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        if to.iter().any(|to| to.is_ipv4() == (family == AddressFamily::Inet)) {
+            let stands_in = |index: &u32| *index == underlay || links.get(index).is_some_and(belongs_to_no_wire);
+            let all = lasting_addresses(connection, family, 0)?;
+            own.extend(
+                all.iter()
+                    .filter(|(link, _)| stands_in(link))
+                    .map(|(_, address)| *address),
+            );
+        }
     }
-    let Some(index) = out(&route) else { return Ok(None) };
-    let link = links(connection)?.into_iter().find(|link| link.header.index == index);
-    Ok(link.as_ref().and_then(mtu_of))
+    let mut paths = Vec::new();
+    for &to in to {
+        let Some(route) = route_to(connection, to, None)? else {
+            continue;
+        };
+        let link = out(&route);
+        let limit = route.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Metrics(metrics) => metrics.iter().find_map(|metric| match metric {
+                RouteMetric::Mtu(bytes) if *bytes > 0 => Some(UnderlayMtu::new(*bytes)),
+                _ => None,
+            }),
+            _ => None,
+        });
+        let mtu = limit.or_else(|| link.and_then(|index| links.get(&index)).and_then(mtu_of));
+        let by_underlay = match link {
+            Some(index) if index == underlay => Some(route),
+            Some(_) | None => route_to(connection, to, Some(underlay))?,
+        };
+        let source = by_underlay
+            .as_ref()
+            .and_then(source)
+            .filter(|source| own.contains(source));
+        paths.push(Path { source, mtu });
+    }
+    Ok(paths)
 }
 
-/// The route that the kernel would take to an address, if there is one.
-fn route_to(connection: &mut Connection, to: IpAddr) -> Result<Option<RouteMessage>, Error> {
+/// Loopback and dummy interfaces: their addresses are the host's, by whichever NIC it is reached.
+fn belongs_to_no_wire(link: &LinkMessage) -> bool {
+    link.header.flags.contains(LinkFlags::Loopback)
+        || link.attributes.iter().any(|attribute| match attribute {
+            LinkAttribute::LinkInfo(infos) => infos.contains(&LinkInfo::Kind(InfoKind::Dummy)),
+            _ => false,
+        })
+}
+
+/// The address that a route's packets leave from.
+fn source(route: &RouteMessage) -> Option<IpAddr> {
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::PrefSource(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    })
+}
+
+/// The route that the kernel would take to an address, by whatever interface or by that one alone, if there is one.
+fn route_to(connection: &mut Connection, to: IpAddr, by: Option<u32>) -> Result<Option<RouteMessage>, Error> {
     let mut question = RouteMessage::default();
     let bits = if to.is_ipv4() { 32 } else { 128 };
     question.header.address_family = if to.is_ipv4() {
@@ -147,6 +226,7 @@ fn route_to(connection: &mut Connection, to: IpAddr) -> Result<Option<RouteMessa
     };
     question.header.destination_prefix_length = bits;
     question.attributes.push(RouteAttribute::Destination(to.into()));
+    question.attributes.extend(by.map(RouteAttribute::Oif));
     match connection.ask(&RouteNetlinkMessage::GetRoute(question)) {
         Ok(Some(RouteNetlinkMessage::NewRoute(route))) => Ok(Some(route)),
         Ok(_) => Ok(None),

@@ -32,7 +32,7 @@ use self::connection::Connection;
 pub use address::{Found, GatewayAddress, Renewal};
 pub use apply::{Applied, Failure};
 pub use error::{Error, Kind, Refusal};
-pub use facts::{Asker, DefaultRoute};
+pub use facts::{Asker, DefaultRoute, Path};
 pub use watch::{Guest, News, Sighting, Watch};
 
 /// The kinds of link that these ops make and this kernel does not know, each once; for telling before it is tried in
@@ -106,20 +106,21 @@ impl Netlink {
         facts::asker(&mut *self.connection.lock().await, hop)
     }
 
-    /// The first global address of an interface, IPv4 before IPv6.
+    /// The global addresses of an interface in the kernel's order, IPv4 before IPv6.
     ///
     /// # Errors
     /// Kernel state could not be read; the next call starts on a new socket.
-    pub async fn first_global_address(&self, link: &IfName) -> Result<Option<IpAddr>, Error> {
-        facts::first_global_address(&mut *self.connection.lock().await, link)
+    pub async fn global_addresses(&self, link: &IfName) -> Result<Vec<IpAddr>, Error> {
+        facts::global_addresses(&mut *self.connection.lock().await, link)
     }
 
-    /// What the route to an address carries, or nothing where there is no route.
+    /// How the kernel reaches these, in the same order, with the source that it takes out of `underlay`; those that it has no
+    /// route to are not there.
     ///
     /// # Errors
     /// Kernel state could not be read; the next call starts on a new socket.
-    pub async fn route_mtu(&self, to: IpAddr) -> Result<Option<UnderlayMtu>, Error> {
-        facts::route_mtu(&mut *self.connection.lock().await, to)
+    pub async fn paths(&self, to: &[IpAddr], underlay: &IfName) -> Result<Vec<Path>, Error> {
+        facts::paths(&mut *self.connection.lock().await, to, underlay)
     }
 
     /// The MTU of an interface, or nothing where it is not there.

@@ -162,7 +162,7 @@ pub(super) fn links(connection: &mut Connection) -> Result<Vec<LinkMessage>, Err
 }
 
 /// The names of links by their index.
-pub(super) fn names(links: &[LinkMessage]) -> Names {
+pub(super) fn names<'a>(links: impl IntoIterator<Item = &'a LinkMessage>) -> Names {
     let name = |message: &LinkMessage| {
         message.attributes.iter().find_map(|attribute| match attribute {
             LinkAttribute::IfName(name) => IfName::new(name.as_str()).ok(),
@@ -170,7 +170,7 @@ pub(super) fn names(links: &[LinkMessage]) -> Names {
         })
     };
     links
-        .iter()
+        .into_iter()
         .filter_map(|message| Some((message.header.index, name(message)?)))
         .collect()
 }

@@ -26,6 +26,12 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// The VTEPs of all others in the cluster.
+    pub fn others(&self) -> impl Iterator<Item = IpAddr> {
+        let own = self.host.vtep;
+        self.members.iter().copied().filter(move |member| *member != own)
+    }
+
     /// Whether all that is new are guests on other hosts, none of whom was known elsewhere. A gateway is no guest.
     pub fn adds_only_guests(&self, before: &Self) -> bool {
         let Self {

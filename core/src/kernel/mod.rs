@@ -16,3 +16,4 @@ pub mod observed;
 pub mod plan;
 pub mod sysctl;
 pub mod table;
+pub mod vtep;

@@ -579,21 +579,50 @@ fn the_hosts_own_network_is_read() {
         );
         assert_eq!(netlink.asker(&hop("none0")).await.unwrap(), None);
         assert_eq!(
-            netlink.first_global_address(&name("eth0")).await.unwrap(),
-            Some(ip("172.31.0.121"))
+            netlink.global_addresses(&name("eth0")).await.unwrap().first(),
+            Some(&ip("172.31.0.121"))
         );
-        assert_eq!(netlink.first_global_address(&name("none0")).await.unwrap(), None);
-        assert_eq!(
-            netlink.route_mtu(ip("172.31.0.122")).await.unwrap(),
-            Some(UnderlayMtu::new(1500))
-        );
-        run("ip route add 172.31.0.123/32 dev eth0 mtu 1400");
-        assert_eq!(
-            netlink.route_mtu(ip("172.31.0.123")).await.unwrap(),
-            Some(UnderlayMtu::new(1400))
-        );
+        assert!(netlink.global_addresses(&name("none0")).await.unwrap().is_empty());
         assert_eq!(netlink.carrier(&name("eth0")).await.unwrap(), Carrier::Up);
         run("ip link set far0 down");
         assert_eq!(netlink.carrier(&name("eth0")).await.unwrap(), Carrier::Down);
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn the_way_to_the_members_is_read() {
+    in_namespace(|| async {
+        let netlink = Netlink::open().unwrap();
+        let path = async |to: &str, underlay: &str| {
+            let paths = netlink.paths(&[ip(to)], &name(underlay)).await.unwrap();
+            let path = paths
+                .first()
+                .map(|path| (path.source, path.mtu.map(UnderlayMtu::bytes)));
+            path.unwrap_or_default()
+        };
+        let eth0 = Some(ip("172.31.0.121"));
+        assert_eq!(path("172.31.0.122", "eth0").await, (eth0, Some(1500)));
+        run("ip route add 172.31.0.123/32 dev eth0 mtu 1400");
+        assert_eq!(path("172.31.0.123", "eth0").await, (eth0, Some(1400)));
+        assert_eq!(path("172.31.0.122", "none0").await, (None, None));
+        // Out of the underlay, whatever else has an address.
+        run("ip addr add 10.9.9.9/24 dev far0");
+        assert_eq!(path("10.9.9.1", "eth0").await, (eth0, Some(1500)));
+        run("ip addr del 172.31.0.121/24 dev eth0");
+        assert_eq!(path("172.31.0.122", "eth0").await.0, None, "nor does far0's stand in");
+        run("ip addr add 10.0.0.11/32 dev lo");
+        run("ip route add 172.31.0.0/24 dev eth0 src 10.0.0.11");
+        assert_eq!(path("172.31.0.122", "eth0").await.0, Some(ip("10.0.0.11")));
+        // The kernel's source is a temporary address, which is another one tomorrow.
+        run("sysctl -q -w net.ipv6.conf.eth0.use_tempaddr=2 net.ipv6.conf.eth0.accept_dad=0");
+        run("ip addr add fd99::1/64 dev eth0 nodad mngtmpaddr");
+        let chosen = said("ip -6 route get fd99::2");
+        assert!(!chosen.contains("src fd99::1 "), "{chosen}");
+        assert_eq!(path("fd99::2", "eth0").await, (None, Some(1500)));
+        assert_eq!(
+            netlink.global_addresses(&name("eth0")).await.unwrap(),
+            [ip("fd99::1"), ip("fd00::121")]
+        );
     });
 }

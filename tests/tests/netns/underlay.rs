@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
-use overlayd_tests::wait::until;
+use anyhow::{Context as _, Result};
+use overlayd_tests::wait::{throughout, until};
 use overlayd_tests::wiring::SERVER;
 use overlayd_tests::world::{BLUE, BLUE_MULTICAST, Underlay, tell};
-use overlayd_tests::{Plan, World};
-use serde_json::json;
+use overlayd_tests::{Host, Plan, World};
+use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -161,23 +161,99 @@ fn a_host_that_never_had_an_underlay_keeps_no_manager_waiting() {
     });
 }
 
+/// As operators have it who name no address.
+fn form_without_addresses(world: &World) -> Result<()> {
+    for host in world.hosts() {
+        let join = match host.name() {
+            "hv1" => json!([]),
+            _ => json!([world.host("hv1").listen()]),
+        };
+        host.configure(&json!({ "host": { "address": null }, "cluster": { "listen": null, "join": join } }))?;
+        let file = std::fs::read_to_string(host.file())?;
+        let kept: Vec<&str> = file.lines().filter(|line| !line.ends_with("null")).collect();
+        std::fs::write(host.file(), kept.join("\n"))?;
+        host.restart_agent()?;
+    }
+    world.all_know_each_other(SOON).map(|_| ())
+}
+
+/// Where a host sees another one.
+fn seen_at(by: &Host, peer: &str) -> Result<Value> {
+    let peers = by.list(&["peer", "list"])?;
+    let seen = peers.into_iter().find(|line| line["name"] == peer);
+    Ok(seen.map(|line| line["address"].clone()).unwrap_or_default())
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_virtual_address_that_stands_first_on_the_underlay_is_not_taken_for_the_vtep() {
+    tell(&TWO, |world| {
+        let hv2 = world.host("hv2");
+        hv2.namespace().ip_batch(
+            "addr del 172.31.0.12/24 dev eth0
+             addr add 172.31.0.5/32 dev eth0
+             addr add 172.31.0.12/24 dev eth0
+             route replace default via 172.31.0.1\n",
+        )?;
+        form_without_addresses(world)?;
+        world.apply("hv1", BLUE)?;
+        world.gateway("blue", SOON)?;
+        assert_eq!(seen_at(world.host("hv1"), "hv2")?, "172.31.0.12");
+        until("VXLAN goes there", SOON, || {
+            Ok(world.host("hv1").flood_list("vx-blue")? == ["172.31.0.12"])
+        })?;
+        two_guests_meet(world, "br-blue", 1450)?;
+        // One that comes later changes nothing either.
+        hv2.namespace().ip("addr add 172.31.0.6/24 dev eth0")?;
+        throughout("it stays", Duration::from_secs(3), || {
+            assert_eq!(seen_at(world.host("hv1"), "hv2")?, "172.31.0.12");
+            Ok(())
+        })
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn while_its_ipv4_address_is_away_a_host_does_not_go_over_to_ipv6() {
+    tell(&TWO, |world| {
+        form_without_addresses(world)?;
+        world.apply("hv1", BLUE)?;
+        world.gateway("blue", SOON)?;
+        let (hv1, hv2) = (world.host("hv1"), world.host("hv2"));
+        let guest = world.guest("hv2", "br-blue")?;
+        guest.dhcp()?;
+        let away = |restart: bool| {
+            hv2.namespace().ip("-4 addr flush dev eth0")?;
+            if restart {
+                hv2.kill_agent();
+                hv2.launch_agent()?;
+            }
+            throughout("IPv4 is away", Duration::from_secs(4), || {
+                assert_eq!(seen_at(hv1, "hv2")?, "172.31.0.12");
+                let vxlan = hv2.link("vx-blue").context("the VXLAN stays")?;
+                assert_eq!(vxlan["linkinfo"]["info_data"]["local"], "172.31.0.12", "{vxlan}");
+                Ok(())
+            })?;
+            hv2.namespace().ip_batch(
+                "addr add 172.31.0.12/24 dev eth0
+                 route replace default via 172.31.0.1\n",
+            )?;
+            world.all_know_each_other(Duration::from_secs(60))?;
+            until("frames go to it again", SOON, || {
+                Ok(hv1.flood_list("vx-blue")? == ["172.31.0.12"])
+            })?;
+            guest.ping(SERVER)
+        };
+        away(false)?;
+        away(true)
+    });
+}
+
 #[test]
 #[ignore = "makes network namespaces: needs root"]
 fn a_changed_underlay_address_is_followed() {
     tell(&Plan::default(), |world| {
-        // As an operator has it who names no address.
-        for host in world.hosts() {
-            let join = match host.name() {
-                "hv1" => json!([]),
-                _ => json!([world.host("hv1").listen()]),
-            };
-            host.configure(&json!({ "host": { "address": null }, "cluster": { "listen": null, "join": join } }))?;
-            let file = std::fs::read_to_string(host.file())?;
-            let kept: Vec<&str> = file.lines().filter(|line| !line.ends_with("null")).collect();
-            std::fs::write(host.file(), kept.join("\n"))?;
-            host.restart_agent()?;
-        }
-        world.all_know_each_other(SOON)?;
+        form_without_addresses(world)?;
         world.apply("hv1", BLUE)?;
         let hv3 = world.host("hv3").namespace();
         hv3.ip_batch(

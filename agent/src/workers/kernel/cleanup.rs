@@ -91,5 +91,5 @@ pub async fn clean(config: &HostConfig, guests: Guests) -> Result<Removed> {
 
 /// A worker for one errand, on the caller's runtime.
 fn idle(config: &HostConfig) -> Result<Worker<impl Fn(Report) + use<>>> {
-    Worker::new(config.clone(), &config.state_dir, |_| {})
+    Worker::new(config.clone(), &config.state_dir, BTreeSet::new(), |_| {})
 }

@@ -1,6 +1,6 @@
 //! Who this host is on its underlay, and what of its surroundings decides what it should have.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 use overlayd_core::config::CLUSTER_PORT;
@@ -8,7 +8,6 @@ use overlayd_core::gateway::uplink::{self, Carrier, Health, NextHop, Route};
 use overlayd_core::id::IfName;
 use overlayd_core::kernel::inputs::BridgeNetfilter;
 use overlayd_core::kernel::sysctl::Sysctl;
-use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::Facts;
 
 use super::worker::Worker;
@@ -39,11 +38,7 @@ impl<R> Worker<R> {
         let Some(underlay) = host.underlay.clone().or_else(|| route.clone()) else {
             return Ok(None);
         };
-        let found = self.netlink.first_global_address(&underlay).await?;
-        let Some(vtep) = host.address.filter(|_| found.is_some()).or(found) else {
-            return Ok(None);
-        };
-        let Some(underlay_mtu) = self.underlay_mtu(vtep, &underlay).await? else {
+        let Some((vtep, underlay_mtu)) = self.on_underlay(&underlay).await? else {
             return Ok(None);
         };
         Ok(Some(Facts {
@@ -74,22 +69,6 @@ impl<R> Worker<R> {
             None => Carrier::Down,
         };
         Ok(uplink::health(uplink, route, carrier, &self.uplink.watch))
-    }
-
-    /// The least of the routes to all peers, and of the underlay itself where there are none.
-    async fn underlay_mtu(&self, vtep: IpAddr, underlay: &IfName) -> Result<Option<UnderlayMtu>> {
-        let mut least = self.netlink.link_mtu(underlay).await?;
-        let peers = self
-            .desired
-            .iter()
-            .flat_map(|inputs| inputs.members.iter())
-            .filter(|peer| **peer != vtep);
-        for peer in peers {
-            if let Some(mtu) = self.netlink.route_mtu(*peer).await? {
-                least = Some(least.map_or(mtu, |least| least.min(mtu)));
-            }
-        }
-        Ok(least)
     }
 }
 

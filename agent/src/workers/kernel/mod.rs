@@ -17,9 +17,12 @@ mod order;
 mod ports;
 mod report;
 mod tracking;
+mod underlay;
 mod uplink_monitor;
 mod worker;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -32,20 +35,21 @@ pub use order::{Guests, Order, Removed};
 pub use report::{Look, RemoteMacs, Report, Stage};
 use worker::Worker;
 
-/// Starts the threads; `report` and `hear` are called there.
+/// Starts the threads; `members` are the VTEPs of the others that were known last, `report` and `hear` are called there.
 ///
 /// # Errors
 /// There is no netlink socket to be had, or no thread.
 pub fn start(
     config: HostConfig,
     state_dir: PathBuf,
+    members: BTreeSet<IpAddr>,
     report: impl Fn(Report) + Send + 'static,
     hear: impl Fn(RemoteMacs) + Send + 'static,
 ) -> Result<mpsc::UnboundedSender<Order>> {
     let (orders, inbox) = mpsc::unbounded_channel();
     let runtime = runtime()?;
     let events = events::listen(hear)?;
-    let mut worker = Worker::new(config, &state_dir, report)?;
+    let mut worker = Worker::new(config, &state_dir, members, report)?;
     std::thread::Builder::new()
         .name("kernel".into())
         .spawn(move || runtime.block_on(worker.run(inbox, events)))

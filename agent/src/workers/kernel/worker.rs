@@ -1,6 +1,7 @@
 //! The kernel's thread itself: what makes it look again, and when.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(super) struct Worker<R> {
     pub(super) netlink: Netlink,
     pub(super) config: HostConfig,
     pub(super) desired: Option<Box<Inputs>>,
+    /// The VTEPs of the other members, as last known.
+    pub(super) members: BTreeSet<IpAddr>,
     pub(super) facts: Option<Facts>,
     pub(super) told_facts: bool,
     pub(super) replaced: Replaced,
@@ -52,11 +55,12 @@ pub(super) struct Worker<R> {
 }
 
 impl<R> Worker<R> {
-    pub(super) fn new(config: HostConfig, state_dir: &Path, report: R) -> Result<Self> {
+    pub(super) fn new(config: HostConfig, state_dir: &Path, members: BTreeSet<IpAddr>, report: R) -> Result<Self> {
         Ok(Self {
             netlink: Netlink::open()?,
             config,
             desired: None,
+            members,
             facts: None,
             told_facts: false,
             replaced: Replaced::open(state_dir.join("sysctls")),
@@ -137,7 +141,14 @@ impl<R: Fn(Report)> Worker<R> {
 
     pub(super) async fn take(&mut self, order: Order) {
         match order {
-            Order::Desired(inputs) => self.desired = Some(inputs),
+            Order::Desired(inputs) => {
+                let others: BTreeSet<IpAddr> = inputs.others().collect();
+                // A host that has just joined is kept apart for a moment, and still is a member.
+                if !others.is_empty() {
+                    self.members = others;
+                }
+                self.desired = Some(inputs);
+            }
             Order::Prepare(group) => self.preparing.push(group),
             Order::Config(config) => self.config = *config,
             Order::Plan(reply) => {
@@ -156,6 +167,7 @@ impl<R: Fn(Report)> Worker<R> {
             }
             Order::RemoveAll { guests, done } => {
                 self.desired = None;
+                self.members.clear();
                 let removed = self.remove_all(guests).await;
                 let _ = done.send(removed);
             }

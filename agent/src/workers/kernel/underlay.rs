@@ -1,0 +1,37 @@
+//! Where this host is on its underlay: the address that the members reach it at, and what the way to them carries.
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+use overlayd_core::id::IfName;
+use overlayd_core::kernel::vtep;
+use overlayd_core::mtu::UnderlayMtu;
+
+use super::worker::Worker;
+
+impl<R> Worker<R> {
+    /// Its VTEP address, and the least of the underlay's own MTU and of those of the routes to the members. `None`: there is
+    /// no such interface, or no address of the members' family.
+    pub(super) async fn on_underlay(&self, underlay: &IfName) -> Result<Option<(IpAddr, UnderlayMtu)>> {
+        let before = self.facts.as_ref().map(|facts| facts.vtep);
+        let to = vtep::destinations(&self.members, &self.config.cluster.join, before);
+        let paths = self.netlink.paths(&to, underlay).await?;
+        let sources = paths.iter().filter_map(|path| path.source);
+        let vtep = match (self.config.host.address, vtep::choose(sources, before)) {
+            (None, Some(source)) => Some(source),
+            (configured, _) => {
+                let mut there = self.netlink.global_addresses(underlay).await?.into_iter();
+                match configured {
+                    Some(address) => there.next().map(|_| address),
+                    None => there.find(|address| to.iter().any(|to| to.is_ipv4() == address.is_ipv4())),
+                }
+            }
+        };
+        let Some(own) = self.netlink.link_mtu(underlay).await? else {
+            return Ok(None);
+        };
+        let known = paths.iter().filter(|_| !self.members.is_empty());
+        let least = known.filter_map(|path| path.mtu).fold(own, UnderlayMtu::min);
+        Ok(vtep.map(|vtep| (vtep, least)))
+    }
+}
