@@ -281,6 +281,16 @@ pub enum PortSecurity {
     On,
 }
 
+impl Dns {
+    /// Those resolvers of the segment's own that a DHCPv4 server can name.
+    pub fn upstream_v4(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.upstream.iter().filter_map(|address| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        })
+    }
+}
+
 impl Segment {
     /// The gateway's IPv4 address, if the segment has IPv4.
     pub fn gateway_v4(&self) -> Option<Ipv4Addr> {

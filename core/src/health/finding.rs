@@ -43,6 +43,8 @@ pub enum Id {
     StateUnsaved,
     /// A bridge that is no longer wanted still has guests.
     BridgeOccupied,
+    /// Guests are told no resolver.
+    NoResolver,
 }
 
 impl Id {
@@ -68,6 +70,7 @@ impl Id {
             Self::KernelUnreadable => "O9",
             Self::StateUnsaved => "O10",
             Self::BridgeOccupied => "O11",
+            Self::NoResolver => "O12",
         }
     }
 }

@@ -126,3 +126,27 @@ pub(super) fn bridge_netfilter(vitals: &Vitals) -> Vec<Finding> {
         depends_on: Vec::new(),
     }]
 }
+
+pub(super) fn no_resolver(vitals: &Vitals) -> Vec<Finding> {
+    let finding = |segment: &SegmentName| Finding {
+        id: Id::NoResolver,
+        severity: Severity::Warn,
+        host: vitals.host.clone(),
+        segment: Some(segment.clone()),
+        subject: segment.to_string(),
+        evidence: format!(
+            "segment {segment} has no IPv4 address in `dns.upstream`, and this host knows no resolver that guests can \
+             reach: while it is the gateway, guests are given none"
+        ),
+        cause:
+            "/etc/resolv.conf names only resolvers on this host itself, such as 127.0.0.53, link-local ones, or none"
+                .to_owned(),
+        fix: format!(
+            "`overlayctl apply` the segment {segment} with `dns: {{ upstream: [ ADDRESS ] }}`, or give this host a \
+             resolver that guests can reach"
+        ),
+        verify: "cat /etc/resolv.conf /run/systemd/resolve/resolv.conf".to_owned(),
+        depends_on: Vec::new(),
+    };
+    vitals.without_resolver.iter().map(finding).collect()
+}

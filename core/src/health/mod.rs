@@ -34,6 +34,7 @@ const CHECKS: [fn(&Vitals) -> Vec<Finding>; 18] = [
     gateways::no_gateway,
     gateways::uplink_fails,
     gateways::bridge_netfilter,
+    gateways::no_resolver,
     segments::file_differs,
     segments::generation_lost,
     leases::peer_journal_lost,
@@ -213,6 +214,14 @@ mod tests {
                 Warn,
                 Vitals {
                     filtered_bridges: vec![link("br-blue")],
+                    ..all_is_well()
+                },
+            ),
+            (
+                Id::NoResolver,
+                Warn,
+                Vitals {
+                    without_resolver: vec![blue()],
                     ..all_is_well()
                 },
             ),

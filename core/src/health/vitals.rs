@@ -25,6 +25,8 @@ pub struct Vitals {
     pub uplinks: Vec<FailingUplink>,
     /// Segments without an active gateway, and why.
     pub without_gateway: Vec<(SegmentName, String)>,
+    /// Segments that this host may be the gateway of, and knows no resolver for.
+    pub without_resolver: Vec<SegmentName>,
     /// Segments of this host's file that are not what the cluster has.
     pub differing: Vec<SegmentName>,
     /// Segments here whose leases know a newer generation.

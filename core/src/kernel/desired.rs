@@ -131,7 +131,8 @@ fn segment(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
         vni: Some(it.segment.vni),
         local: Some(host.vtep),
         port: it.segment.port,
-        df: Df::Set,
+        // What a guest lets be fragmented arrives in fragments; what it does not is answered "fragmentation needed".
+        df: Df::Inherit,
         learning: Switch::On,
         lower: None,
         group: None,

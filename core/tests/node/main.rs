@@ -750,6 +750,32 @@ fn where_nobody_has_an_uplink_there_is_a_gateway_and_its_line_says_what_is_missi
 }
 
 #[test]
+fn a_segment_whose_guests_would_be_told_no_resolver_is_named_where_they_need_one() {
+    let mut world = World::formed(1);
+    world.set_resolvers(0, &[]);
+    let own = "    dns: { upstream: [ 203.0.113.1 ] }\n";
+    let ipv6 = "    dns: { upstream: [ \"2001:db8::53\" ] }\n";
+    for (segment, missing) in [
+        (blue(), true),
+        (format!("{}{ipv6}", blue()), true),
+        (format!("{}{own}", blue()), false),
+        (blue().replace("mode: nat", "mode: isolated"), false),
+    ] {
+        world.apply(0, &segment);
+        world.run(5_000);
+        let problems = told(&world, 0).0.join("\n");
+        assert_eq!(
+            problems.contains("no resolver that guests can reach"),
+            missing,
+            "{segment}: {problems}"
+        );
+    }
+    world.apply(0, &blue());
+    world.set_resolvers(0, &["192.0.2.53".parse().unwrap()]);
+    assert_eq!(told(&world, 0).0, [""; 0]);
+}
+
+#[test]
 fn a_segment_that_leads_nowhere_misses_no_uplink() {
     let mut world = World::formed(2);
     world.apply(0, &blue().replace("mode: nat", "mode: isolated"));

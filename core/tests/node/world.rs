@@ -45,6 +45,7 @@ struct Host {
     vtep: Ipv4Addr,
     mtu: u32,
     uplink: Health,
+    resolvers: Vec<Ipv4Addr>,
     bridge_netfilter: BridgeNetfilter,
     config: HostConfig,
     node: Option<Node>,
@@ -146,6 +147,7 @@ impl World {
             vtep: Ipv4Addr::new(172, 31, 0, 11 + u8::try_from(at).unwrap()),
             mtu: 1500,
             uplink: Health::Works,
+            resolvers: vec![Ipv4Addr::new(192, 0, 2, 53)],
             bridge_netfilter: BridgeNetfilter::SwitchOff,
             config: config.unwrap(),
             node: None,
@@ -399,6 +401,16 @@ impl World {
 
     pub(crate) fn set_uplink(&mut self, host: usize, uplink: Health) {
         self.hosts[host].uplink = uplink;
+        self.tell_facts(host);
+    }
+
+    /// The resolvers that guests can reach, of those that a host itself uses.
+    pub(crate) fn set_resolvers(&mut self, host: usize, resolvers: &[Ipv4Addr]) {
+        self.hosts[host].resolvers = resolvers.to_vec();
+        self.tell_facts(host);
+    }
+
+    fn tell_facts(&mut self, host: usize) {
         let (now, facts) = (self.now, self.facts(host));
         self.node_mut(host).set_facts(Some(facts), now);
         self.carry(host);
@@ -600,7 +612,7 @@ impl World {
             underlay_mtu: UnderlayMtu::new(it.mtu),
             uplink: Some(IfName::new("eth0").unwrap()),
             uplink_health: it.uplink.clone(),
-            resolvers: Vec::new(),
+            resolvers: it.resolvers.clone(),
             bridge_netfilter: it.bridge_netfilter,
             tracking: Tracking::Off,
         }

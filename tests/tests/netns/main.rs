@@ -14,6 +14,7 @@ mod netfilter;
 mod netlink;
 mod networks;
 mod outage;
+mod passage;
 mod peers;
 mod underlay;
 mod uplink;

@@ -43,7 +43,7 @@ fn with_bridge_netfilter_left_on_frames_to_the_gateway_are_the_hosts_own() {
 
 #[test]
 fn the_firewall_says_what_the_design_says() {
-    let mut blue = blue();
+    let mut blue = on_this_host(with_dhcp(blue().segment));
     blue.role = serving();
     blue.guest_ports = BTreeSet::from([name("vnet0")]);
     blue.segment.ports = vec![
@@ -70,7 +70,7 @@ fn the_firewall_says_what_the_design_says() {
 
 #[test]
 fn a_chain_has_no_more_devices_than_the_kernel_takes() {
-    let mut blue = blue();
+    let mut blue = on_this_host(with_dhcp(blue().segment));
     blue.guest_ports = (0..401).map(|number| name(&format!("vnet{number}"))).collect();
     let inputs = inputs([blue]);
     let devices = |chain: &str| block(&inputs, TableName::Netdev, chain)[0].matches("vnet").count();
@@ -78,6 +78,48 @@ fn a_chain_has_no_more_devices_than_the_kernel_takes() {
         ["chain ov_guests_0", "chain ov_guests_1", "chain ov_guests_2"].map(devices),
         [200, 200, 1]
     );
+}
+
+#[test]
+fn guests_may_do_for_each_other_what_their_segment_does_not() {
+    let ipv6 = |it: SegmentInputs| {
+        let ipv6 = Ipv6 {
+            subnet: "fd10::/64".parse().unwrap(),
+            gateway: "fd10::1".parse().unwrap(),
+            dhcp: None,
+        };
+        SegmentInputs {
+            segment: Segment {
+                ipv6: Some(ipv6),
+                ..it.segment
+            },
+            ..it
+        }
+    };
+    let none = blue();
+    let dhcp = on_this_host(with_dhcp(segment("green", 11, "192.168.125.0/24")));
+    let both = ipv6(on_this_host(with_dhcp(segment("red", 12, "192.168.126.0/24"))));
+    let only6 = ipv6(on_this_host(segment("white", 13, "192.168.127.0/24")));
+    let port = |number: usize, it: SegmentInputs| SegmentInputs {
+        guest_ports: BTreeSet::from([name(&format!("vnet{number}"))]),
+        ..it
+    };
+    let all = [none, dhcp, both, only6].into_iter().enumerate();
+    let inputs = inputs(all.map(|(number, it)| port(number, it)));
+    let text = &derive(&inputs).tables[&TableName::Netdev].text;
+    assert!(!text.contains("vnet0"), "{text}");
+    let dropped = |port: &str| {
+        let chain = text.split("chain ").find(|chain| chain.contains(port)).unwrap();
+        [
+            "udp sport 67 drop",
+            "udp sport 547 drop",
+            "icmpv6 type nd-router-advert drop",
+        ]
+        .map(|rule| chain.contains(rule))
+    };
+    assert_eq!(dropped("vnet1"), [true, false, false]);
+    assert_eq!(dropped("vnet2"), [true, true, true]);
+    assert_eq!(dropped("vnet3"), [false, true, true]);
 }
 
 #[test]

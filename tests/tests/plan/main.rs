@@ -8,8 +8,8 @@ mod properties;
 
 use golden::Golden;
 use overlayd_core::config::{
-    self, Dns, HostAddress, HostSelector, Ipv4, Mode, MtuBound, PortForward, PortRange, PortSecurity, Protocol,
-    Segment, Stp, Transport,
+    self, Dhcp4, Dns, HostAddress, HostSelector, Ipv4, Ipv6, Mode, MtuBound, NetworkBoot, PortForward, PortRange,
+    PortSecurity, Protocol, Segment, Stp, Transport,
 };
 use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term, Vni};
 use overlayd_core::kernel::desired::{Desired, derive};
@@ -23,6 +23,7 @@ use overlayd_core::kernel::plan::{Obstacle, Op, Plan, apply_model, diff};
 use overlayd_core::kernel::sysctl::Sysctl;
 use overlayd_core::kernel::table::TableName;
 use overlayd_core::mtu::{OverlayMtu, UnderlayMtu};
+use overlayd_core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -64,6 +65,19 @@ fn segment(name: &str, vni: u32, subnet: &str) -> Segment {
         port_security: PortSecurity::Off,
         name,
     }
+}
+
+fn with_dhcp(mut segment: Segment) -> Segment {
+    let dhcp = Dhcp4 {
+        range: None,
+        lease_time: Duration::from_secs(3600),
+        max_leases: None,
+        reservations: Vec::new(),
+        boot: NetworkBoot::default(),
+        options: BTreeMap::new(),
+    };
+    segment.ipv4.as_mut().unwrap().dhcp = Some(dhcp);
+    segment
 }
 
 fn blue() -> SegmentInputs {

@@ -1,6 +1,6 @@
 //! Who this host is on its underlay, and what of its surroundings decides what it should have.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use overlayd_core::config::CLUSTER_PORT;
@@ -10,6 +10,7 @@ use overlayd_core::kernel::inputs::BridgeNetfilter;
 use overlayd_core::kernel::sysctl::Sysctl;
 use overlayd_core::node::Facts;
 
+use super::resolvers::resolvers;
 use super::worker::Worker;
 use crate::sysctl;
 
@@ -53,7 +54,7 @@ impl<R> Worker<R> {
             underlay_mtu,
             uplink,
             uplink_health,
-            resolvers: resolvers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
+            resolvers: resolvers(),
             bridge_netfilter: bridge_netfilter(),
             tracking: self.tracking.ask(),
         }))
@@ -77,14 +78,6 @@ fn host_name() -> Result<String> {
     Ok(name.to_string_lossy().into_owned())
 }
 
-/// The name servers in a resolver's file that guests can reach, too.
-fn resolvers(text: &str) -> Vec<Ipv4Addr> {
-    text.lines()
-        .filter_map(|line| line.trim().strip_prefix("nameserver")?.trim().parse::<Ipv4Addr>().ok())
-        .filter(|address| !address.is_loopback() && !address.is_unspecified())
-        .collect()
-}
-
 /// Docker and Kubernetes pass bridged frames through the IP firewall on purpose; their bridges give them away.
 fn bridge_netfilter() -> BridgeNetfilter {
     let others = ["docker0", "cni0", "kube-bridge", "cilium_host", "flannel.1", "weave"];
@@ -103,19 +96,5 @@ fn bridge_netfilter() -> BridgeNetfilter {
         BridgeNetfilter::LeftOn
     } else {
         BridgeNetfilter::LeftOff
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_name_servers_that_guests_can_reach_are_handed_on() {
-        let text = "# local\nsearch x\nnameserver 127.0.0.53\nnameserver 9.9.9.9\n nameserver ::1\nnameserver 0.0.0.0\nnameserver 10.0.0.1\n";
-        assert_eq!(
-            resolvers(text),
-            ["9.9.9.9".parse::<Ipv4Addr>().unwrap(), "10.0.0.1".parse().unwrap()]
-        );
     }
 }

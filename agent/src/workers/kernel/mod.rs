@@ -16,6 +16,7 @@ mod look;
 mod order;
 mod ports;
 mod report;
+mod resolvers;
 mod tracking;
 mod underlay;
 mod uplink_monitor;

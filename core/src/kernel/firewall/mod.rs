@@ -2,8 +2,8 @@
 //!
 //! `table inet overlayd` admits VXLAN from known VTEPs only, keeps guests away from the hosts and from each other's
 //! segments, and on a gateway forwards, masquerades and clamps. `table netdev overlayd` drops what only the segment's
-//! own DHCP server and router may send, where it comes in from a guest. `table arp overlayd` keeps the gateway's address
-//! from being found anywhere but in its segment. Each text replaces its table in one transaction.
+//! own DHCP server and router may send, where it has one, as it comes in from a guest. `table arp overlayd` keeps the
+//! gateway's address from being found anywhere but in its segment. Each text replaces its table in one transaction.
 //!
 //! What a packet passes, in hook order:
 //! ```text
@@ -30,13 +30,14 @@ mod inet;
 mod nat;
 mod render;
 
+use crate::config::Segment;
 use crate::id::{IfName, Mac};
 use crate::kernel::inputs::{BridgeNetfilter, Inputs, SegmentInputs};
 use crate::kernel::mark::gateway_mac;
 use crate::kernel::table::{Table, TableName};
 use inet::inet;
 use render::{Chain, braces, quotable, quoted, render};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A chain takes 256 devices at most.
 const DEVICES: usize = 200;
@@ -55,25 +56,34 @@ pub fn tables(inputs: &Inputs) -> Vec<Table> {
 /// Filtered where frames come in from a guest; what comes through the VXLAN device was filtered on its own host, and pays
 /// nothing.
 fn netdev(inputs: &Inputs) -> Option<Table> {
-    let addressed = inputs
-        .segments
-        .values()
-        .filter(|it| it.segment.ipv4.is_some() || it.segment.ipv6.is_some());
-    let guests: BTreeSet<&IfName> = addressed
-        .flat_map(|it| &it.guest_ports)
-        .filter(|port| quotable(port))
-        .collect();
-    let guests: Vec<String> = guests.into_iter().map(quoted).collect();
-    let chains: Vec<Chain> = guests
-        .chunks(DEVICES)
-        .enumerate()
-        .map(|(number, ports)| {
+    let mut filtered: BTreeMap<Vec<&str>, BTreeSet<&IfName>> = BTreeMap::new();
+    for it in inputs.segments.values() {
+        let ports = it.guest_ports.iter().filter(|port| quotable(port));
+        filtered.entry(not_from_guests(&it.segment)).or_default().extend(ports);
+    }
+    let mut chains: Vec<Chain> = Vec::new();
+    for (rules, ports) in filtered.iter().filter(|(rules, _)| !rules.is_empty()) {
+        let ports: Vec<String> = ports.iter().map(|port| quoted(port)).collect();
+        for ports in ports.chunks(DEVICES) {
+            let name = format!("ov_guests_{}", chains.len());
             let hook = format!("filter hook ingress devices = {} priority filter", braces(ports));
-            let rules = ["udp sport { 67, 547 } drop", "icmpv6 type nd-router-advert drop"];
-            Chain::base(format!("ov_guests_{number}"), hook, rules.map(str::to_owned).to_vec())
-        })
-        .collect();
+            chains.push(Chain::base(
+                name,
+                hook,
+                rules.iter().copied().map(str::to_owned).collect(),
+            ));
+        }
+    }
     (!chains.is_empty()).then(|| render(TableName::Netdev, &[], &chains))
+}
+
+/// What the segment's own gateway says; what it does not do may be a guest's job.
+fn not_from_guests(segment: &Segment) -> Vec<&'static str> {
+    let dhcp4 = segment.ipv4.as_ref().is_some_and(|ipv4| ipv4.dhcp.is_some());
+    let dhcp4 = dhcp4.then_some("udp sport 67 drop");
+    let router6 = segment.ipv6.is_some();
+    let ipv6 = ["udp sport 547 drop", "icmpv6 type nd-router-advert drop"];
+    dhcp4.into_iter().chain(ipv6.into_iter().filter(|_| router6)).collect()
 }
 
 /// With bridge netfilter on, a frame to the gateway is tracked when it enters the bridge, and the kernel takes what is

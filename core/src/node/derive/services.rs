@@ -1,7 +1,6 @@
 //! What guests are offered: DHCP on the segments that this host serves, and the announcement of a gateway that is new.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use crate::config::{Mode, NetworkBoot};
 use crate::gateway::dhcp::SegmentService;
@@ -81,15 +80,7 @@ fn service_of(id: SegmentId, local: &LocalSegment, facts: Option<&Facts>) -> Opt
     let segment = &local.definition.segment;
     let ipv4 = segment.ipv4.as_ref()?;
     let dhcp = ipv4.dhcp.as_ref()?;
-    let upstream: Vec<_> = segment
-        .dns
-        .upstream
-        .iter()
-        .filter_map(|address| match address {
-            IpAddr::V4(address) => Some(*address),
-            IpAddr::V6(_) => None,
-        })
-        .collect();
+    let upstream: Vec<_> = segment.dns.upstream_v4().collect();
     let dns = if upstream.is_empty() {
         facts.map(|facts| facts.resolvers.clone()).unwrap_or_default()
     } else {

@@ -4,6 +4,7 @@ use super::gateways::leads_out;
 use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip;
 use crate::cluster::membership::PeerState;
+use crate::config::CandidateSetting;
 use crate::health::{
     self, DuplicateMac, EdgeState, FailingUplink, Finding, JournalState, LoweredMtu, UnderlayState, Vitals,
 };
@@ -42,6 +43,7 @@ impl Node {
             filtered_bridges: self.filtered_bridges(formed),
             uplinks: self.failing_uplinks(formed),
             without_gateway: self.without_gateway(formed),
+            without_resolver: self.without_resolver(formed),
             differing: self.differing(formed),
             lost_generations: lost_generations(formed),
             lost_journals: formed
@@ -88,6 +90,18 @@ impl Node {
             formed.catalogue.iter().any(needs)
         });
         needed.filter_map(|host| self.failing_uplink(host.id)).collect()
+    }
+
+    /// Of the segments whose guests this host tells their resolvers while it is the gateway.
+    fn without_resolver(&self, formed: &Member) -> Vec<SegmentName> {
+        let none = self.facts.as_ref().is_some_and(|facts| facts.resolvers.is_empty());
+        let candidate = self.config.host.gateway.candidate == CandidateSetting::Candidate;
+        let here = formed.derived.segments.values().filter(|_| none && candidate);
+        let lacking = here.map(|mine| &mine.definition.segment).filter(|segment| {
+            let dhcp = segment.ipv4.as_ref().is_some_and(|ipv4| ipv4.dhcp.is_some());
+            dhcp && leads_out(segment) && segment.dns.upstream_v4().next().is_none()
+        });
+        lacking.map(|segment| segment.name.clone()).collect()
     }
 
     fn without_gateway(&self, formed: &Member) -> Vec<(SegmentName, String)> {
