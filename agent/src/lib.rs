@@ -13,6 +13,7 @@ mod joining;
 pub mod journal;
 mod log;
 pub mod netlink;
+mod nfnetlink;
 pub mod nft;
 pub mod retry;
 pub mod sockets;

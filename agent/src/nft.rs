@@ -8,12 +8,12 @@ use std::io;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
 use overlayd_core::kernel::table::{Seal, Table, TableName};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::nfnetlink;
 use crate::retry::Retry;
 
 /// The longest a transaction may take: ten thousand rules take 0.3 s on a slow machine.
@@ -105,7 +105,7 @@ impl Reader {
     /// See [`Error`].
     pub async fn observe(&mut self) -> Result<BTreeMap<TableName, Option<Seal>>, Error> {
         // Before reading: what changes meanwhile has another generation.
-        let generation = generation();
+        let generation = nfnetlink::generation();
         if let (Some(now), Some((then, tables))) = (generation, &self.known)
             && now == *then
         {
@@ -119,40 +119,6 @@ impl Reader {
         }
         self.known = generation.map(|generation| (generation, tables.clone()));
         Ok(tables)
-    }
-}
-
-/// The kernel's number of the rules as they are now: another after each transaction, whoever made it. None where the
-/// kernel does not tell, as to a process without `CAP_NET_ADMIN`.
-fn generation() -> Option<u32> {
-    // linux/netfilter/nfnetlink.h and nf_tables.h.
-    const NFNL_SUBSYS_NFTABLES: u16 = 10;
-    const NFT_MSG_NEWGEN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 15;
-    const NFT_MSG_GETGEN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 16;
-    const NFTA_GEN_ID: u16 = 1;
-    const NLM_F_REQUEST: u16 = 1;
-    /// Of `nlmsghdr` and `nfgenmsg`.
-    const HEADERS: usize = 16 + 4;
-    let mut question = [0; HEADERS];
-    question[0..4].copy_from_slice(&(HEADERS as u32).to_ne_bytes());
-    question[4..6].copy_from_slice(&NFT_MSG_GETGEN.to_ne_bytes());
-    question[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
-    let socket = Socket::new(NETLINK_NETFILTER).ok()?;
-    socket.send(&question, 0).ok()?;
-    let mut answer = Vec::with_capacity(512);
-    // The kernel has answered before `send` returned: there is nothing to wait for.
-    socket.recv(&mut answer, libc::MSG_DONTWAIT).ok()?;
-    let number = |at: usize| answer.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes);
-    if number(4)? != NFT_MSG_NEWGEN {
-        return None;
-    }
-    let mut at = HEADERS;
-    loop {
-        let (length, kind) = (usize::from(number(at)?), number(at + 2)?);
-        if kind == NFTA_GEN_ID {
-            return answer.get(at + 4..at + 8)?.try_into().ok().map(u32::from_be_bytes);
-        }
-        at += length.max(4).next_multiple_of(4);
     }
 }
 

@@ -17,6 +17,9 @@ pub const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 /// Its IPv6 address, which hosts reach.
 pub const SERVER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xcafe, 0, 0, 0, 0, 1);
 
+/// The router on the hosts' second network, where there is one.
+pub const ROUTER2: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
+
 /// The TCP port at which it tells callers their address.
 const WHO_AM_I: u16 = 8000;
 
@@ -104,6 +107,20 @@ impl Switch {
             underlay6(index),
             second(index)
         ))
+    }
+
+    /// Gives the internet a second router, [`ROUTER2`], on the hosts' second network.
+    ///
+    /// # Errors
+    /// The kernel refuses something.
+    pub fn plug_second_router(&self, internet: &Internet) -> Result<()> {
+        let into = internet.namespace();
+        self.namespace.ip_batch(&format!(
+            "link add wan-2 type veth peer name eth1 netns {}
+             link set wan-2 master sw2 up\n",
+            into.name()
+        ))?;
+        into.ip_batch(&format!("addr add {ROUTER2}/24 dev eth1\nlink set eth1 up\n"))
     }
 
     /// Pulls the cables of a host out.

@@ -17,6 +17,7 @@ pub(super) fn status(node: &Node, edge: &Edge, now: Instant) -> wire::StatusResp
         obstacles: edge.look.obstacles.clone(),
         refused: edge.look.failures.clone(),
         unsaved: edge.unsaved.clone(),
+        rejected: edge.look.rejected.clone(),
     };
     let findings = node.findings(only_edge, now);
     let own = node.config().host.name.clone();

@@ -17,15 +17,6 @@ use super::connection::Connection;
 use super::error::Error;
 use super::observe::{links, names};
 
-/// A default route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DefaultRoute {
-    /// Where it goes out.
-    pub link: IfName,
-    /// Its next hop, if it has one that ARP can ask for.
-    pub via: Option<Ipv4Addr>,
-}
-
 /// How the kernel reaches another host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
@@ -44,14 +35,14 @@ pub struct Asker {
     pub address: Ipv4Addr,
 }
 
-/// The default routes, the one that counts first: IPv4's by their metrics, then IPv6's.
-pub(super) fn default_routes(connection: &mut Connection) -> Result<Vec<DefaultRoute>, Error> {
+/// The interfaces of the default routes, the one that counts first: IPv4's by their metrics, then IPv6's.
+pub(super) fn default_routes(connection: &mut Connection) -> Result<Vec<IfName>, Error> {
     let names = names(&links(connection)?);
     let mut all = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut question = RouteMessage::default();
         question.header.address_family = family;
-        let mut found: Vec<(u32, DefaultRoute)> = Vec::new();
+        let mut found: Vec<(u32, IfName)> = Vec::new();
         for answer in connection.dump(&RouteNetlinkMessage::GetRoute(question))? {
             let RouteNetlinkMessage::NewRoute(route) = answer else {
                 continue;
@@ -65,11 +56,10 @@ pub(super) fn default_routes(connection: &mut Connection) -> Result<Vec<DefaultR
                 RouteAttribute::Priority(metric) => Some(*metric),
                 _ => None,
             });
-            let (link, via) = (link.clone(), via(&route));
-            found.push((metric.unwrap_or(0), DefaultRoute { link, via }));
+            found.push((metric.unwrap_or(0), link.clone()));
         }
         found.sort_by_key(|(metric, _)| *metric);
-        all.extend(found.into_iter().map(|(_, route)| route));
+        all.extend(found.into_iter().map(|(_, link)| link));
     }
     Ok(all)
 }
@@ -260,22 +250,6 @@ fn is_unreachable(errno: nix::errno::Errno) -> bool {
         errno,
         Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL
     )
-}
-
-/// The IPv4 address of a route's next hop; of several the first.
-fn via(route: &RouteMessage) -> Option<Ipv4Addr> {
-    let gateway = |attributes: &[RouteAttribute]| {
-        attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(*address),
-            _ => None,
-        })
-    };
-    gateway(&route.attributes).or_else(|| {
-        route.attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::MultiPath(hops) => gateway(&hops.first()?.attributes),
-            _ => None,
-        })
-    })
 }
 
 /// The interface that a route goes out of; of several next hops the first.

@@ -16,10 +16,12 @@ mod error;
 mod facts;
 mod fdb;
 mod observe;
+mod routing;
 mod watch;
 
 use std::net::IpAddr;
 
+use overlayd_core::gateway::routes::Routing;
 use overlayd_core::gateway::uplink::{Carrier, NextHop};
 use overlayd_core::id::IfName;
 use overlayd_core::kernel::observed::Observed;
@@ -32,7 +34,7 @@ use self::connection::Connection;
 pub use address::{Found, GatewayAddress, Renewal};
 pub use apply::{Applied, Failure};
 pub use error::{Error, Kind, Refusal};
-pub use facts::{Asker, DefaultRoute, Path};
+pub use facts::{Asker, Path};
 pub use watch::{Guest, News, Sighting, Watch};
 
 /// The kinds of link that these ops make and this kernel does not know, each once; for telling before it is tried in
@@ -90,12 +92,20 @@ impl Netlink {
         apply::apply(&mut *self.connection.lock().await, ops).await
     }
 
-    /// The default routes, the one that counts first.
+    /// The interfaces of the default routes, the one that counts first.
     ///
     /// # Errors
     /// Kernel state could not be read; the next call starts on a new socket.
-    pub async fn default_routes(&self) -> Result<Vec<DefaultRoute>, Error> {
+    pub async fn default_routes(&self) -> Result<Vec<IfName>, Error> {
         facts::default_routes(&mut *self.connection.lock().await)
+    }
+
+    /// The host's IPv4 routing.
+    ///
+    /// # Errors
+    /// Kernel state could not be read; the next call starts on a new socket.
+    pub async fn routing(&self) -> Result<Routing, Error> {
+        routing::routing(&mut *self.connection.lock().await)
     }
 
     /// As whom to ask a next hop by ARP; `None`: it cannot be asked like that.

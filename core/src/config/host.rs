@@ -46,6 +46,8 @@ pub struct HostSection {
     pub gateway: GatewayRole,
     /// Whether segments are defined as libvirt networks; default [`Libvirt::Off`].
     pub libvirt: Libvirt,
+    /// Whether bridged frames are to pass the IP firewall; default [`BridgeNetfilterSetting::Auto`].
+    pub bridge_netfilter: BridgeNetfilterSetting,
 }
 
 /// A host's part in serving gateways.
@@ -55,8 +57,29 @@ pub struct GatewayRole {
     pub candidate: CandidateSetting,
     /// Higher comes first; default 100.
     pub priority: u16,
-    /// The way out; `None`: the interface of the default route.
-    pub uplink: Option<IfName>,
+    /// What guests may leave by; default [`UplinkSetting::Auto`].
+    pub uplink: UplinkSetting,
+}
+
+/// The interfaces that guests may leave by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UplinkSetting {
+    /// Those by which the host's routes lead outside.
+    Auto,
+    /// These alone, with all that is behind them.
+    Only(Vec<IfName>),
+}
+
+/// Whether bridged frames are to pass the host's IP firewall.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BridgeNetfilterSetting {
+    /// Only where somebody on the host may need it.
+    #[default]
+    Auto,
+    /// Left as it is.
+    Keep,
+    /// Switched off.
+    Off,
 }
 
 /// Whether a host may become gateway.
@@ -127,7 +150,7 @@ impl Default for GatewayRole {
         Self {
             candidate: CandidateSetting::Candidate,
             priority: DEFAULT_PRIORITY,
-            uplink: None,
+            uplink: UplinkSetting::Auto,
         }
     }
 }

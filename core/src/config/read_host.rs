@@ -3,10 +3,12 @@
 use super::cursor::{At, Section};
 use super::error::Report;
 use super::host::{
-    CLUSTER_PORT, CandidateSetting, Cluster, GatewayRole, HostConfig, HostSection, Libvirt, Metrics, Trust,
+    BridgeNetfilterSetting, CLUSTER_PORT, CandidateSetting, Cluster, GatewayRole, HostConfig, HostSection, Libvirt,
+    Metrics, Trust, UplinkSetting,
 };
 use super::read_segment;
 use super::scalar::{domain, interface, labels, path, socket, unicast, yes_or_no};
+use crate::id::IfName;
 
 pub(super) const FILE: Section = Section {
     path: "",
@@ -15,7 +17,15 @@ pub(super) const FILE: Section = Section {
 
 pub(super) const HOST: Section = Section {
     path: "host",
-    keys: &["name", "underlay", "address", "labels", "gateway", "libvirt"],
+    keys: &[
+        "name",
+        "underlay",
+        "address",
+        "labels",
+        "gateway",
+        "libvirt",
+        "bridge_netfilter",
+    ],
 };
 
 pub(super) const GATEWAY: Section = Section {
@@ -92,6 +102,19 @@ fn host(at: &At<'_>, report: &mut Report, host: &mut HostSection) {
             .maybe("libvirt")
             .and_then(|at| at.word(report, &[("off", Libvirt::Off), ("auto", Libvirt::Auto)])),
     );
+    set(
+        &mut host.bridge_netfilter,
+        fields.maybe("bridge_netfilter").and_then(|at| {
+            at.word(
+                report,
+                &[
+                    ("auto", BridgeNetfilterSetting::Auto),
+                    ("keep", BridgeNetfilterSetting::Keep),
+                    ("off", BridgeNetfilterSetting::Off),
+                ],
+            )
+        }),
+    );
     if let Some(at) = fields.filled("gateway") {
         gateway(&at, report, &mut host.gateway);
     }
@@ -112,7 +135,25 @@ fn gateway(at: &At<'_>, report: &mut Report, role: &mut GatewayRole) {
             .maybe("priority")
             .and_then(|at| at.number(report, "a priority", 0..=u64::from(u16::MAX))),
     );
-    role.uplink = fields.maybe("uplink").and_then(|at| interface(&at, report));
+    set(
+        &mut role.uplink,
+        fields.maybe("uplink").and_then(|at| uplink(&at, report)),
+    );
+}
+
+/// `auto`, a name, or a list of names.
+fn uplink(at: &At<'_>, report: &mut Report) -> Option<UplinkSetting> {
+    match at.scalar() {
+        Some("auto") => return Some(UplinkSetting::Auto),
+        Some(_) => return interface(at, report).map(|link| UplinkSetting::Only(vec![link])),
+        None => {}
+    }
+    let named: Vec<IfName> = at
+        .list(report, "auto, an interface name or a list of them")
+        .iter()
+        .filter_map(|at| interface(at, report))
+        .collect();
+    (!named.is_empty()).then_some(UplinkSetting::Only(named))
 }
 
 fn cluster(at: &At<'_>, report: &mut Report, cluster: &mut Cluster) {

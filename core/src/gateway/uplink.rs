@@ -1,4 +1,5 @@
-//! Whether this host's way out works: carrier, default route, and a next hop that answers.
+//! Whether this host's way out works: carrier, default route, and a next hop that answers. Where several next hops lead
+//! outside it works while any of them does.
 //!
 //! The next hop is asked by ARP, which every IPv4 router on a shared wire answers, whatever it thinks of ICMP.
 //!
@@ -60,6 +61,8 @@ pub enum Health {
     },
     /// The next hop has answered before, and does not any more.
     Silent(NextHop),
+    /// Some of the hops that packets take work. Of the others this is the first.
+    Partly(Box<Health>),
     /// There is nothing to lead out, or no way to: this host lacks what segments are made of.
     Lacking,
 }
@@ -74,20 +77,12 @@ impl fmt::Display for Health {
             Self::Silent(NextHop { link, address }) => {
                 write!(f, "uplink {link}: next hop {address} does not respond")
             }
+            Self::Partly(one) => write!(f, "{one}; others work"),
             Self::Lacking => f.write_str(
                 "this host counts as one without an uplink: the kernel refuses what segments and gateways need",
             ),
         }
     }
-}
-
-/// Whether the host has a default route at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// One default route at least.
-    There,
-    /// No default route.
-    Missing,
 }
 
 /// An ARP request to send.
@@ -219,13 +214,23 @@ impl Watch {
     }
 }
 
-/// The way out through `uplink` as it is now; the first that is missing is named.
-pub fn health(uplink: Option<&IfName>, route: Route, carrier: Carrier, watch: &Watch) -> Health {
-    match (uplink, route, carrier, watch.silent()) {
-        (None, ..) | (Some(_), Route::Missing, ..) => Health::NoRoute { link: uplink.cloned() },
-        (Some(link), Route::There, Carrier::Down, _) => Health::NoCarrier { link: link.clone() },
-        (Some(_), Route::There, Carrier::Up, Some(hop)) => Health::Silent(hop.clone()),
-        (Some(_), Route::There, Carrier::Up, None) => Health::Works,
+/// One of the hops that lead outside, as it is now.
+pub fn of_hop(link: &IfName, carrier: Carrier, watch: Option<&Watch>) -> Health {
+    match (carrier, watch.and_then(Watch::silent)) {
+        (Carrier::Down, _) => Health::NoCarrier { link: link.clone() },
+        (Carrier::Up, Some(hop)) => Health::Silent(hop.clone()),
+        (Carrier::Up, None) => Health::Works,
+    }
+}
+
+/// The way out by any of these hops; without one there is no route, which the interface that is `named` was to carry.
+pub fn health(hops: &[Health], named: Option<&IfName>) -> Health {
+    let mut failing = hops.iter().filter(|hop| **hop != Health::Works);
+    match (hops, failing.next(), failing.count() + 1) {
+        ([], ..) => Health::NoRoute { link: named.cloned() },
+        (_, None, _) => Health::Works,
+        (_, Some(one), count) if count == hops.len() => one.clone(),
+        (_, Some(one), _) => Health::Partly(Box::new(one.clone())),
     }
 }
 
@@ -396,32 +401,39 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_first_is_named() {
+    fn it_works_while_any_hop_does_and_what_is_missing_first_is_named() {
         let eth0 = IfName::new("eth0").unwrap();
         let mut story = Story::new();
-        let say = |watch: &Watch, uplink, route, carrier| health(uplink, route, carrier, watch).to_string();
-        let works = say(&story.watch, Some(&eth0), Route::There, Carrier::Up);
-        assert_eq!(works, "the uplink works");
         story.rounds(1, |_| true);
+        let up = of_hop(&eth0, Carrier::Up, Some(&story.watch));
+        let down = of_hop(&eth0, Carrier::Down, Some(&story.watch));
         story.run(|_| false, Story::silent);
-        for (uplink, route, carrier, said) in [
-            (None, Route::Missing, Carrier::Down, "no uplink: no default route"),
+        let silent = of_hop(&eth0, Carrier::Up, Some(&story.watch));
+        assert_eq!(of_hop(&eth0, Carrier::Up, None), up, "nobody can be asked");
+        for (hops, named, said) in [
+            (vec![], None, "no uplink: no default route"),
+            (vec![], Some(&eth0), "uplink eth0: no default route"),
+            (vec![up.clone()], None, "the uplink works"),
+            (vec![down.clone()], None, "uplink eth0: no carrier"),
             (
-                Some(&eth0),
-                Route::Missing,
-                Carrier::Down,
-                "uplink eth0: no default route",
-            ),
-            (Some(&eth0), Route::There, Carrier::Down, "uplink eth0: no carrier"),
-            (
-                Some(&eth0),
-                Route::There,
-                Carrier::Up,
+                vec![silent.clone()],
+                None,
                 "uplink eth0: next hop 192.0.2.1 does not respond",
             ),
+            (vec![up.clone(), up.clone()], None, "the uplink works"),
+            (vec![down.clone(), silent.clone()], None, "uplink eth0: no carrier"),
+            (
+                vec![up.clone(), down.clone()],
+                None,
+                "uplink eth0: no carrier; others work",
+            ),
+            (
+                vec![silent, up, down],
+                None,
+                "uplink eth0: next hop 192.0.2.1 does not respond; others work",
+            ),
         ] {
-            assert_eq!(say(&story.watch, uplink, route, carrier), said);
-            assert_ne!(health(uplink, route, carrier, &story.watch), Health::Works);
+            assert_eq!(health(&hops, named).to_string(), said);
         }
     }
 }

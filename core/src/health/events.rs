@@ -159,6 +159,11 @@ pub enum Event {
         /// What is wrong.
         health: Health,
     },
+    /// One of the hops by which this host leads outside does not work; others do.
+    UplinkPartly {
+        /// What is wrong with it.
+        health: Health,
+    },
 }
 
 /// What became of a gateway.
@@ -207,7 +212,8 @@ impl Event {
             | Self::LeasesUnconfirmed { .. }
             | Self::JournalLost
             | Self::JournalRestarted
-            | Self::UplinkFails { .. } => Level::Warn,
+            | Self::UplinkFails { .. }
+            | Self::UplinkPartly { .. } => Level::Warn,
             Self::Peer { state, .. } => match state {
                 PeerState::Suspect | PeerState::Failed => Level::Warn,
                 PeerState::Alive | PeerState::Left | PeerState::Static => Level::Info,

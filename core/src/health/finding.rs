@@ -45,6 +45,8 @@ pub enum Id {
     BridgeOccupied,
     /// Guests are told no resolver.
     NoResolver,
+    /// Guests send packets that would leave by an interface that is none of their ways out.
+    WayRejected,
 }
 
 impl Id {
@@ -71,6 +73,7 @@ impl Id {
             Self::StateUnsaved => "O10",
             Self::BridgeOccupied => "O11",
             Self::NoResolver => "O12",
+            Self::WayRejected => "O13",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Findings about the way out of segments: active gateways, uplinks, and firewalls in between.
+//! Findings about what a gateway does for its guests: whether there is one, its uplink, its resolvers.
 
 use super::finding::{Finding, Id, Severity};
 use super::vitals::{FailingUplink, UnderlayState, Vitals};
@@ -36,7 +36,13 @@ pub(super) fn uplink_fails(vitals: &Vitals) -> Vec<Finding> {
 }
 
 fn own_uplink(vitals: &Vitals, health: &Health) -> Finding {
-    let (subject, cause, fix, verify) = match health {
+    let failing = match health {
+        Health::Partly(one) => one.as_ref(),
+        Health::Works | Health::NoRoute { .. } | Health::NoCarrier { .. } | Health::Silent(_) | Health::Lacking => {
+            health
+        }
+    };
+    let (subject, cause, fix, verify) = match failing {
         Health::NoRoute { link } => (
             link.as_ref(),
             "the default route is gone, or leads through another interface",
@@ -55,7 +61,7 @@ fn own_uplink(vitals: &Vitals, health: &Health) -> Finding {
             "check that router and the switches in between",
             "ip neigh",
         ),
-        Health::Lacking | Health::Works => (
+        Health::Lacking | Health::Works | Health::Partly(_) => (
             None,
             "a module or program that gateways need is missing",
             "fix what the kernel refuses; it is listed as well",
@@ -74,9 +80,12 @@ fn own_uplink(vitals: &Vitals, health: &Health) -> Finding {
         verify: verify.to_owned(),
         depends_on: match health {
             Health::Lacking if !vitals.edge.refused.is_empty() => vec![Id::ChangeRefused],
-            Health::Lacking | Health::Works | Health::NoRoute { .. } | Health::NoCarrier { .. } | Health::Silent(_) => {
-                Vec::new()
-            }
+            Health::Lacking
+            | Health::Works
+            | Health::Partly(_)
+            | Health::NoRoute { .. }
+            | Health::NoCarrier { .. }
+            | Health::Silent(_) => Vec::new(),
         },
     }
 }
@@ -100,31 +109,6 @@ fn uplink_of(vitals: &Vitals, host: &str, evidence: String) -> Finding {
         verify: "overlayctl status".to_owned(),
         depends_on,
     }
-}
-
-pub(super) fn bridge_netfilter(vitals: &Vitals) -> Vec<Finding> {
-    let Some(first) = vitals.filtered_bridges.first() else {
-        return Vec::new();
-    };
-    vec![Finding {
-        id: Id::BridgeNetfilter,
-        severity: Severity::Warn,
-        host: vitals.host.clone(),
-        segment: None,
-        subject: "net.bridge.bridge-nf-call-iptables".to_owned(),
-        evidence:
-            "bridge netfilter is on: firewall rules of Docker or Kubernetes see what guests send each other and may \
-                   drop it, guests do not reach published ports from inside, and throughput is a fifth lower"
-                .to_owned(),
-        cause: "overlayd leaves it on where Docker or Kubernetes may need it".to_owned(),
-        fix: format!(
-            "if nothing here needs it: `sysctl -w net.bridge.bridge-nf-call-iptables=0 \
-             net.bridge.bridge-nf-call-ip6tables=0 net.bridge.bridge-nf-call-arptables=0`; with Docker also, for each \
-             bridge: `iptables -I DOCKER-USER -i {first} -o {first} -j ACCEPT`"
-        ),
-        verify: "sysctl net.bridge".to_owned(),
-        depends_on: Vec::new(),
-    }]
 }
 
 pub(super) fn no_resolver(vitals: &Vitals) -> Vec<Finding> {

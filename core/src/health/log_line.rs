@@ -86,6 +86,7 @@ impl Event {
             }
             Self::UplinkWorks => "the uplink works",
             Self::UplinkFails { .. } => "the uplink does not work",
+            Self::UplinkPartly { .. } => "one of the next hops does not work; others do",
         }
     }
 
@@ -134,7 +135,7 @@ impl Event {
                 client,
             } => none.segment(segment).address(address).mac(*client),
             Self::LeasesUnconfirmed { leases } => none.reason(format!("{leases} leases")),
-            Self::UplinkFails { health } => none.reason(health),
+            Self::UplinkFails { health } | Self::UplinkPartly { health } => none.reason(health),
             Self::RemovedFromCluster
             | Self::AddressesRevoked
             | Self::DeclaredDown

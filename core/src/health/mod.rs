@@ -10,6 +10,7 @@ mod data_plane;
 mod edge;
 pub mod events;
 mod finding;
+mod firewalls;
 mod gateways;
 mod hosts;
 mod leases;
@@ -19,9 +20,9 @@ mod vitals;
 
 pub use finding::{Finding, Id, Severity};
 pub use log_line::Fields;
-pub use vitals::{DuplicateMac, EdgeState, FailingUplink, JournalState, LoweredMtu, UnderlayState, Unsaved, Vitals};
+pub use vitals::{DuplicateMac, EdgeState, FailingUplink, JournalState, LoweredMtu, Rejected, UnderlayState, Unsaved, Vitals};
 
-const CHECKS: [fn(&Vitals) -> Vec<Finding>; 18] = [
+const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
     edge::kernel_unreadable,
     edge::change_refused,
     edge::obstacles,
@@ -33,7 +34,8 @@ const CHECKS: [fn(&Vitals) -> Vec<Finding>; 18] = [
     hosts::mtu_lowered,
     gateways::no_gateway,
     gateways::uplink_fails,
-    gateways::bridge_netfilter,
+    firewalls::bridge_netfilter,
+    firewalls::way_rejected,
     gateways::no_resolver,
     segments::file_differs,
     segments::generation_lost,
@@ -216,6 +218,25 @@ mod tests {
                     filtered_bridges: vec![link("br-blue")],
                     ..all_is_well()
                 },
+            ),
+            (
+                Id::NoGateway,
+                Warn,
+                uplink(FailingUplink::Own(Health::Partly(Box::new(Health::NoCarrier {
+                    link: link("eth1"),
+                })))),
+            ),
+            (
+                Id::WayRejected,
+                Warn,
+                edge(EdgeState {
+                    rejected: vec![Rejected {
+                        segment: blue(),
+                        link: link("eth1"),
+                        packets: 4,
+                    }],
+                    ..EdgeState::default()
+                }),
             ),
             (
                 Id::NoResolver,

@@ -127,6 +127,19 @@ pub struct EdgeState {
     pub refused: Vec<String>,
     /// The first file that could not be written.
     pub unsaved: Option<Unsaved>,
+    /// What guests sent a while ago at most, and this host rejected for where it would have left by.
+    pub rejected: Vec<Rejected>,
+}
+
+/// Packets of guests that were rejected for where they would have left by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The guests' segment.
+    pub segment: SegmentName,
+    /// Where they would have left by.
+    pub link: IfName,
+    /// So many at least.
+    pub packets: u64,
 }
 
 /// A file of the state directory that could not be written, with the reason.

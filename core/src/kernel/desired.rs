@@ -31,7 +31,7 @@ pub struct Desired {
     pub gateways: BTreeMap<SegmentName, Gateway>,
     /// Flood lists, remote MACs and local MACs by device.
     pub fdb: BTreeMap<IfName, Entries>,
-    /// Settings of our links and of the uplink, and bridge netfilter.
+    /// Settings of our links and of the uplinks, and bridge netfilter.
     pub sysctls: BTreeMap<Sysctl, u32>,
     /// Our nftables tables; one that is not here is removed.
     pub tables: BTreeMap<TableName, Table>,
@@ -243,8 +243,8 @@ fn gateway(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
         // Forwarding is asked of the interface that a packet comes in by; the host's other interfaces stay as they are.
         desired.sysctls.insert(Sysctl::Forwarding4(link.clone()), 1);
         desired.sysctls.extend(
-            host.uplink
-                .iter()
+            host.uplinks
+                .keys()
                 .map(|uplink| (Sysctl::Forwarding4(uplink.clone()), 1)),
         );
     }

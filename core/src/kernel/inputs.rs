@@ -66,8 +66,8 @@ pub struct ThisHost {
     pub underlay: IfName,
     /// The MTU of the route to the peers.
     pub underlay_mtu: UnderlayMtu,
-    /// The way out for guests, if there is one.
-    pub uplink: Option<IfName>,
+    /// The interfaces that guests may leave by, each with the networks connected there that are not for them.
+    pub uplinks: BTreeMap<IfName, BTreeSet<Ipv4Net>>,
 }
 
 /// `net.bridge.bridge-nf-call-*`.

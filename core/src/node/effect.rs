@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::loss::Loss;
 use crate::addresses::{self, JournalRecord};
@@ -30,9 +30,9 @@ pub struct Facts {
     pub underlay: IfName,
     /// The MTU of the route to the peers.
     pub underlay_mtu: UnderlayMtu,
-    /// The way out for guests, if there is one.
-    pub uplink: Option<IfName>,
-    /// Whether it works.
+    /// The interfaces that guests may leave by, each with the networks connected there that are not for them.
+    pub uplinks: BTreeMap<IfName, BTreeSet<Ipv4Net>>,
+    /// Whether they work.
     pub uplink_health: Health,
     /// The name servers that this host itself uses and that guests can reach.
     pub resolvers: Vec<Ipv4Addr>,
@@ -46,7 +46,7 @@ impl Facts {
     /// What the election goes by.
     pub(super) fn uplink(&self) -> election::ElectionUplink {
         match self.uplink_health {
-            Health::Works => election::ElectionUplink::Works,
+            Health::Works | Health::Partly(_) => election::ElectionUplink::Works,
             Health::NoRoute { .. } | Health::NoCarrier { .. } | Health::Silent(_) | Health::Lacking => {
                 election::ElectionUplink::Down
             }

@@ -322,6 +322,10 @@ impl Node {
         match (health, before) {
             (Health::Works, None) => {}
             (Health::Works, Some(_)) => self.report(Event::UplinkWorks),
+            (Health::Partly(one), _) => {
+                let health = one.as_ref().clone();
+                self.report(Event::UplinkPartly { health });
+            }
             (Health::NoRoute { .. } | Health::NoCarrier { .. } | Health::Silent(_) | Health::Lacking, _) => {
                 let health = health.clone();
                 self.report(Event::UplinkFails { health });

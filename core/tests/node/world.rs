@@ -610,7 +610,7 @@ impl World {
             listen: self.listen(host),
             underlay: IfName::new("eth0").unwrap(),
             underlay_mtu: UnderlayMtu::new(it.mtu),
-            uplink: Some(IfName::new("eth0").unwrap()),
+            uplinks: BTreeMap::from([(IfName::new("eth0").unwrap(), BTreeSet::new())]),
             uplink_health: it.uplink.clone(),
             resolvers: it.resolvers.clone(),
             bridge_netfilter: it.bridge_netfilter,

@@ -18,3 +18,4 @@ mod passage;
 mod peers;
 mod underlay;
 mod uplink;
+mod ways;

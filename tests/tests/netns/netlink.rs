@@ -7,11 +7,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
-use overlayd::netlink::{DefaultRoute, Error, GatewayAddress, Netlink, Renewal, Sighting, Watch};
+use overlayd::netlink::{Error, GatewayAddress, Netlink, Renewal, Sighting, Watch};
 use overlayd::retry::Retry;
 use overlayd_core::config::{
     Dns, HostAddress, HostSelector, Ipv4, Mode, MtuBound, PortSecurity, Segment, Stp, Transport,
 };
+use overlayd_core::gateway::routes::{Hop, Route, Routing, Rule, Selector, Sense};
 use overlayd_core::gateway::uplink::{Carrier, NextHop};
 use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term, Vni};
 use overlayd_core::kernel::desired::{Desired, derive};
@@ -130,7 +131,7 @@ fn inputs(segments: impl IntoIterator<Item = SegmentInputs>) -> Inputs {
             vtep: ip("172.31.0.121"),
             underlay: name("eth0"),
             underlay_mtu: UnderlayMtu::new(1500),
-            uplink: Some(name("eth0")),
+            uplinks: BTreeMap::from([(name("eth0"), BTreeSet::new())]),
         },
         segments: (1..).map(SegmentId).zip(segments).collect(),
         members: ["172.31.0.121", "172.31.0.122", "172.31.0.123"].map(ip).into(),
@@ -553,18 +554,79 @@ fn the_watch_tells_of_changes_and_of_guests() {
 
 #[test]
 #[ignore = "needs root: run with `cargo netns`"]
+fn rules_and_routes_are_read_as_they_concern_guests() {
+    in_namespace(|| async {
+        run("ip route add 10.1.0.0/16 metric 7 nexthop via 172.31.0.2 nexthop dev far0");
+        run("ip -4 route add 10.2.0.0/16 via inet6 fd00::1 dev eth0 metric 5");
+        run("ip route add unreachable 10.3.0.0/16");
+        run("ip route add default dev far0 table 1000");
+        run("ip route add default dev far0 table 2000");
+        run("ip rule add not from 172.31.0.0/24 fwmark 7 lookup 1000 suppress_prefixlength 1 priority 10");
+        run("ip rule add iif eth0 to 10.0.0.0/8 ipproto tcp lookup 1000 priority 11");
+        run("ip rule add uidrange 0-9 lookup 1000 priority 12");
+        run("ip rule add oif far0 blackhole priority 13");
+        let Routing { rules, routes } = Netlink::open().unwrap().routing().await.unwrap();
+        let rule = |table, selectors: &[Selector]| Rule {
+            table,
+            selectors: selectors.iter().cloned().collect(),
+            sense: Sense::Matching,
+            suppress: None,
+        };
+        let source = Selector::Source("172.31.0.0/24".parse().unwrap());
+        assert_eq!(
+            rules,
+            [
+                Rule {
+                    sense: Sense::Inverted,
+                    suppress: Some(1),
+                    ..rule(1000, &[source, Selector::Mark])
+                },
+                rule(1000, &[Selector::Incoming(name("eth0")), Selector::Other]),
+                rule(1000, &[Selector::Own]),
+                rule(254, &[]),
+                rule(253, &[]),
+            ]
+        );
+        let hop = |link: &str, via: Option<&str>| Hop {
+            link: name(link),
+            via: via.map(ip),
+        };
+        let route = |table, to: &str, metric, hops: &[Hop]| Route {
+            table,
+            to: to.parse().unwrap(),
+            metric,
+            hops: hops.to_vec(),
+        };
+        for wanted in [
+            route(254, "0.0.0.0/0", 0, &[hop("eth0", Some("172.31.0.1"))]),
+            route(254, "172.31.0.0/24", 0, &[hop("eth0", None)]),
+            route(
+                254,
+                "10.1.0.0/16",
+                7,
+                &[hop("eth0", Some("172.31.0.2")), hop("far0", None)],
+            ),
+            route(254, "10.2.0.0/16", 5, &[hop("eth0", Some("fd00::1"))]),
+            route(1000, "0.0.0.0/0", 0, &[hop("far0", None)]),
+        ] {
+            assert!(routes.contains(&wanted), "{wanted:?}: {routes:?}");
+        }
+        let other = |route: &Route| route.table == 2000 || route.to.to_string() == "10.3.0.0/16";
+        assert!(!routes.iter().any(other), "{routes:?}");
+    });
+}
+
+#[test]
+#[ignore = "needs root: run with `cargo netns`"]
 fn the_hosts_own_network_is_read() {
     in_namespace(|| async {
         let netlink = Netlink::open().unwrap();
-        let route = |link: &str, via: Option<Ipv4Addr>| DefaultRoute { link: name(link), via };
         let router = Ipv4Addr::new(172, 31, 0, 1);
-        assert_eq!(netlink.default_routes().await.unwrap(), [route("eth0", Some(router))]);
+        assert_eq!(netlink.default_routes().await.unwrap(), [name("eth0")]);
         run("ip route add default dev far0 metric 9");
         run("ip -4 route add default via inet6 fd00::1 dev eth0 metric 5");
-        assert_eq!(
-            netlink.default_routes().await.unwrap(),
-            [route("eth0", Some(router)), route("eth0", None), route("far0", None)]
-        );
+        let in_order = ["eth0", "eth0", "far0"].map(name);
+        assert_eq!(netlink.default_routes().await.unwrap(), in_order);
         let hop = |link: &str| NextHop {
             link: name(link),
             address: router,

@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 
 use crate::gateway::{serving, with_blue};
 
-const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 const SILENT: &str = "uplink eth0: next hop 172.31.0.1 does not respond";
 
 /// What `status` says is wrong with uplinks.
-fn problems(host: &Host) -> Result<Vec<String>> {
+pub(crate) fn problems(host: &Host) -> Result<Vec<String>> {
     let status = host.json(&["status"])?;
     let evidence = |problem: &Value| problem["evidence"].as_str().unwrap_or_default().to_owned();
     let all = status["problems"].as_array().into_iter().flatten().map(evidence);
     Ok(all.filter(|evidence| evidence.contains("uplink")).collect())
 }
 
-fn says(host: &Host, what: &str) -> Result<bool> {
+pub(crate) fn says(host: &Host, what: &str) -> Result<bool> {
     Ok(problems(host)?.iter().any(|problem| problem == what))
 }
 

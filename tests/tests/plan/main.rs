@@ -105,7 +105,7 @@ fn inputs(segments: impl IntoIterator<Item = SegmentInputs>) -> Inputs {
             vtep: ip("172.31.0.121"),
             underlay: name("eth0"),
             underlay_mtu: UnderlayMtu::new(1500),
-            uplink: Some(name("eth0")),
+            uplinks: BTreeMap::from([(name("eth0"), BTreeSet::new())]),
         },
         segments: (1..).map(SegmentId).zip(segments).collect(),
         members: BTreeSet::from([ip("172.31.0.121"), ip("172.31.0.122"), ip("172.31.0.123")]),

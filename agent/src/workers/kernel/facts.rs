@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use overlayd_core::config::CLUSTER_PORT;
-use overlayd_core::gateway::uplink::{self, Carrier, Health, NextHop, Route};
 use overlayd_core::id::IfName;
 use overlayd_core::kernel::inputs::BridgeNetfilter;
 use overlayd_core::kernel::sysctl::Sysctl;
@@ -16,27 +15,13 @@ use crate::sysctl;
 
 impl<R> Worker<R> {
     pub(super) async fn facts(&mut self) -> Result<Option<Facts>> {
-        let routes = self.netlink.default_routes().await?;
-        let route = routes.first().map(|route| route.link.clone());
+        let (ways, uplink_health) = self.ways_out().await?;
         let host = &self.config.host;
-        let uplink = host.gateway.uplink.clone().or_else(|| route.clone());
-        let own = routes.iter().find(|route| Some(&route.link) == uplink.as_ref());
-        if own.is_some() {
-            self.uplink.led_by.clone_from(&uplink);
-        }
-        // Where no default route ever led by the uplink, policy routing may see to that.
-        let there = own.is_some() || !routes.is_empty() && self.uplink.led_by != uplink;
-        let hop = own
-            .and_then(|route| Some((route.link.clone(), route.via?)))
-            .map(|(link, address)| NextHop { link, address });
-        self.uplink.asker = match &hop {
-            Some(hop) => self.netlink.asker(hop).await?,
-            None => None,
+        let underlay = match &host.underlay {
+            Some(named) => Some(named.clone()),
+            None => self.netlink.default_routes().await?.into_iter().next(),
         };
-        self.uplink.watch.set(hop.filter(|_| self.uplink.asker.is_some()));
-        let way = if there { Route::There } else { Route::Missing };
-        let uplink_health = self.uplink_health(uplink.as_ref(), way).await?;
-        let Some(underlay) = host.underlay.clone().or_else(|| route.clone()) else {
+        let Some(underlay) = underlay else {
             return Ok(None);
         };
         let Some((vtep, underlay_mtu)) = self.on_underlay(&underlay).await? else {
@@ -52,24 +37,12 @@ impl<R> Worker<R> {
                 .unwrap_or(SocketAddr::new(vtep, CLUSTER_PORT)),
             underlay,
             underlay_mtu,
-            uplink,
+            uplinks: ways.uplinks,
             uplink_health,
             resolvers: resolvers(),
             bridge_netfilter: bridge_netfilter(),
             tracking: self.tracking.ask(),
         }))
-    }
-
-    async fn uplink_health(&self, uplink: Option<&IfName>, route: Route) -> Result<Health> {
-        // A host that cannot connect its segments, or cannot lead out of them, is the last that should be their gateway.
-        if self.lacking {
-            return Ok(Health::Lacking);
-        }
-        let carrier = match uplink {
-            Some(uplink) => self.netlink.carrier(uplink).await?,
-            None => Carrier::Down,
-        };
-        Ok(uplink::health(uplink, route, carrier, &self.uplink.watch))
     }
 }
 

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use overlayd_core::config::Mode;
+use overlayd_core::health::Rejected;
+use overlayd_core::id::IfName;
 use overlayd_core::kernel::desired;
+use overlayd_core::kernel::inputs::SegmentInputs;
 use overlayd_core::kernel::observed::Observed;
 use overlayd_core::kernel::plan::{self, Op, Plan};
 use tokio::sync::mpsc;
@@ -15,6 +19,7 @@ use super::ports::{guests, ports, with_ports};
 use super::report::{Look, Report, Stage};
 use super::worker::{LOOK_EVERY, Worker};
 use crate::netlink::{Applied, Failure};
+use crate::nfnetlink;
 use crate::retry::Retry;
 
 /// After so long of trying a plan counts as tried, even if what failed may still succeed. A holder waits for its successor
@@ -168,6 +173,7 @@ impl<R: Fn(Report)> Worker<R> {
             obstacles: plan.obstacles.clone(),
             failures,
             stage,
+            rejected: self.rejected(),
             guests: guests(seen, &ports),
             ports,
         };
@@ -180,6 +186,28 @@ impl<R: Fn(Report)> Worker<R> {
             self.told = Some(look.clone());
             (self.report)(Report::Looked(look));
         }
+    }
+
+    /// Only a gateway's rules count it. Each doubling is news.
+    fn rejected(&self) -> Vec<Rejected> {
+        let segments = || self.desired.iter().flat_map(|inputs| inputs.segments.values());
+        let nat = |it: &SegmentInputs| it.hosts_gateway() && it.segment.mode == Mode::Nat;
+        if !segments().any(nat) {
+            return Vec::new();
+        }
+        let name = |link: &IfName| {
+            segments()
+                .map(|it| &it.segment.name)
+                .find(|name| name.gateway() == *link)
+        };
+        let counted = nfnetlink::rejected().into_iter().filter_map(|((from, link), packets)| {
+            Some(Rejected {
+                segment: name(&from)?.clone(),
+                link,
+                packets: 1 << packets.checked_ilog2()?,
+            })
+        });
+        counted.collect()
     }
 
     pub(super) async fn tell_facts(&mut self) -> Result<()> {

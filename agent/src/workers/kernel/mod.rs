@@ -20,6 +20,7 @@ mod resolvers;
 mod tracking;
 mod underlay;
 mod uplink_monitor;
+mod ways_out;
 mod worker;
 
 use std::collections::BTreeSet;

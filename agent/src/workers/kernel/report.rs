@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use overlayd_core::election::GroupId;
+use overlayd_core::health::Rejected;
 use overlayd_core::id::{IfName, Mac};
 use overlayd_core::kernel::plan::Obstacle;
 use overlayd_core::node::Facts;
@@ -34,6 +35,8 @@ pub struct Look {
     pub failures: Vec<String>,
     /// Whether what failed may succeed soon by itself.
     pub stage: Stage,
+    /// What guests sent by no way out.
+    pub rejected: Vec<Rejected>,
     /// The guest ports of our bridges.
     pub ports: BTreeMap<IfName, Vec<IfName>>,
     /// The guests that our bridges have heard on them.

@@ -1,24 +1,35 @@
-//! The way out: the next hop is asked by ARP whether it is there.
+//! The way out: each next hop is asked by ARP whether it is there.
 
-use overlayd_core::gateway::uplink;
-use overlayd_core::id::{IfName, Mac};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use overlayd_core::config::UplinkSetting;
+use overlayd_core::gateway::uplink::{self, NextHop};
+use overlayd_core::id::Mac;
 use tracing::debug;
 
 use crate::clock;
 use crate::netlink::Asker;
 use crate::sockets::next_hop::Line;
 
-/// The next hop that is asked, and how.
+/// The next hops that are asked, and those that were.
 #[derive(Default)]
 pub(super) struct UplinkMonitor {
-    pub(super) watch: uplink::Watch,
-    pub(super) asker: Option<Asker>,
-    /// The uplink by which a default route was last seen to lead.
-    pub(super) led_by: Option<IfName>,
+    hops: BTreeMap<NextHop, Watched>,
+    /// The setting under which a route was last seen to lead outside.
+    pub(super) led_by: Option<UplinkSetting>,
+}
+
+#[derive(Default)]
+struct Watched {
+    watch: uplink::Watch,
+    asker: Option<Asker>,
     line: Option<Line>,
 }
 
-/// Whether the word on the next hop is another one now.
+/// Whether the word on a next hop is another one now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
     Changed,
@@ -26,41 +37,84 @@ pub(super) enum Word {
 }
 
 impl UplinkMonitor {
-    /// When the next hop is to be asked, or has been silent for long enough.
+    /// Asks these from now on, and no other.
+    pub(super) fn set(&mut self, asked: BTreeMap<NextHop, Asker>) {
+        for (hop, it) in self.hops.iter_mut().filter(|(hop, _)| !asked.contains_key(hop)) {
+            debug!(?hop, "no longer asked");
+            it.watch.set(None);
+            (it.asker, it.line) = (None, None);
+        }
+        for (hop, asker) in asked {
+            let it = self.hops.entry(hop.clone()).or_default();
+            it.watch.set(Some(hop));
+            it.asker = Some(asker);
+        }
+    }
+
+    /// What is known of a next hop that is asked.
+    pub(super) fn watch(&self, hop: &NextHop) -> Option<&uplink::Watch> {
+        self.hops.get(hop).map(|it| &it.watch)
+    }
+
+    /// When a next hop is to be asked, or has been silent for long enough.
     pub(super) async fn due(&self) {
-        match self.watch.poll_timeout() {
+        let next = self.hops.values().filter_map(|it| it.watch.poll_timeout()).min();
+        match next {
             Some(at) => tokio::time::sleep(at.since(clock::now())).await,
             None => std::future::pending().await,
         }
     }
 
-    pub(super) async fn answer(&self) -> std::io::Result<Mac> {
-        match &self.line {
-            Some(line) => line.answer().await,
-            None => std::future::pending().await,
-        }
+    /// Waits until one of them says something. Cancelling loses nothing.
+    pub(super) async fn answer(&self) -> (NextHop, io::Result<Mac>) {
+        let lines = self.hops.values().filter_map(|it| it.line.as_ref());
+        let mut answers: Vec<_> = lines
+            .map(|line| Box::pin(async move { (line.of().clone(), line.answer().await) }))
+            .collect();
+        poll_fn(move |context| {
+            let mut ready = answers.iter_mut().map(|answer| answer.as_mut().poll(context));
+            ready.find(Poll::is_ready).unwrap_or(Poll::Pending)
+        })
+        .await
     }
 
-    pub(super) fn heard(&mut self, answer: std::io::Result<Mac>) -> Word {
+    pub(super) fn heard(&mut self, hop: &NextHop, answer: io::Result<Mac>) -> Word {
+        self.hops.get_mut(hop).map_or(Word::Same, |it| it.heard(answer))
+    }
+
+    /// Asks those that are due.
+    pub(super) fn ask(&mut self) -> Word {
+        let words: Vec<Word> = self.hops.values_mut().map(Watched::ask).collect();
+        if words.contains(&Word::Changed) {
+            Word::Changed
+        } else {
+            Word::Same
+        }
+    }
+}
+
+impl Watched {
+    fn heard(&mut self, answer: io::Result<Mac>) -> Word {
         let before = self.watch.silent().is_some();
-        let ours = |line: &Line| Some(line.of()) == self.watch.hop();
         match answer {
-            Ok(from) if self.line.as_ref().is_some_and(ours) => self.watch.handle_answer(from),
-            Ok(_) => {}
+            Ok(from) => self.watch.handle_answer(from),
             // The interface went down or away: the next question opens the line anew.
             Err(_) => self.line = None,
         }
         self.news(before)
     }
 
-    pub(super) fn ask(&mut self) -> Word {
+    fn ask(&mut self) -> Word {
         let before = self.watch.silent().is_some();
+        if self.watch.poll_timeout().is_none_or(|at| at > clock::now()) {
+            return Word::Same;
+        }
         // An answer may lie ready already while this thread was at work: that is one.
         if let Some(from) = self.line.as_ref().and_then(Line::answered) {
             return self.heard(Ok(from));
         }
         if let Some(question) = self.watch.handle_timeout(clock::now()) {
-            if self.line.as_ref().is_none_or(|line| *line.of() != question.of) {
+            if self.line.is_none() {
                 self.line = Line::open(question.of.clone())
                     .inspect_err(|problem| debug!(%problem, "cannot probe the next hop"))
                     .ok();

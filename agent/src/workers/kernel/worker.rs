@@ -96,8 +96,8 @@ impl<R: Fn(Report)> Worker<R> {
                     }
                     None => return,
                 },
-                answer = self.uplink.answer() => {
-                    if self.uplink.heard(answer) == Word::Changed {
+                (hop, answer) = self.uplink.answer() => {
+                    if self.uplink.heard(&hop, answer) == Word::Changed {
                         look_at = Instant::now();
                     }
                 }

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use super::{blue, one, with_dhcp};
 use crate::config::scalar::duration;
 use crate::config::*;
+use crate::id::IfName;
 
 fn ranges(segment: &Segment) -> Vec<String> {
     segment.pool_v4().iter().map(ToString::to_string).collect()
@@ -28,7 +29,7 @@ fn an_empty_host_file_and_one_with_empty_sections_mean_the_defaults() {
 #[test]
 fn a_host_file_is_read_key_by_key() {
     let text = "host: { name: hv1, underlay: eth0, address: 'fd00::1', labels: { rack: 1 }, libvirt: auto, \
-                gateway: { candidate: false, priority: 7, uplink: eth1 } }\n\
+                bridge_netfilter: keep, gateway: { candidate: false, priority: 7, uplink: eth1 } }\n\
                 cluster: { listen: '[fd00::1]:7481', join: [ 10.0.0.2, '10.0.0.3:99', 'fd00::2' ], insecure: true, \
                 token_file: /t }\n\
                 state_dir: /s\ncontrol_socket: /c\nmetrics: 127.0.0.1:9480";
@@ -40,13 +41,14 @@ fn a_host_file_is_read_key_by_key() {
         BTreeMap::from([("rack".to_owned(), "1".to_owned())])
     );
     assert_eq!(config.host.libvirt, Libvirt::Auto);
+    assert_eq!(config.host.bridge_netfilter, BridgeNetfilterSetting::Keep);
     assert_eq!(
         (config.host.gateway.candidate, config.host.gateway.priority),
         (CandidateSetting::Never, 7)
     );
     assert_eq!(
-        config.host.gateway.uplink.as_ref().map(ToString::to_string),
-        Some("eth1".to_owned())
+        config.host.gateway.uplink,
+        UplinkSetting::Only(vec![IfName::new("eth1").unwrap()])
     );
     assert_eq!(config.cluster.listen, "[fd00::1]:7481".parse().ok());
     let join = config.cluster.join.iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -1,10 +1,12 @@
 //! What guests may send out of their segment, and what may come into it.
 
-use super::render::{REJECT, braces, quoted};
+use super::REJECTED;
+use super::render::{REJECT, braces, names, quoted};
 use crate::config::{Mode, Segment};
 use crate::id::IfName;
 use crate::kernel::inputs::{Inputs, SegmentInputs};
-use std::collections::BTreeSet;
+use ipnet::Ipv4Net;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A guest behind our own NAT would come from a known VTEP's address: its VXLAN must not reach any, nor its gRPC. IPv6 is
 /// not forwarded.
@@ -49,7 +51,7 @@ pub(super) fn forward(segments: &[&SegmentInputs], gateways: &[&SegmentInputs]) 
 pub(super) fn from_segment(
     it: &SegmentInputs,
     gateways: &[&SegmentInputs],
-    uplink: Option<&IfName>,
+    uplinks: &BTreeMap<IfName, BTreeSet<Ipv4Net>>,
     to_members: &[String],
 ) -> Vec<String> {
     let Segment {
@@ -72,16 +74,31 @@ pub(super) fn from_segment(
             rules.push(format!("oifname {} accept", quoted(&other.segment.name.gateway())));
         }
         rules.push(format!("ip daddr @subnets4 {REJECT}"));
+        // Link-local: what answers there is the host's own, such as a cloud's metadata.
+        rules.push(format!("ip daddr 169.254.0.0/16 {REJECT}"));
     }
-    match (mode, uplink) {
-        (Mode::Nat, Some(uplink)) => rules.push(format!("oifname {} accept", quoted(uplink))),
-        (Mode::Routed, _) => rules.push("accept".to_owned()),
-        (Mode::Nat, None) | (Mode::Isolated | Mode::Bridged(_), _) => {}
+    match mode {
+        Mode::Nat => rules.extend(out(uplinks)),
+        Mode::Routed => rules.push("accept".to_owned()),
+        Mode::Isolated | Mode::Bridged(_) => {}
     }
     if *mode != Mode::Routed {
         rules.push(REJECT.to_owned());
     }
     rules
+}
+
+/// By the interfaces that lead outside; what would leave by another one is counted, for operators to be told.
+fn out(uplinks: &BTreeMap<IfName, BTreeSet<Ipv4Net>>) -> Vec<String> {
+    let (whole, routed): (Vec<_>, Vec<_>) = uplinks.iter().partition(|(_, connected)| connected.is_empty());
+    let whole =
+        (!whole.is_empty()).then(|| format!("oifname {} accept", names(whole.into_iter().map(|(link, _)| link))));
+    let routed = routed.into_iter().map(|(link, connected)| {
+        let connected = braces(connected);
+        format!("oifname {} ip daddr != {connected} accept", quoted(link))
+    });
+    let count = format!("update @{REJECTED} {{ iifname . oifname counter }}");
+    whole.into_iter().chain(routed).chain([count]).collect()
 }
 
 /// What may come into the segment; what its own guests or those of another segment sent was decided before.

@@ -1,5 +1,6 @@
 //! `table inet overlayd`: what comes in to the host, and outer VXLAN; what guests send on is in the other files.
 
+use super::REJECTED;
 use super::forward::{forward, from_segment, to_members, to_segment};
 use super::nat::{masquerade, port_forwards};
 use super::render::{Chain, REJECT, Set, braces, quotable, quoted, render};
@@ -12,7 +13,9 @@ use std::net::IpAddr;
 pub(super) fn inet(inputs: &Inputs) -> Table {
     let segments: Vec<&SegmentInputs> = inputs.segments.values().collect();
     let gateways: Vec<&SegmentInputs> = segments.iter().copied().filter(|it| it.hosts_gateway()).collect();
-    let uplink = inputs.host.uplink.as_ref();
+    // A name that nft cannot spell leads nowhere, instead of making it refuse the whole table.
+    let mut uplinks = inputs.host.uplinks.clone();
+    uplinks.retain(|link, _| quotable(link));
     let each = |rules: &dyn Fn(&SegmentInputs) -> Vec<String>| gateways.iter().flat_map(|it| rules(it)).collect();
     let tracked = inputs.tracking == Tracking::On || segments.iter().any(|it| tracks(it));
     let untracked: &[&SegmentInputs] = if tracked { &segments } else { &[] };
@@ -26,7 +29,7 @@ pub(super) fn inet(inputs: &Inputs) -> Table {
         Chain::base(
             "ov_dstnat",
             "nat hook prerouting priority dstnat",
-            each(&|it| port_forwards(it, uplink)),
+            each(&|it| port_forwards(it, uplinks.keys())),
         ),
         Chain::base(
             "ov_input",
@@ -42,7 +45,7 @@ pub(super) fn inet(inputs: &Inputs) -> Table {
         Chain::base(
             "ov_srcnat",
             "nat hook postrouting priority srcnat",
-            each(&|it| masquerade(it, uplink)),
+            each(&|it| masquerade(it, uplinks.keys())),
         ),
     ];
     for it in &segments {
@@ -53,12 +56,18 @@ pub(super) fn inet(inputs: &Inputs) -> Table {
         let name = &it.segment.name;
         chains.push(Chain::jumped_to(
             format!("ov_from_{name}"),
-            from_segment(it, &gateways, uplink, &to_members),
+            from_segment(it, &gateways, &uplinks, &to_members),
         ));
         chains.push(Chain::jumped_to(format!("ov_to_{name}"), to_segment(it)));
     }
     chains.retain(|chain| chain.hook.is_none() || !chain.rules.is_empty());
-    render(TableName::Inet, &sets(inputs), &chains)
+    let counts = gateways.iter().any(|it| it.segment.mode == Mode::Nat).then_some(Set {
+        name: REJECTED,
+        kind: "type ifname . ifname\nsize 64\nflags dynamic,timeout\ntimeout 10m",
+        elements: Vec::new(),
+    });
+    let sets: Vec<Set> = sets(inputs).into_iter().chain(counts).collect();
+    render(TableName::Inet, &sets, &chains)
 }
 
 fn sets(inputs: &Inputs) -> [Set; 3] {

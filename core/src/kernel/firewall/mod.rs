@@ -39,6 +39,9 @@ use inet::inet;
 use render::{Chain, braces, quotable, quoted, render};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The set that counts what guests sent and may not leave by, as pairs of interfaces: in by, out by.
+pub const REJECTED: &str = "rejected";
+
 /// A chain takes 256 devices at most.
 const DEVICES: usize = 200;
 

@@ -1,12 +1,12 @@
-//! Port forwards, and masquerading behind the uplink.
+//! Port forwards, and masquerading behind the uplinks.
 
-use super::render::{braces, quoted};
+use super::render::{braces, names, quoted};
 use crate::config::{Mode, PortForward, Protocol, Segment};
 use crate::id::IfName;
 use crate::kernel::inputs::SegmentInputs;
 use std::net::SocketAddr;
 
-pub(super) fn port_forwards(it: &SegmentInputs, uplink: Option<&IfName>) -> Vec<String> {
+pub(super) fn port_forwards<'a>(it: &SegmentInputs, uplinks: impl Iterator<Item = &'a IfName>) -> Vec<String> {
     let Segment {
         name,
         mode,
@@ -18,11 +18,7 @@ pub(super) fn port_forwards(it: &SegmentInputs, uplink: Option<&IfName>) -> Vec<
     if *mode == Mode::Isolated {
         return Vec::new();
     }
-    let from: Vec<String> = uplink
-        .into_iter()
-        .map(quoted)
-        .chain([quoted(&name.gateway())])
-        .collect();
+    let from: Vec<String> = uplinks.map(quoted).chain([quoted(&name.gateway())]).collect();
     // The gateway's own services stay reachable for guests at its address inside.
     let head = format!(
         "iifname {} fib daddr type local ip daddr != {}",
@@ -55,7 +51,7 @@ fn destination(forward: &PortForward) -> Option<String> {
     })
 }
 
-pub(super) fn masquerade(it: &SegmentInputs, uplink: Option<&IfName>) -> Vec<String> {
+pub(super) fn masquerade<'a>(it: &SegmentInputs, uplinks: impl Iterator<Item = &'a IfName>) -> Vec<String> {
     let Segment {
         name,
         mode,
@@ -73,10 +69,11 @@ pub(super) fn masquerade(it: &SegmentInputs, uplink: Option<&IfName>) -> Vec<Str
             "ip saddr {subnet} ip daddr {subnet} oifname {gateway} ct status dnat masquerade"
         ));
     }
-    if let (Mode::Nat, Some(uplink)) = (mode, uplink) {
+    let mut uplinks = uplinks.peekable();
+    if *mode == Mode::Nat && uplinks.peek().is_some() {
         let leaving = format!(
             "ip saddr {subnet} oifname {} ip daddr != {{ 224.0.0.0/24, 255.255.255.255 }} ip daddr != @subnets4",
-            quoted(uplink)
+            names(uplinks)
         );
         rules.push(format!(
             "{leaving} meta l4proto {{ tcp, udp }} masquerade to :1024-65535"

@@ -74,6 +74,15 @@ pub(super) fn quotable(link: &IfName) -> bool {
     !link.as_str().contains(['"', '\\', '*'])
 }
 
+/// One name, or a set of them.
+pub(super) fn names<'a>(links: impl IntoIterator<Item = &'a IfName>) -> String {
+    let links: Vec<String> = links.into_iter().map(quoted).collect();
+    match links.as_slice() {
+        [link] => link.clone(),
+        _ => braces(links),
+    }
+}
+
 pub(super) fn quoted(link: &IfName) -> String {
     format!("\"{link}\"")
 }

@@ -57,7 +57,7 @@ impl Member {
                 vtep: facts.vtep,
                 underlay: facts.underlay.clone(),
                 underlay_mtu: facts.underlay_mtu,
-                uplink: facts.uplink.clone(),
+                uplinks: facts.uplinks.clone(),
             },
             segments,
             members: others

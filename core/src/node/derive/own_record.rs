@@ -1,6 +1,6 @@
 //! What this host says of itself in gossip; and, while its underlay is missing, what it said last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::gossip::{self, HostRecord};
 use crate::config::{self, HostConfig};
@@ -29,6 +29,10 @@ impl Member {
     /// What this host last told the others of itself, while its underlay is missing.
     pub(super) fn remembered_facts(&self, config: &HostConfig) -> Option<Facts> {
         let me = self.gossip.host(self.me)?;
+        let named = match &config.host.gateway.uplink {
+            config::UplinkSetting::Auto => &[][..],
+            config::UplinkSetting::Only(named) => named,
+        };
         Some(Facts {
             name: me.name.clone(),
             vtep: me.vtep,
@@ -36,9 +40,9 @@ impl Member {
             // Only a multicast segment without an interface of its own asks for it, and it has nowhere to send yet.
             underlay: config.host.underlay.clone().or_else(|| IfName::new("lo").ok())?,
             underlay_mtu: me.overlay_mtu.underlay(me.vtep),
-            uplink: config.host.gateway.uplink.clone(),
+            uplinks: named.iter().map(|link| (link.clone(), BTreeSet::new())).collect(),
             uplink_health: Health::NoRoute {
-                link: config.host.gateway.uplink.clone(),
+                link: named.first().cloned(),
             },
             resolvers: Vec::new(),
             bridge_netfilter: BridgeNetfilter::LeftOff,
