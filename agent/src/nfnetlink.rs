@@ -3,13 +3,18 @@
 //! The numbers are those of `linux/netfilter/nfnetlink.h` and `nf_tables.h`. A question that fails is one without an
 //! answer: it is asked again at the next look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
 use overlayd_core::id::IfName;
 use overlayd_core::kernel::firewall::REJECTED;
+use overlayd_core::kernel::foreign::Hook;
+use overlayd_core::kernel::table::TableName;
 
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
+const NFT_MSG_NEWCHAIN: u16 = 3;
+const NFT_MSG_GETCHAIN: u16 = 4;
+const NFT_MSG_GETRULE: u16 = 7;
 const NFT_MSG_NEWSETELEM: u16 = 12;
 const NFT_MSG_GETSETELEM: u16 = 13;
 const NFT_MSG_NEWGEN: u16 = 15;
@@ -19,6 +24,7 @@ const NLM_F_DUMP: u16 = 0x300;
 /// `nlmsghdr` and `nfgenmsg`.
 const HEADERS: usize = 16 + 4;
 const NFPROTO_INET: u8 = 1;
+const NFPROTO_IPV4: u8 = 2;
 /// Most bytes of one part of an answer (`netlink_recvmsg`).
 const READ: usize = 32 * 1024;
 /// `IFNAMSIZ`: the length of a name in a set's key.
@@ -29,8 +35,11 @@ const NAME: usize = 16;
 pub(crate) fn generation() -> Option<u32> {
     const NFTA_GEN_ID: u16 = 1;
     let answers = ask(NFT_MSG_GETGEN, 0, 0, &[])?;
-    let answer = answers.first().filter(|(kind, _)| *kind == NFT_MSG_NEWGEN)?;
-    find(&answer.1, NFTA_GEN_ID)?.try_into().ok().map(u32::from_be_bytes)
+    let answer = answers.first().filter(|answer| answer.kind == NFT_MSG_NEWGEN)?;
+    find(&answer.attributes, NFTA_GEN_ID)?
+        .try_into()
+        .ok()
+        .map(u32::from_be_bytes)
 }
 
 /// How many packets of guests were rejected within the last minutes because of where they would have left by: by the
@@ -44,12 +53,51 @@ pub(crate) fn rejected() -> BTreeMap<(IfName, IfName), u64> {
         attribute(LIST_SET, format!("{REJECTED}\0").as_bytes()),
     ];
     let answers = ask(NFT_MSG_GETSETELEM, NLM_F_DUMP, NFPROTO_INET, &of.concat()).unwrap_or_default();
-    let parts = answers.iter().filter(|(kind, _)| *kind == NFT_MSG_NEWSETELEM);
-    let lists = parts.filter_map(|(_, body)| find(body, LIST_ELEMENTS));
+    let parts = answers.iter().filter(|answer| answer.kind == NFT_MSG_NEWSETELEM);
+    let lists = parts.filter_map(|part| find(&part.attributes, LIST_ELEMENTS));
     lists
         .flat_map(attributes)
         .filter_map(|(_, element)| counted(element))
         .collect()
+}
+
+/// The tables that are not ours and have base chains where guests' packets pass, as `ip filter`.
+pub(crate) fn foreign_tables(hooks: &BTreeSet<Hook>) -> BTreeSet<String> {
+    const CHAIN_TABLE: u16 = 1;
+    const CHAIN_HOOK: u16 = 4;
+    const HOOK_NUMBER: u16 = 1;
+    const NF_INET_LOCAL_IN: u32 = 1;
+    const NF_INET_FORWARD: u32 = 2;
+    let answers = ask(NFT_MSG_GETCHAIN, NLM_F_DUMP, 0, &[]).unwrap_or_default();
+    let named = |chain: &Answer| {
+        let number = find(find(&chain.attributes, CHAIN_HOOK)?, HOOK_NUMBER)?;
+        let hook = match number.try_into().ok().map(u32::from_be_bytes)? {
+            NF_INET_LOCAL_IN => Hook::Input,
+            NF_INET_FORWARD => Hook::Forward,
+            _ => return None,
+        };
+        let family = match chain.family {
+            NFPROTO_INET => "inet",
+            NFPROTO_IPV4 => "ip",
+            _ => return None,
+        };
+        let table = std::str::from_utf8(find(&chain.attributes, CHAIN_TABLE)?).ok()?;
+        let table = format!("{family} {}", table.trim_end_matches('\0'));
+        (hooks.contains(&hook) && table != TableName::Inet.to_string()).then_some(table)
+    };
+    let chains = answers.iter().filter(|answer| answer.kind == NFT_MSG_NEWCHAIN);
+    chains.filter_map(named).collect()
+}
+
+/// Whether any rule of any table has this word in it.
+pub(crate) fn rules_mention(word: &str) -> bool {
+    let answers = ask(NFT_MSG_GETRULE, NLM_F_DUMP, 0, &[]).unwrap_or_default();
+    let has = |rule: &Answer| {
+        rule.attributes
+            .windows(word.len())
+            .any(|bytes| bytes == word.as_bytes())
+    };
+    answers.iter().any(has)
 }
 
 /// An element of that set.
@@ -70,8 +118,15 @@ fn counted(element: &[u8]) -> Option<((IfName, IfName), u64)> {
     Some(((name(from)?, name(to)?), packets))
 }
 
-/// The messages of an answer: kind and attributes.
-fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Option<Vec<(u16, Vec<u8>)>> {
+/// A message of an answer.
+struct Answer {
+    kind: u16,
+    family: u8,
+    attributes: Vec<u8>,
+}
+
+/// The messages of an answer.
+fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Option<Vec<Answer>> {
     const NLMSG_ERROR: u16 = 2;
     const NLMSG_DONE: u16 = 3;
     let length = u32::try_from(HEADERS + attributes.len()).ok()?;
@@ -95,7 +150,11 @@ fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Option<Vec<(u16,
             match kind {
                 NLMSG_DONE => return Some(found),
                 NLMSG_ERROR => return None,
-                _ => found.push((kind & 0xff, rest.get(HEADERS..length)?.to_vec())),
+                _ => found.push(Answer {
+                    kind: kind & 0xff,
+                    family: *rest.get(HEADERS - 4)?,
+                    attributes: rest.get(HEADERS..length)?.to_vec(),
+                }),
             }
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }

@@ -84,6 +84,23 @@ pub async fn delete(table: TableName) -> Result<(), Error> {
     load(&format!("add table {table}\ndelete table {table}\n")).await
 }
 
+/// What stands in a table, by its family and name, as `nft` prints it.
+///
+/// # Errors
+/// See [`Error`]; the table may be gone.
+pub async fn list(table: &str) -> Result<String, Error> {
+    let arguments: Vec<&str> = ["--numeric-protocol", "--stateless", "list", "table"]
+        .into_iter()
+        .chain(table.splitn(2, ' '))
+        .collect();
+    let output = run(&arguments, "").await?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(refusal("", &output))
+    }
+}
+
 /// Reads our tables, again only when the kernel has taken any change of any table since.
 #[derive(Debug, Default)]
 pub struct Reader {

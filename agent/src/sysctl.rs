@@ -122,21 +122,17 @@ impl Replaced {
             self.values.entry(sysctl.path()).or_insert(*value);
         }
         if self.values.len() != before {
-            let text: String = self
-                .values
-                .iter()
-                .map(|(name, value)| format!("{name} {value}\n"))
-                .collect();
-            if let Err(problem) = journal::replace(&self.path, text.as_bytes()) {
-                warn!(%problem, path = %self.path.display(), "cannot save the original sysctl values");
-            }
+            self.save();
         }
     }
 
-    /// Writes all of them again, and says so as `sysctl` lines; those of links that are gone need no putting back.
-    pub fn put_back(&mut self) -> Vec<String> {
+    /// Writes those again whose path below `/proc/sys` is one of `which`, and says so as `sysctl` lines; those of links
+    /// that are gone need no putting back.
+    pub fn put_back(&mut self, which: impl Fn(&str) -> bool) -> Vec<String> {
         let mut lines = Vec::new();
-        for (name, value) in std::mem::take(&mut self.values) {
+        let before = self.values.len();
+        let back: BTreeMap<String, u32> = self.values.extract_if(.., |path, _| which(path)).collect();
+        for (name, value) in back {
             match read(&name) {
                 Ok(Some(now)) if now != value.to_string() => match write(&name, &value.to_string()) {
                     Ok(()) => lines.push(format!("sysctl -w {name}={value}")),
@@ -146,12 +142,27 @@ impl Replaced {
                 Err(problem) => warn!(%problem, "cannot read a sysctl"),
             }
         }
-        if let Err(problem) = std::fs::remove_file(&self.path)
+        if self.values.len() != before {
+            self.save();
+        }
+        lines
+    }
+
+    fn save(&self) {
+        let text: String = self
+            .values
+            .iter()
+            .map(|(name, value)| format!("{name} {value}\n"))
+            .collect();
+        if !text.is_empty() {
+            if let Err(problem) = journal::replace(&self.path, text.as_bytes()) {
+                warn!(%problem, path = %self.path.display(), "cannot save the original sysctl values");
+            }
+        } else if let Err(problem) = std::fs::remove_file(&self.path)
             && problem.kind() != std::io::ErrorKind::NotFound
         {
             warn!(%problem, path = %self.path.display(), "cannot remove the file");
         }
-        lines
     }
 }
 
@@ -197,6 +208,13 @@ mod tests {
         let sysctl = Sysctl::ArpIgnore(IfName::new("eth0").unwrap());
         Replaced::open(path.clone()).remember(&[(sysctl.clone(), 0)]);
         Replaced::open(path.clone()).remember(&[(sysctl.clone(), 1)]);
+        assert_eq!(Replaced::open(path.clone()).values, [(sysctl.path(), 0)].into());
+
+        // There is no such interface here, and nothing to write.
+        let other = Sysctl::ReversePath(IfName::new("ov-none").unwrap());
+        let mut replaced = Replaced::open(path.clone());
+        replaced.remember(&[(other.clone(), 2)]);
+        assert_eq!(replaced.put_back(|path| path == other.path()), [""; 0]);
         assert_eq!(Replaced::open(path).values, [(sysctl.path(), 0)].into());
     }
 }

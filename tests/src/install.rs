@@ -51,6 +51,8 @@ pub fn suite() -> Vec<Tool> {
         .chain(clients)
         .chain([
             tool("dbus-daemon", "dbus-daemon"),
+            tool("dnsmasq", "dnsmasq-base"),
+            tool("iptables-nft", "iptables"),
             tool("tcpdump", "tcpdump"),
             tool("/usr/bin/setpriv", "util-linux"),
         ])

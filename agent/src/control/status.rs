@@ -18,6 +18,7 @@ pub(super) fn status(node: &Node, edge: &Edge, now: Instant) -> wire::StatusResp
         refused: edge.look.failures.clone(),
         unsaved: edge.unsaved.clone(),
         rejected: edge.look.rejected.clone(),
+        firewalls: edge.look.firewalls.clone(),
     };
     let findings = node.findings(only_edge, now);
     let own = node.config().host.name.clone();

@@ -17,6 +17,10 @@ pub enum Id {
     NoGateway,
     /// The kernel passes bridged frames through the firewall of somebody else.
     BridgeNetfilter,
+    /// A chain of somebody else's drops what guests send or are sent.
+    ForeignChain,
+    /// A chain of firewalld's does.
+    Firewalld,
     /// The kernel refused a change, so that it is not as configured.
     ChangeRefused,
     /// An object that is not overlayd's has the name or the VNI of one of ours.
@@ -58,7 +62,8 @@ impl Id {
             Self::DuplicateMac => "F4",
             Self::MtuLowered => "M4",
             Self::NoGateway => "G2",
-            Self::BridgeNetfilter => "G12",
+            Self::BridgeNetfilter | Self::ForeignChain => "G12",
+            Self::Firewalld => "G13",
             Self::ChangeRefused => "C8",
             Self::Leftover => "C10",
             Self::PeerFailed => "O1",

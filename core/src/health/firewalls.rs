@@ -2,6 +2,8 @@
 
 use super::finding::{Finding, Id, Severity};
 use super::vitals::{Rejected, Vitals};
+use crate::id::SegmentName;
+use crate::kernel::foreign::{ForeignChain, Hook, Otherwise};
 
 /// As [`crate::kernel::firewall::REJECTED`] keeps them.
 const MINUTES: u32 = 10;
@@ -56,4 +58,68 @@ pub(super) fn way_rejected(vitals: &Vitals) -> Vec<Finding> {
         depends_on: Vec::new(),
     };
     vitals.edge.rejected.iter().map(finding).collect()
+}
+
+pub(super) fn foreign_chain(vitals: &Vitals) -> Vec<Finding> {
+    vitals
+        .edge
+        .firewalls
+        .iter()
+        .map(|chain| of_chain(vitals, chain))
+        .collect()
+}
+
+fn of_chain(vitals: &Vitals, chain: &ForeignChain) -> Finding {
+    let ForeignChain { table, name, .. } = chain;
+    let does = match chain.otherwise {
+        Otherwise::Policy => "its policy is drop",
+        Otherwise::LastRule => "its last rule drops or rejects whatever is left",
+    };
+    let led_out: Vec<&str> = vitals.led_out.iter().map(SegmentName::as_str).collect();
+    let (severity, lets_pass, loses) = match chain.hook {
+        Hook::Input => (
+            Severity::Warn,
+            "none of its rules lets the segments' VXLAN (UDP 4789, or their `port`) in",
+            "guests here may not be reached from other hosts".to_owned(),
+        ),
+        Hook::Forward if led_out.is_empty() => (
+            Severity::Warn,
+            "its rules do not let pass both what comes in by gw-* and what leaves by it",
+            "guests lose the outside when this host becomes their gateway".to_owned(),
+        ),
+        Hook::Forward => (
+            Severity::Fail,
+            "its rules do not let pass both what comes in by gw-* and what leaves by it",
+            format!("guests of {} may not reach the outside", led_out.join(", ")),
+        ),
+    };
+    let firewalld = table.ends_with(" firewalld");
+    let fix = match (chain.hook, firewalld) {
+        (Hook::Input, true) => {
+            "`firewall-cmd --permanent --add-port=4789/udp --add-port=7480/tcp && firewall-cmd --reload`".to_owned()
+        }
+        (Hook::Forward, true) => {
+            "`firewall-cmd --permanent --zone=trusted --add-interface=gw-+ && firewall-cmd --reload`".to_owned()
+        }
+        (Hook::Input, false) => {
+            format!("`nft insert rule {table} {name} udp dport 4789 accept`, and the like for TCP 7480")
+        }
+        (Hook::Forward, false) => format!(
+            "`nft insert rule {table} {name} iifname \"gw-*\" accept` and `nft insert rule {table} {name} oifname \
+             \"gw-*\" accept`; with Docker `iptables -I DOCKER-USER -i gw-+ -j ACCEPT` and `iptables -I DOCKER-USER -o \
+             gw-+ -j ACCEPT`; with ufw `ufw route allow in on gw-SEGMENT`"
+        ),
+    };
+    Finding {
+        id: if firewalld { Id::Firewalld } else { Id::ForeignChain },
+        severity,
+        host: vitals.host.clone(),
+        segment: None,
+        subject: format!("table {table}, chain {name}"),
+        evidence: format!("chain {name} of table {table}: {does}, and {lets_pass}"),
+        cause: format!("this host's firewall is not set up for overlayd: {loses}"),
+        fix: format!("{fix}; overlayd's own rules stay in force"),
+        verify: format!("nft list table {table}"),
+        depends_on: Vec::new(),
+    }
 }

@@ -20,7 +20,9 @@ mod vitals;
 
 pub use finding::{Finding, Id, Severity};
 pub use log_line::Fields;
-pub use vitals::{DuplicateMac, EdgeState, FailingUplink, JournalState, LoweredMtu, Rejected, UnderlayState, Unsaved, Vitals};
+pub use vitals::{
+    DuplicateMac, EdgeState, FailingUplink, JournalState, LoweredMtu, Rejected, UnderlayState, Unsaved, Vitals,
+};
 
 const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
     edge::kernel_unreadable,
@@ -36,6 +38,7 @@ const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
     gateways::uplink_fails,
     firewalls::bridge_netfilter,
     firewalls::way_rejected,
+    firewalls::foreign_chain,
     gateways::no_resolver,
     segments::file_differs,
     segments::generation_lost,
@@ -58,6 +61,7 @@ mod tests {
     use crate::cluster::membership::PeerState;
     use crate::gateway::uplink::Health;
     use crate::id::{IfName, Mac, SegmentName};
+    use crate::kernel::foreign::{ForeignChain, Hook, Otherwise};
     use crate::kernel::plan::Obstacle;
     use crate::mtu::{OverlayMtu, UnderlayMtu};
 
@@ -67,6 +71,18 @@ mod tests {
 
     fn blue() -> SegmentName {
         SegmentName::new("blue").unwrap()
+    }
+
+    fn dropped_by(table: &str, hook: Hook) -> EdgeState {
+        EdgeState {
+            firewalls: vec![ForeignChain {
+                table: table.to_owned(),
+                name: "filter".to_owned(),
+                hook,
+                otherwise: Otherwise::Policy,
+            }],
+            ..EdgeState::default()
+        }
     }
 
     fn all_is_well() -> Vitals {
@@ -225,6 +241,16 @@ mod tests {
                 uplink(FailingUplink::Own(Health::Partly(Box::new(Health::NoCarrier {
                     link: link("eth1"),
                 })))),
+            ),
+            (Id::ForeignChain, Warn, edge(dropped_by("ip filter", Hook::Input))),
+            (Id::ForeignChain, Warn, edge(dropped_by("ip filter", Hook::Forward))),
+            (
+                Id::Firewalld,
+                Fail,
+                Vitals {
+                    led_out: vec![blue()],
+                    ..edge(dropped_by("inet firewalld", Hook::Forward))
+                },
             ),
             (
                 Id::WayRejected,

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::cluster::membership::PeerState;
 use crate::gateway::uplink::Health;
 use crate::id::{IfName, Mac, SegmentName};
+use crate::kernel::foreign::ForeignChain;
 use crate::kernel::plan::Obstacle;
 use crate::mtu::{OverlayMtu, UnderlayMtu};
 
@@ -25,6 +26,8 @@ pub struct Vitals {
     pub uplinks: Vec<FailingUplink>,
     /// Segments without an active gateway, and why.
     pub without_gateway: Vec<(SegmentName, String)>,
+    /// Segments that this host is the active gateway of, and that lead outside.
+    pub led_out: Vec<SegmentName>,
     /// Segments that this host may be the gateway of, and knows no resolver for.
     pub without_resolver: Vec<SegmentName>,
     /// Segments of this host's file that are not what the cluster has.
@@ -129,6 +132,8 @@ pub struct EdgeState {
     pub unsaved: Option<Unsaved>,
     /// What guests sent a while ago at most, and this host rejected for where it would have left by.
     pub rejected: Vec<Rejected>,
+    /// Other people's chains that drop what guests need, as far as that shows.
+    pub firewalls: Vec<ForeignChain>,
 }
 
 /// Packets of guests that were rejected for where they would have left by.

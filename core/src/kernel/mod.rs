@@ -10,6 +10,7 @@
 pub mod desired;
 pub mod device;
 pub mod firewall;
+pub mod foreign;
 pub mod inputs;
 pub mod mark;
 pub mod observed;

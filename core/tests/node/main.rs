@@ -628,10 +628,7 @@ fn bridge_netfilter_that_is_left_on_is_a_problem_of_the_host_concerned() {
     let problems = world.problems(1);
     assert!(problems[0].evidence.contains("bridge netfilter is on"), "{problems:?}");
     let hint = problems[0].fix.as_str();
-    assert!(
-        hint.contains("sysctl -w net.bridge.bridge-nf-call-iptables=0"),
-        "{hint}"
-    );
+    assert!(hint.contains("host.bridge_netfilter: off"), "{hint}");
     world.set_bridge_netfilter(1, BridgeNetfilter::LeftOff);
     assert_eq!(world.problems(1), []);
 }

@@ -45,7 +45,7 @@ impl<R> Worker<R> {
                 break;
             }
         }
-        removed.lines.extend(self.replaced.put_back());
+        removed.lines.extend(self.replaced.put_back(|_| true));
         self.told = None;
         removed
     }

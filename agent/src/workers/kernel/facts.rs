@@ -4,14 +4,10 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use overlayd_core::config::CLUSTER_PORT;
-use overlayd_core::id::IfName;
-use overlayd_core::kernel::inputs::BridgeNetfilter;
-use overlayd_core::kernel::sysctl::Sysctl;
 use overlayd_core::node::Facts;
 
 use super::resolvers::resolvers;
 use super::worker::Worker;
-use crate::sysctl;
 
 impl<R> Worker<R> {
     pub(super) async fn facts(&mut self) -> Result<Option<Facts>> {
@@ -40,7 +36,7 @@ impl<R> Worker<R> {
             uplinks: ways.uplinks,
             uplink_health,
             resolvers: resolvers(),
-            bridge_netfilter: bridge_netfilter(),
+            bridge_netfilter: self.bridge_netfilter.ask(self.config.host.bridge_netfilter),
             tracking: self.tracking.ask(),
         }))
     }
@@ -49,25 +45,4 @@ impl<R> Worker<R> {
 fn host_name() -> Result<String> {
     let name = nix::unistd::gethostname().context("cannot read this host's name")?;
     Ok(name.to_string_lossy().into_owned())
-}
-
-/// Docker and Kubernetes pass bridged frames through the IP firewall on purpose; their bridges give them away.
-fn bridge_netfilter() -> BridgeNetfilter {
-    let others = ["docker0", "cni0", "kube-bridge", "cilium_host", "flannel.1", "weave"];
-    if !others.iter().any(|name| nix::net::if_::if_nametoindex(*name).is_ok()) {
-        return BridgeNetfilter::SwitchOff;
-    }
-    let calls = [
-        Sysctl::BridgeNetfilter4,
-        Sysctl::BridgeNetfilter6,
-        Sysctl::BridgeNetfilterArp,
-    ];
-    // Where the module is not loaded there are no such sysctls, and nothing is on.
-    let on =
-        |call: &Sysctl| sysctl::read(&call.path()).is_ok_and(|value| value.is_some_and(|value| value.trim() != "0"));
-    if calls.iter().any(on) {
-        BridgeNetfilter::LeftOn
-    } else {
-        BridgeNetfilter::LeftOff
-    }
 }

@@ -7,13 +7,15 @@ use overlayd_core::config::Mode;
 use overlayd_core::health::Rejected;
 use overlayd_core::id::IfName;
 use overlayd_core::kernel::desired;
-use overlayd_core::kernel::inputs::SegmentInputs;
+use overlayd_core::kernel::foreign::Hook;
+use overlayd_core::kernel::inputs::{BridgeNetfilter, SegmentInputs};
 use overlayd_core::kernel::observed::Observed;
 use overlayd_core::kernel::plan::{self, Op, Plan};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
+use super::bridge_netfilter;
 use super::order::Order;
 use super::ports::{guests, ports, with_ports};
 use super::report::{Look, Report, Stage};
@@ -37,6 +39,8 @@ impl<R: Fn(Report)> Worker<R> {
             (self.report)(Report::KernelUnreadable(format!("{problem:#}")));
             return RETRY;
         }
+        self.give_back_bridge_netfilter();
+        self.read_firewalls();
         let mut failures = Vec::new();
         let mut stage = Stage::Tried;
         let mut again = LOOK_EVERY;
@@ -82,6 +86,31 @@ impl<R: Fn(Report)> Worker<R> {
             }
         }
         if newer { Duration::ZERO } else { RETRY }
+    }
+
+    /// Somebody came to need it after it was switched off.
+    fn give_back_bridge_netfilter(&mut self) {
+        match self.facts.as_ref().map(|facts| facts.bridge_netfilter) {
+            Some(BridgeNetfilter::SwitchOff) | None => {}
+            Some(BridgeNetfilter::LeftOff | BridgeNetfilter::LeftOn) => {
+                for line in self.replaced.put_back(bridge_netfilter::is_one) {
+                    info!(%line, "bridge netfilter is as it was before overlayd");
+                }
+            }
+        }
+    }
+
+    /// Only where guests' packets pass them.
+    fn read_firewalls(&mut self) {
+        let segments = || self.desired.iter().flat_map(|inputs| inputs.segments.values());
+        let ports = segments().map(|it| it.segment.port).collect();
+        let forwards =
+            |it: &SegmentInputs| it.has_gateway_link() && matches!(it.segment.mode, Mode::Nat | Mode::Routed);
+        let hooks = [Hook::Input, Hook::Forward].into_iter().filter(|hook| match hook {
+            Hook::Input => segments().next().is_some(),
+            Hook::Forward => segments().any(forwards),
+        });
+        self.firewalls.look(hooks.collect(), ports);
     }
 
     /// What an apply has shown, logged and kept; the failures as text.
@@ -174,6 +203,7 @@ impl<R: Fn(Report)> Worker<R> {
             failures,
             stage,
             rejected: self.rejected(),
+            firewalls: self.firewalls.dropping().to_vec(),
             guests: guests(seen, &ports),
             ports,
         };

@@ -9,9 +9,11 @@
 //! nothing is remembered about the kernel but the values that sysctls had before, which lie on disk until this host
 //! leaves. It ends when its sender is dropped; what it made stays.
 
+mod bridge_netfilter;
 mod cleanup;
 mod events;
 mod facts;
+mod firewalls;
 mod look;
 mod order;
 mod ports;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use overlayd_core::election::GroupId;
 use overlayd_core::health::Rejected;
 use overlayd_core::id::{IfName, Mac};
+use overlayd_core::kernel::foreign::ForeignChain;
 use overlayd_core::kernel::plan::Obstacle;
 use overlayd_core::node::Facts;
 
@@ -37,6 +38,8 @@ pub struct Look {
     pub stage: Stage,
     /// What guests sent by no way out.
     pub rejected: Vec<Rejected>,
+    /// Other people's chains that drop what guests need, as far as that shows.
+    pub firewalls: Vec<ForeignChain>,
     /// The guest ports of our bridges.
     pub ports: BTreeMap<IfName, Vec<IfName>>,
     /// The guests that our bridges have heard on them.

@@ -15,11 +15,12 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::events::Heard;
+use super::firewalls::Firewalls;
 use super::order::Order;
 use super::ports::ports;
 use super::report::{Look, Report};
-use super::tracking;
 use super::uplink_monitor::{UplinkMonitor, Word};
+use super::{bridge_netfilter, tracking};
 use crate::netlink::Netlink;
 use crate::sysctl::Replaced;
 
@@ -50,6 +51,8 @@ pub(super) struct Worker<R> {
     /// Since when ops fail that may succeed soon.
     pub(super) trying_since: Option<Instant>,
     pub(super) tracking: tracking::Question,
+    pub(super) bridge_netfilter: bridge_netfilter::Question,
+    pub(super) firewalls: Firewalls,
     pub(super) uplink: UplinkMonitor,
     pub(super) report: R,
 }
@@ -70,6 +73,8 @@ impl<R> Worker<R> {
             preparing: Vec::new(),
             trying_since: None,
             tracking: tracking::Question::default(),
+            bridge_netfilter: bridge_netfilter::Question::default(),
+            firewalls: Firewalls::default(),
             uplink: UplinkMonitor::default(),
             report,
         })
@@ -106,6 +111,7 @@ impl<R: Fn(Report)> Worker<R> {
                         look_at = Instant::now();
                     }
                 }
+                () = self.firewalls.read() => look_at = Instant::now(),
                 () = sleep_until(look_at) => {
                     let begun = Instant::now();
                     look_at = begun + self.look(&mut inbox).await;

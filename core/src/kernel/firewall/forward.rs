@@ -1,7 +1,6 @@
 //! What guests may send out of their segment, and what may come into it.
 
-use super::REJECTED;
-use super::render::{REJECT, braces, names, quoted};
+use super::render::{REJECT, REJECTED, braces, names, quoted};
 use crate::config::{Mode, Segment};
 use crate::id::IfName;
 use crate::kernel::inputs::{Inputs, SegmentInputs};

@@ -1,9 +1,8 @@
 //! `table inet overlayd`: what comes in to the host, and outer VXLAN; what guests send on is in the other files.
 
-use super::REJECTED;
 use super::forward::{forward, from_segment, to_members, to_segment};
 use super::nat::{masquerade, port_forwards};
-use super::render::{Chain, REJECT, Set, braces, quotable, quoted, render};
+use super::render::{Chain, REJECT, REJECTED, Set, braces, quotable, quoted, render};
 use crate::config::{Mode, Segment};
 use crate::kernel::inputs::{Inputs, SegmentInputs, Tracking};
 use crate::kernel::table::{Table, TableName};

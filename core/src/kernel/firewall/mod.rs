@@ -36,11 +36,9 @@ use crate::kernel::inputs::{BridgeNetfilter, Inputs, SegmentInputs};
 use crate::kernel::mark::gateway_mac;
 use crate::kernel::table::{Table, TableName};
 use inet::inet;
+pub use render::REJECTED;
 use render::{Chain, braces, quotable, quoted, render};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The set that counts what guests sent and may not leave by, as pairs of interfaces: in by, out by.
-pub const REJECTED: &str = "rejected";
 
 /// A chain takes 256 devices at most.
 const DEVICES: usize = 200;

@@ -6,6 +6,9 @@ use std::fmt::Display;
 
 pub(super) const REJECT: &str = "reject with icmpx type admin-prohibited";
 
+/// The set that counts what guests sent and may not leave by, as pairs of interfaces: in by, out by.
+pub const REJECTED: &str = "rejected";
+
 pub(super) struct Set {
     pub(super) name: &'static str,
     pub(super) kind: &'static str,

@@ -43,6 +43,7 @@ impl Node {
             filtered_bridges: self.filtered_bridges(formed),
             uplinks: self.failing_uplinks(formed),
             without_gateway: self.without_gateway(formed),
+            led_out: self.led_out(formed),
             without_resolver: self.without_resolver(formed),
             differing: self.differing(formed),
             lost_generations: lost_generations(formed),
@@ -90,6 +91,15 @@ impl Node {
             formed.catalogue.iter().any(needs)
         });
         needed.filter_map(|host| self.failing_uplink(host.id)).collect()
+    }
+
+    fn led_out(&self, formed: &Member) -> Vec<SegmentName> {
+        let here = formed.derived.segments.values().map(|mine| &mine.definition.segment);
+        let led = here.filter(|segment| {
+            let active = self.gateway_of(&segment.name).is_some_and(|line| line.me);
+            active && leads_out(segment)
+        });
+        led.map(|segment| segment.name.clone()).collect()
     }
 
     /// Of the segments whose guests this host tells their resolvers while it is the gateway.
