@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use overlayd_core::addresses::{JournalRecord, Recovered};
 use overlayd_core::health::Unsaved;
 use overlayd_core::id::{HostId, IfName, SegmentId};
-use overlayd_core::node::{Call, Done, Effect, Facts, Force, Formation, JoinRequest, Node, PeerMessage, Refusal};
+use overlayd_core::node::{Call, Done, Drained, Effect, Facts, Force, Formation, JoinRequest, Node, PeerMessage, Refusal};
 use overlayd_proto::convert::Bulk;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -142,6 +142,10 @@ impl Edge {
             Effect::StopAnnouncing(segment) => self.announcer.cancel(segment),
             Effect::NewJournal => self.begin_journal(Begin::Anew),
             Effect::SaveIdentity(formation) => self.save_identity(formation),
+            Effect::SaveDrained(drained) => {
+                self.identity.drained = drained;
+                self.files.save_identity(self.identity, Cluster::Same);
+            }
             Effect::SaveCluster(records) => self.files.save_records(records),
             Effect::SaveAnswered(hosts) => self.files.save_answered(hosts),
             Effect::Answer { call, result } => self.answer(call, result),
@@ -299,6 +303,7 @@ impl Edge {
             Cluster::Same
         } else {
             self.journal = None;
+            self.identity.drained = Drained::No;
             Cluster::Another
         };
         self.files.save_identity(self.identity, cluster);

@@ -10,8 +10,8 @@ use overlayd_core::health::Unsaved;
 use overlayd_core::id::{IfName, SegmentName};
 use overlayd_core::kernel::plan::Plan;
 use overlayd_core::node::{
-    Applied, Call, Deleted, Done, EndpointLine, Force, GatewayLine, InitReply, LeaseLine, PeerLine, PoolLine, Refusal,
-    Run, SegmentLine,
+    Applied, Call, Deleted, Done, DrainUntil, EndpointLine, Force, GatewayLine, InitReply, LeaseLine, PeerLine,
+    PoolLine, Refusal, Run, SegmentLine,
 };
 use overlayd_proto::control::StatusResponse;
 use tokio::sync::{mpsc, oneshot};
@@ -130,7 +130,12 @@ pub enum Ask {
         reply: ReplyTo<Result<Done, Refusal>>,
     },
     /// `drain`.
-    Drain(ReplyTo<Result<Done, Refusal>>),
+    Drain {
+        /// How long.
+        until: DrainUntil,
+        /// When other hosts are the gateways.
+        reply: ReplyTo<Result<Done, Refusal>>,
+    },
     /// `undrain`.
     Undrain(ReplyTo<Result<(), Refusal>>),
     /// `lease list`.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use overlayd_core::config::{HostConfig, Trust};
 use overlayd_core::id::HostId;
-use overlayd_core::node::{Formation, Node};
+use overlayd_core::node::{Drained, Formation, Node};
 use overlayd_proto::control::control_server::ControlServer;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -300,6 +300,7 @@ pub fn cleanup(config: HostConfig, force: bool) -> Result<()> {
         host: HostId(random()?),
         formation: Formation::Unformed,
         instance: 0,
+        drained: Drained::No,
     };
     state.change_cluster(&identity)
 }

@@ -16,7 +16,7 @@ use crate::journal::{Found, Journal, replace};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use overlayd_core::id::HostId;
-use overlayd_core::node::Formation;
+use overlayd_core::node::{Drained, Formation};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
@@ -33,6 +33,8 @@ pub struct Identity {
     pub formation: Formation,
     /// Grows with each start.
     pub instance: u64,
+    /// Whether an operator has drained it.
+    pub drained: Drained,
 }
 
 /// Whose the other files of the directory are.
@@ -108,6 +110,7 @@ impl StateDir {
                         host: new,
                         formation: Formation::Unformed,
                         instance: 0,
+                        drained: Drained::No,
                     }
                 }
             },
@@ -115,6 +118,7 @@ impl StateDir {
                 host: new,
                 formation: Formation::Unformed,
                 instance: 0,
+                drained: Drained::No,
             },
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
         };
@@ -252,12 +256,16 @@ fn identity_text(identity: &Identity, files: Files) -> String {
         Formation::Formed(id) => id.to_string(),
         Formation::Left { .. } => "left".to_owned(),
     };
+    let drained = match identity.drained {
+        Drained::No => "no",
+        Drained::Yes => "yes",
+    };
     let files = match files {
         Files::Own => "own",
         Files::Former => "former",
     };
     let body = format!(
-        "host {}\ncluster {formation}\ninstance {}\nfiles {files}\n",
+        "host {}\ncluster {formation}\ninstance {}\ndrained {drained}\nfiles {files}\n",
         identity.host, identity.instance
     );
     format!("{body}check {:08x}\n", crc32fast::hash(body.as_bytes()))
@@ -285,6 +293,11 @@ fn parse_identity(text: &str) -> Option<(Identity, Files)> {
         host,
         formation,
         instance: value("instance")?.parse().ok()?,
+        drained: match value("drained")? {
+            "no" => Drained::No,
+            "yes" => Drained::Yes,
+            _ => return None,
+        },
     };
     let files = match value("files")? {
         "own" => Files::Own,
@@ -346,6 +359,7 @@ mod tests {
             host: ME,
             formation: Formation::Formed(ClusterId(2)),
             instance: 1,
+            drained: Drained::No,
         };
         // How many of the files are gone when it crashes.
         for gone in 0..=files.len() {

@@ -76,6 +76,7 @@ impl Survived {
             host: self.identity.host,
             instance: self.identity.instance,
             formation: self.identity.formation,
+            drained: self.identity.drained,
             seed,
             config,
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -114,8 +114,8 @@ pub(crate) enum Command {
     /// Show and move gateways
     #[command(subcommand, arg_required_else_help = true)]
     Gateway(Gateway),
-    /// Hand over all gateways of this host and accept none until `undrain`
-    Drain,
+    /// Hand over all gateways of this host and accept none while another host can, until `undrain`
+    Drain(Drain),
     /// Make this host eligible as gateway again
     Undrain,
     /// Show and release leases
@@ -162,6 +162,13 @@ pub(crate) struct Status {
     /// Exit with 1 if there are warnings, 2 if something fails
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drain {
+    /// Only until the agent stops, and to drained hosts, too: for a shutdown
+    #[arg(long)]
+    pub(crate) until_restart: bool,
 }
 
 #[derive(Debug, Args)]

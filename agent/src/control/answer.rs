@@ -39,7 +39,7 @@ pub fn answer(node: &mut Node, edge: &mut Edge, ask: Ask, now: Instant) {
         Ask::MoveGateway { segment, to, reply } => {
             node.move_gateway(edge.call(reply), &segment, to.as_deref(), now);
         }
-        Ask::Drain(reply) => node.drain(edge.call(reply), now),
+        Ask::Drain { until, reply } => node.drain(edge.call(reply), until, now),
         Ask::Undrain(reply) => send(reply, node.undrain(now)),
         Ask::Leases { segment, reply } => send(reply, node.lease_lines(segment.as_ref(), now)),
         Ask::Release {

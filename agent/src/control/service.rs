@@ -3,7 +3,7 @@
 use overlayd_core::config;
 use overlayd_core::id::SegmentName;
 use overlayd_core::lease::LeaseState;
-use overlayd_core::node::{Done, Ended, Forming, Refusal, Run};
+use overlayd_core::node::{Done, DrainUntil, Ended, Forming, Refusal, Run};
 use overlayd_proto::control as wire;
 use overlayd_proto::control::control_server::Control;
 use tokio::sync::{mpsc, oneshot};
@@ -244,8 +244,13 @@ impl Control for Service {
         }
     }
 
-    async fn drain(&self, _: Request<wire::DrainRequest>) -> Answer<wire::DrainResponse> {
-        match self.change(Ask::Drain).await? {
+    async fn drain(&self, request: Request<wire::DrainRequest>) -> Answer<wire::DrainResponse> {
+        let until = if request.into_inner().until_restart {
+            DrainUntil::Restarted
+        } else {
+            DrainUntil::Undrained
+        };
+        match self.change(|reply| Ask::Drain { until, reply }).await? {
             Done::Drained { handed_over, kept } => Ok(Response::new(wire::DrainResponse {
                 gateways: self.gateways(|segment| handed_over.contains(segment)).await?,
                 kept: kept.iter().map(ToString::to_string).collect(),

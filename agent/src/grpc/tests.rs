@@ -111,6 +111,7 @@ fn record(host: u64) -> HostRecord {
         overlay_mtu: OverlayMtu::new(1450),
         candidacy: Candidacy::None,
         uplink: Uplink::Fails,
+        lacks: BTreeSet::new(),
         segments: BTreeMap::new(),
         journal: 0,
         agent_version: "0".to_owned(),

@@ -4,6 +4,7 @@ use overlayd_proto::control::{DrainRequest, UndrainRequest};
 use serde::Serialize;
 
 use super::gateway::{GatewayRow, now_served};
+use crate::args;
 use crate::client::{Client, LONG, SHORT};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -15,12 +16,10 @@ struct Drained {
     kept: Vec<String>,
 }
 
-pub(super) async fn drain(client: &Client, output: &Output) -> Result<(), Failure> {
-    let call = client.ask(
-        output,
-        LONG,
-        |mut calls| async move { calls.drain(DrainRequest {}).await },
-    );
+pub(super) async fn drain(drain: &args::Drain, client: &Client, output: &Output) -> Result<(), Failure> {
+    let until_restart = drain.until_restart;
+    let request = DrainRequest { until_restart };
+    let call = client.ask(output, LONG, |mut calls| async move { calls.drain(request).await });
     let answer = output
         .progress("draining: handing over this host's gateways", call)
         .await?;
@@ -33,13 +32,17 @@ pub(super) async fn drain(client: &Client, output: &Output) -> Result<(), Failur
     if !drained.kept.is_empty() {
         let kept = drained.kept.join(", ");
         output.warning(&format!(
-            "no other candidate for {kept}: this host remains the active gateway"
+            "no other host can take {kept}: this host remains the active gateway"
         ));
     }
     output.note(&now_served(&drained.gateways));
+    let until = match until_restart {
+        true => "the agent stops",
+        false => "`overlayctl undrain`",
+    };
     output.outcome(
         &drained,
-        "drained: this host accepts no gateway until `overlayctl undrain`",
+        &format!("drained: this host accepts no gateway while another host can, until {until}"),
     )
 }
 

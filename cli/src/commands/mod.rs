@@ -42,7 +42,7 @@ pub(crate) async fn run(arguments: &Arguments, output: &Output) -> Result<(), Fa
         }
         Command::Status(status) => status::run(status, &connect().await?, output).await,
         Command::Gateway(gateway) => gateway::run(gateway, &connect().await?, output).await,
-        Command::Drain => drain::drain(&connect().await?, output).await,
+        Command::Drain(drain) => drain::drain(drain, &connect().await?, output).await,
         Command::Undrain => drain::undrain(&connect().await?, output).await,
         Command::Lease(lease) => lease::run(lease, &connect().await?, output).await,
         Command::Pool(pool) => pool::run(pool, &connect().await?, output).await,

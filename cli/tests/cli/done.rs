@@ -47,9 +47,9 @@ deleted segment blue
         (
             &["drain"],
             "\
-warning: no other candidate for green: this host remains the active gateway
+warning: no other host can take green: this host remains the active gateway
 blue: now on hv2, term 8
-drained: this host accepts no gateway until `overlayctl undrain`
+drained: this host accepts no gateway while another host can, until `overlayctl undrain`
 ",
         ),
         (&["undrain"], "this host is eligible as gateway again\n"),

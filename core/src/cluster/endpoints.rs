@@ -241,6 +241,7 @@ mod tests {
                 overlay_mtu: OverlayMtu::new(1450),
                 candidacy: Candidacy::None,
                 uplink: Uplink::Fails,
+                lacks: BTreeSet::new(),
                 segments: BTreeMap::new(),
                 journal: 0,
                 agent_version: String::new(),

@@ -30,8 +30,12 @@ pub enum Cause {
     Moved,
     /// Its uplink fails, and the successor's works.
     UplinkFails,
+    /// A segment is not whole on its host, and is on the successor's.
+    Lacking,
     /// This host is drained, or its journal is lost.
     Drained,
+    /// Its agent is about to end.
+    Departing,
     /// This host is not a candidate any more.
     NoCandidate,
     /// This host has not the group's segments any more.

@@ -134,8 +134,10 @@ pub enum MoveError {
     NoHolder,
     /// It is there already.
     AlreadyThere,
-    /// The host named is drained.
+    /// The host named is drained, or gives way for another reason.
     Drained(HostId),
+    /// The host named lacks something that the gateway needs.
+    Lacking(HostId),
     /// The host named is configured not to be a candidate.
     NotCandidate(HostId),
     /// The host named has no vote: it does not have the segment, or others elect for it.

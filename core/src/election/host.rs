@@ -35,7 +35,8 @@ pub(super) struct LocalHost {
     uplink: ElectionUplink,
     /// Since when the own uplink has been what it is.
     own_uplink_since: Instant,
-    drained: ElectionCandidacy,
+    /// What it gives way to, before gossip says so.
+    own_candidacy: ElectionCandidacy,
     /// Since when each host's uplink has been what it is, and when membership gave a host up.
     uplink_since: BTreeMap<HostId, (ElectionUplink, Instant)>,
     given_up: BTreeMap<HostId, Instant>,
@@ -58,7 +59,7 @@ impl LocalHost {
             reachability: Reachability::new(start.kernel_answered.clone()),
             uplink: ElectionUplink::Works,
             own_uplink_since: now,
-            drained: ElectionCandidacy::Candidate,
+            own_candidacy: ElectionCandidacy::Candidate,
             uplink_since: BTreeMap::new(),
             given_up: BTreeMap::new(),
             listening: now,
@@ -121,7 +122,7 @@ impl LocalHost {
             .get(&host)
             .filter(|view| view.standing != HostStanding::Removed)?;
         if host == self.me {
-            view.candidacy = view.candidacy.max(self.drained);
+            view.candidacy = view.candidacy.max(self.own_candidacy);
             view.uplink = self.uplink;
         }
         Some(view)
@@ -134,19 +135,19 @@ impl LocalHost {
         }
     }
 
-    /// Whether the own uplink has been lost for [`timing::UPLINK_LOST`].
+    /// Whether the own uplink has been lost for [`timing::FAULT_LASTS`].
     pub(super) fn uplink_lost(&self, now: Instant) -> bool {
-        self.uplink == ElectionUplink::Down && now.since(self.own_uplink_since) >= timing::UPLINK_LOST
+        self.uplink == ElectionUplink::Down && now.since(self.own_uplink_since) >= timing::FAULT_LASTS
     }
 
-    pub(super) fn set_drained(&mut self, drained: ElectionCandidacy) {
-        self.drained = drained;
+    pub(super) fn set_candidacy(&mut self, own: ElectionCandidacy) {
+        self.own_candidacy = own;
     }
 
-    /// Whether another host's uplink has worked for [`timing::UPLINK_STEADY`].
+    /// Whether another host's uplink has worked for [`timing::STEADY`].
     pub(super) fn uplink_steady(&self, host: HostId, now: Instant) -> bool {
         self.uplink_since.get(&host).is_some_and(|(uplink, since)| {
-            *uplink == ElectionUplink::Works && now.since(*since) >= timing::UPLINK_STEADY
+            *uplink == ElectionUplink::Works && now.since(*since) >= timing::STEADY
         })
     }
 

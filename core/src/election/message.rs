@@ -4,6 +4,8 @@
 //! Times in messages are milliseconds on the *sender's* clock; nobody compares them with its own, they come back as
 //! echoes.
 
+use std::cmp::Ordering;
+
 use crate::id::{HostId, SegmentId, Term};
 
 /// An election group: a segment, or the segments that `forward_to` joins, named by the smallest segment id.
@@ -211,13 +213,44 @@ pub enum Established {
     Holder,
 }
 
-/// A candidate's place; the *smaller* key comes before the larger one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A candidate's place; the *smaller* key comes before the larger one: whole segments first, then candidates that are not
+/// drained, then uplinks that work, then the order of the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Whether its uplink works, which comes before everything.
+    /// Whether it can do the job at all.
+    pub fitness: Fitness,
+    /// Whether its uplink works.
     pub uplink: ElectionUplink,
     /// Its place in the order of the group.
     pub rank: Rank,
+}
+
+impl Key {
+    /// What an incumbent gives way to: a host of a smaller class, whatever its uplink, priority or place.
+    pub fn class(&self) -> (Fitness, ElectionCandidacy) {
+        (self.fitness, self.rank.candidacy)
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.class(), self.uplink, self.rank).cmp(&(other.class(), other.uplink, other.rank))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Whether a host has all that the gateway of a group needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fitness {
+    /// As far as it says.
+    Whole,
+    /// It says that something is lacking: it comes last, and is not barred.
+    Lacking,
 }
 
 /// Whether a host's way out works.
@@ -242,13 +275,23 @@ pub struct Rank {
     pub host: HostId,
 }
 
-/// Whether a host may become gateway.
+/// Whether a host may become gateway; the first before the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ElectionCandidacy {
     /// It takes the gateway when it is the first of those alive.
     Candidate,
-    /// An operator has drained it: it takes no gateway, and hands over what it has as soon as another can take it.
+    /// An operator has drained it, or it has no addresses to give: it hands over what it has as soon as one that is not
+    /// drained can take it, and takes the gateway where there is none.
     Drained,
+    /// Its agent is about to end: it hands over to a drained host, too, and nobody hands over to it.
+    Departing,
     /// It is configured not to be.
     Never,
+}
+
+impl ElectionCandidacy {
+    /// Whether it may be the gateway at all.
+    pub fn is_eligible(self) -> bool {
+        self != Self::Never
+    }
 }

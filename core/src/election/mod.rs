@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use cause::Cause;
 pub use effect::{AddressEvent, Effect, ElectionTimer, FoundAddress, MoveError, Moving, Role, Start};
-pub use message::{ElectionCandidacy, ElectionUplink, GroupId, Message};
+pub use message::{ElectionCandidacy, ElectionUplink, Fitness, GroupId, Message};
 pub use view::{ElectionView, GroupView, HostStanding, HostView};
 
 use group::{First, Group};
@@ -227,18 +227,10 @@ impl Election {
         moving
     }
 
-    /// This host takes no gateway any more, and hands over what it holds as soon as another can take it.
-    pub fn drain(&mut self, now: Instant) {
+    /// Whether this host gives way, at once: [`ElectionCandidacy::Candidate`] where the view alone counts.
+    pub fn set_candidacy(&mut self, own: ElectionCandidacy, now: Instant) {
         self.begin(now);
-        self.host.set_drained(ElectionCandidacy::Drained);
-        self.touch_all();
-        self.finish(now);
-    }
-
-    /// Ends [`Election::drain`].
-    pub fn undrain(&mut self, now: Instant) {
-        self.begin(now);
-        self.host.set_drained(ElectionCandidacy::Candidate);
+        self.host.set_candidacy(own);
         self.touch_all();
         self.finish(now);
     }

@@ -88,13 +88,13 @@ pub const REPLACED: Duration = ms(7000);
 pub const PREPARE: Duration = ms(3000);
 /// A hand-over that nobody ordered is tried again after this.
 pub const HAND_OVER_AGAIN: Duration = ms(5000);
-/// A holder's uplink must have been lost for this before it hands over: where one router serves all hosts, each finds
-/// by itself that it is gone, within a second of the others ...
-pub const UPLINK_LOST: Duration = ms(2000);
-/// ... another host's uplink must have worked for this before a holder without one hands over to it ...
-pub const UPLINK_STEADY: Duration = ms(10_000);
-/// ... and it does so at most this often.
-pub const UPLINK_MOVE: Duration = ms(30_000);
+/// A holder's uplink must have been lost, or its segments must have lacked something, for this before it hands over: where
+/// one cause concerns all hosts, each finds by itself that it is so, within a second of the others ...
+pub const FAULT_LASTS: Duration = ms(2000);
+/// ... another host must have been better off for this before it is handed over to ...
+pub const STEADY: Duration = ms(10_000);
+/// ... and that is done at most this often.
+pub const FAULT_MOVE: Duration = ms(30_000);
 
 #[cfg(test)]
 mod tests {

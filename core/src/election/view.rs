@@ -45,6 +45,8 @@ pub struct GroupView {
     pub segments: BTreeSet<SegmentId>,
     /// The hosts that have all of them, this one included.
     pub hosts: BTreeSet<HostId>,
+    /// Those of them that lack something which the gateway of the group needs.
+    pub lacking: BTreeSet<HostId>,
     /// The holder that gossip last named; a host that becomes voter here is bound to it for a while.
     pub known_holder: Option<(HostId, Term)>,
 }

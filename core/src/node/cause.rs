@@ -13,24 +13,26 @@ pub(super) fn gateway_reason(group: GroupId, election: &Election, gossip: &Gossi
     {
         return claim.reason.clone();
     }
-    words(election.cause(group), gossip)
+    words(group, election.cause(group), gossip)
 }
 
 /// What the election says, with names for ids.
-pub(super) fn words(cause: Cause, gossip: &Gossip) -> String {
+pub(super) fn words(group: GroupId, cause: Cause, gossip: &Gossip) -> String {
     let words = match cause {
         Cause::NoneKnown => "no gateway known yet",
         Cause::HolderGone => "the last gateway is gone",
         Cause::Heard => "elected",
         Cause::FirstInOrder => "first in order; there was none",
-        Cause::HandedOver { by } => return handed_over(by, gossip),
+        Cause::HandedOver { by } => return handed_over(group, by, gossip),
         Cause::Resumed => "kept over a restart of overlayd",
         Cause::Outranked => "another host has a newer term",
         Cause::Unconfirmed => "not confirmed by the other hosts in time",
         Cause::AddressRefused => "the kernel refused the gateway address",
         Cause::Moved => "moved by an operator",
         Cause::UplinkFails => "moved to a host whose uplink works",
+        Cause::Lacking => "moved to a host where the segment is whole",
         Cause::Drained => "this host is drained or has lost its journal",
+        Cause::Departing => "the agent of this host is stopping",
         Cause::NoCandidate => "this host is not a candidate",
         Cause::LeftGroup => "this host no longer has the segment",
         Cause::Removed => "this host was removed from the cluster",
@@ -44,13 +46,17 @@ pub(super) fn words(cause: Cause, gossip: &Gossip) -> String {
 }
 
 /// Which host handed its gateway over, and why as far as its record tells.
-fn handed_over(by: HostId, gossip: &Gossip) -> String {
+fn handed_over(group: GroupId, by: HostId, gossip: &Gossip) -> String {
     let Some(host) = gossip.host(by) else {
         return format!("handed over by {by}");
     };
+    let lacks = host.lacks.iter().any(|(segment, _)| *segment == group.0);
     let motive = match (host.candidacy, host.uplink) {
         (Candidacy::None, _) => "no candidate",
         (Candidacy::Drained { .. }, _) => "drain",
+        (Candidacy::JournalLost { .. }, _) => "journal lost",
+        (Candidacy::Departing { .. }, _) => "its agent stops",
+        (Candidacy::Candidate { .. }, _) if lacks => "segment not whole",
         (Candidacy::Candidate { .. }, Uplink::Fails) => "uplink",
         (Candidacy::Candidate { .. }, Uplink::Works) => "move",
     };

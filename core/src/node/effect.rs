@@ -193,6 +193,15 @@ pub enum Force {
     Yes,
 }
 
+/// How long a drain lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainUntil {
+    /// Until `undrain`.
+    Undrained,
+    /// Until this agent ends: the machine shuts down.
+    Restarted,
+}
+
 /// How a call of an operator ended that took a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
@@ -362,6 +371,8 @@ pub enum Effect {
     NewJournal,
     /// Put this on disk: who this host is now.
     SaveIdentity(super::start::Formation),
+    /// Put this on disk: whether this host is drained.
+    SaveDrained(super::start::Drained),
     /// Put this on disk: what the cluster knows.
     SaveCluster(Vec<Record>),
     /// Put this on disk: whose kernel ever answered.

@@ -82,7 +82,7 @@ impl Gateways {
         // The reason stays what it was when it began: the motives of the host before are not what they were.
         let (since, reason) = match known {
             Some(claim) if claim.term == term && claim.presence == presence => (claim.since, claim.reason.clone()),
-            Some(_) | None => (0, words(election.cause(group), gossip)),
+            Some(_) | None => (0, words(group, election.cause(group), gossip)),
         };
         let claim = GatewayClaim {
             term,

@@ -9,14 +9,14 @@ use rand::rngs::Xoshiro256PlusPlus;
 use super::derived::{Derived, group_of};
 use super::effect::{Effect, PeerMessage, Reason};
 use super::gateways::Gateways;
-use super::start::Survived;
+use super::start::{Drained, Survived};
 use crate::addresses::{self, Leases};
 use crate::cluster::catalogue::Catalogue;
 use crate::cluster::endpoints::Endpoints;
 use crate::cluster::gossip::{Endpoint, Gossip, Presence};
 use crate::cluster::membership::{MemberState, Membership};
 use crate::cluster::reachability::{Outcome, Reachability};
-use crate::election::{self, AddressEvent, Election, FoundAddress, GroupId};
+use crate::election::{self, AddressEvent, Election, ElectionCandidacy, FoundAddress, GroupId};
 use crate::gateway::dhcp;
 use crate::health::events::Event;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName};
@@ -50,7 +50,8 @@ pub(super) struct Member {
     // How far this host takes part.
     /// The journal was lost when the agent started; else a write failed, and what is on disk may be whole.
     pub(super) lost_at_start: bool,
-    pub(super) drained: bool,
+    pub(super) drained: Drained,
+    pub(super) departing: Departing,
     pub(super) left: bool,
     pub(super) removed: bool,
     /// Leases that were brought along are being settled: until then at most, the bridges are not connected.
@@ -62,6 +63,22 @@ pub(super) struct Member {
     next_token: u64,
     /// Hosts at whose VTEP an agent with another id has asked to be let in, and when: their disk is lost.
     pub(super) superseded: BTreeMap<HostId, Instant>,
+}
+
+/// Whether this agent is about to end: its gateways go to others, drained or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Departing {
+    No,
+    Yes,
+}
+
+/// What keeps this host from taking gateways in its turn; the later outweighs the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Duty {
+    Regular,
+    JournalLost,
+    Drained,
+    Departing,
 }
 
 impl Member {
@@ -112,7 +129,8 @@ impl Member {
             gateways: Gateways::new(me, now),
             derived: Derived::new(now),
             lost_at_start: false,
-            drained: false,
+            drained: Drained::No,
+            departing: Departing::No,
             own_answers: BTreeMap::new(),
             next_token: OWN_TOKENS,
             isolated_until: None,
@@ -121,6 +139,26 @@ impl Member {
             superseded: BTreeMap::new(),
             gossip,
         }
+    }
+
+    pub(super) fn duty(&self) -> Duty {
+        match (self.departing, self.drained) {
+            (Departing::Yes, _) => Duty::Departing,
+            (Departing::No, Drained::Yes) => Duty::Drained,
+            (Departing::No, Drained::No) if self.leases.has_lost_disk() => Duty::JournalLost,
+            (Departing::No, Drained::No) => Duty::Regular,
+        }
+    }
+
+    /// Has the election and the others know of it.
+    pub(super) fn tell_duty(&mut self, now: Instant) {
+        let own = match self.duty() {
+            Duty::Regular => ElectionCandidacy::Candidate,
+            Duty::JournalLost | Duty::Drained => ElectionCandidacy::Drained,
+            Duty::Departing => ElectionCandidacy::Departing,
+        };
+        self.election.set_candidacy(own, now);
+        self.touch_now(now);
     }
 
     pub(super) fn was_removed(&self) -> bool {

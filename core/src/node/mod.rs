@@ -35,14 +35,14 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
 pub use effect::{
-    Call, Done, Effect, Ended, Facts, Force, Hearing, JoinRequest, Lasts, PeerMessage, Reason, Refusal, Sign, Welcome,
+    Call, Done, DrainUntil, Effect, Ended, Facts, Force, Hearing, JoinRequest, Lasts, PeerMessage, Reason, Refusal, Sign, Welcome,
 };
 pub use loss::{Guest, GuestLease, Loss, Lost, Sighting};
 use member::Member;
 pub use operations::{Applied, Change, Deleted, Forming, InitReply, Run};
 pub use rehearsal::rehearse;
 pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, SegmentLine, Serves};
-pub use start::{Disk, Formation, Found, Start};
+pub use start::{Disk, Drained, Formation, Found, Start};
 
 use crate::addresses::Recovered;
 use crate::cluster::reachability::Outcome;
@@ -111,10 +111,12 @@ impl Node {
                 };
                 let mut formed = Member::new(&mut node.rng, start.host, start.instance, cluster, survived, now);
                 // Whoever is in a cluster wrote so: that journal is gone, or an earlier start found it damaged.
+                formed.drained = start.drained;
                 if start.disk == Disk::Lost || !formed.leases.roster().members.contains(&start.host) {
                     formed.lost_at_start = true;
                     formed.leases.lost_disk(now);
                 }
+                formed.tell_duty(now);
                 node.formed = Some(Box::new(formed));
                 if !node.config.cluster.join.is_empty() {
                     node.join_listed(now);

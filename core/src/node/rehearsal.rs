@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Node;
 use super::effect::Facts;
-use super::start::{Disk, Formation, Start};
+use super::start::{Disk, Drained, Formation, Start};
 use crate::addresses::Recovered;
 use crate::config::{Cluster, HostConfig, Trust};
 use crate::id::HostId;
@@ -26,6 +26,7 @@ pub fn rehearse(config: &HostConfig, facts: Facts) -> Option<Inputs> {
         host: HostId(0),
         instance: 1,
         formation: Formation::Unformed,
+        drained: Drained::No,
         seed: 0,
         config: alone,
         version: String::new(),

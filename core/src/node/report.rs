@@ -25,7 +25,7 @@ impl Member {
         self.report(Event::Gateway {
             segments: self.derived.segment_names(group),
             change,
-            reason: words(cause, &self.gossip),
+            reason: words(group, cause, &self.gossip),
         });
     }
 

@@ -139,8 +139,7 @@ impl Member {
             addresses::Effect::Event(event) => {
                 if event == LeaseEvent::DiskLost {
                     // It has no address to give: whoever has should serve, where there is somebody.
-                    self.election.drain(now);
-                    self.touch_now(now);
+                    self.tell_duty(now);
                 }
                 self.report_lease_event(event);
             }

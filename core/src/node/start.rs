@@ -43,6 +43,15 @@ pub enum Disk {
     Lost,
 }
 
+/// Whether an operator wants this host to take no gateway while another can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// It takes them in its turn.
+    No,
+    /// Until `undrain`, over restarts, too.
+    Yes,
+}
+
 /// What a host starts with.
 #[derive(Debug)]
 pub struct Start {
@@ -52,6 +61,8 @@ pub struct Start {
     pub instance: u64,
     /// Whether it is in a cluster.
     pub formation: Formation,
+    /// Whether it was drained.
+    pub drained: Drained,
     /// Random.
     pub seed: u64,
     /// Its configuration.

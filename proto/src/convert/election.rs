@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use overlayd_core::election::message as core;
-use overlayd_core::election::{ElectionCandidacy, ElectionUplink, GroupId};
+use overlayd_core::election::{ElectionCandidacy, ElectionUplink, Fitness, GroupId};
 use overlayd_core::id::{HostId, SegmentId, Term};
 
 use super::{Malformed, named, required, unknown};
@@ -262,7 +262,12 @@ fn key_out(key: core::Key) -> wire::Key {
     let candidacy = match key.rank.candidacy {
         ElectionCandidacy::Candidate => wire::key::Candidacy::Candidate,
         ElectionCandidacy::Drained => wire::key::Candidacy::Drained,
+        ElectionCandidacy::Departing => wire::key::Candidacy::Departing,
         ElectionCandidacy::Never => wire::key::Candidacy::Never,
+    };
+    let fitness = match key.fitness {
+        Fitness::Whole => wire::key::Fitness::Whole,
+        Fitness::Lacking => wire::key::Fitness::Lacking,
     };
     wire::Key {
         uplink: uplink.into(),
@@ -270,6 +275,7 @@ fn key_out(key: core::Key) -> wire::Key {
         priority: key.rank.priority.0,
         weight: key.rank.weight.0,
         host: key.rank.host.0,
+        fitness: fitness.into(),
     }
 }
 
@@ -282,8 +288,14 @@ fn key_in(key: wire::Key) -> Result<core::Key, Malformed> {
     let candidacy = match key.candidacy() {
         wire::key::Candidacy::Candidate => ElectionCandidacy::Candidate,
         wire::key::Candidacy::Drained => ElectionCandidacy::Drained,
+        wire::key::Candidacy::Departing => ElectionCandidacy::Departing,
         wire::key::Candidacy::Never => ElectionCandidacy::Never,
         wire::key::Candidacy::Unspecified => return Err(unknown(key.candidacy, "key.candidacy")),
+    };
+    let fitness = match key.fitness() {
+        wire::key::Fitness::Whole => Fitness::Whole,
+        wire::key::Fitness::Lacking => Fitness::Lacking,
+        wire::key::Fitness::Unspecified => return Err(unknown(key.fitness, "key.fitness")),
     };
     let rank = core::Rank {
         candidacy,
@@ -291,5 +303,5 @@ fn key_in(key: wire::Key) -> Result<core::Key, Malformed> {
         weight: Reverse(key.weight),
         host: HostId(key.host),
     };
-    Ok(core::Key { uplink, rank })
+    Ok(core::Key { fitness, uplink, rank })
 }

@@ -61,6 +61,7 @@ fn records() -> Vec<gossip::Record> {
         overlay_mtu: OverlayMtu::new(1430),
         candidacy: gossip::Candidacy::Drained { priority: 100 },
         uplink: gossip::Uplink::Works,
+        lacks: [(SegmentId(1), gossip::Lack::NotWhole)].into(),
         segments: BTreeMap::from([(SegmentId(5), 2)]),
         journal: 77,
         agent_version: "0.1.0".to_owned(),

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use siphasher::sip::SipHasher13;
 
-use super::record::{Candidacy, Content, Departure, Key, Presence, Record, Uplink};
+use super::record::{Candidacy, Content, Departure, Key, Lack, Presence, Record, Uplink};
 use crate::id::{HostId, Mac, SegmentId, SegmentName};
 use crate::lease::LeaseState;
 
@@ -37,11 +37,20 @@ pub(super) fn of_record(record: &Record) -> u64 {
                 Candidacy::None => out.number(0),
                 Candidacy::Candidate { priority } => out.pair(1, u64::from(priority)),
                 Candidacy::Drained { priority } => out.pair(2, u64::from(priority)),
+                Candidacy::JournalLost { priority } => out.pair(3, u64::from(priority)),
+                Candidacy::Departing { priority } => out.pair(4, u64::from(priority)),
             }
             out.number(match host.uplink {
                 Uplink::Fails => 0,
                 Uplink::Works => 1,
             });
+            out.number(host.lacks.len() as u64);
+            for (segment, lack) in &host.lacks {
+                let lack = match lack {
+                    Lack::NotWhole => 0,
+                };
+                out.pair(segment.0, lack);
+            }
             out.number(host.segments.len() as u64);
             for (segment, generation) in &host.segments {
                 out.pair(segment.0, *generation);

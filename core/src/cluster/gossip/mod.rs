@@ -26,7 +26,7 @@ use rand::seq::IteratorRandom;
 
 pub use message::{Change, ChangeOrigin, Effect, Message, Reason};
 pub use record::{
-    Candidacy, Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Presence, Record, Removed, SegmentRecord,
+    Candidacy, Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Lack, Presence, Record, Removed, SegmentRecord,
     StaticPeer, Uplink,
 };
 pub use store::{RANGES, Span};

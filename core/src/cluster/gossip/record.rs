@@ -34,6 +34,8 @@ pub struct HostRecord {
     pub candidacy: Candidacy,
     /// Whether it reaches the outside.
     pub uplink: Uplink,
+    /// What it lacks to be the gateway of a segment: it comes last there, and is not barred.
+    pub lacks: BTreeSet<(SegmentId, Lack)>,
     /// The segments that it has bridges of, with the generation it has applied.
     pub segments: BTreeMap<SegmentId, u64>,
     /// The sequence of its journal: a host that comes back with a lower one has lost its disk. Always 0: nothing sets it
@@ -58,6 +60,23 @@ pub enum Candidacy {
         /// As the operator set it.
         priority: u32,
     },
+    /// It may, but it has lost its journal, and so has no addresses to give.
+    JournalLost {
+        /// As the operator set it.
+        priority: u32,
+    },
+    /// It may, but its agent is about to end: the machine shuts down, or it leaves.
+    Departing {
+        /// As the operator set it.
+        priority: u32,
+    },
+}
+
+/// What a host lacks to be the gateway of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lack {
+    /// Device, port, bridge or rules could not be made there, although it was tried again and again.
+    NotWhole,
 }
 
 /// Whether a host reaches the outside.
@@ -268,7 +287,7 @@ impl Record {
             + match self {
                 Record::Host(host) => {
                     let labels: usize = host.labels.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
-                    host.name.len() + labels + host.segments.len() * 20 + host.agent_version.len()
+                    host.name.len() + labels + (host.segments.len() + host.lacks.len()) * 20 + host.agent_version.len()
                 }
                 Record::Segment(segment) => match &segment.content {
                     Content::Definition(text) => text.len(),

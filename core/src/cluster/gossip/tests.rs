@@ -35,6 +35,7 @@ fn host(id: u64, mtu: u32) -> HostRecord {
         overlay_mtu: OverlayMtu::new(mtu),
         candidacy: Candidacy::Candidate { priority: 100 },
         uplink: Uplink::Works,
+        lacks: BTreeSet::new(),
         segments: BTreeMap::new(),
         journal: 0,
         agent_version: "0.1.0".to_owned(),

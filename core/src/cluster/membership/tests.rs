@@ -246,6 +246,7 @@ fn one_word_per_peer_from_all_that_is_known() {
             overlay_mtu: OverlayMtu::new(1450),
             candidacy: Candidacy::None,
             uplink: Uplink::Fails,
+            lacks: BTreeSet::new(),
             segments: BTreeMap::new(),
             journal: 0,
             agent_version: String::new(),

@@ -27,7 +27,7 @@ impl Group {
         for &voter in &self.voters {
             let before = self
                 .key(voter, host)
-                .is_some_and(|key| key.rank.candidacy == ElectionCandidacy::Candidate && key < own);
+                .is_some_and(|key| key.rank.candidacy.is_eligible() && key < own);
             if before {
                 self.watch_silent(voter, host, now);
                 if !host.dead(voter) && !host.failed(voter, now) {

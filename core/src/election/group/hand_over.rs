@@ -1,4 +1,4 @@
-//! The planned end of a hold: `gateway move`, `drain`, a lost uplink (rule 9 of `docs/protocol.md`).
+//! The planned end of a hold: `gateway move`, `drain`, a lost uplink, something lacking (rule 9 of `docs/protocol.md`).
 //!
 //! ```text
 //! holder                     successor                      others
@@ -39,12 +39,14 @@ impl Group {
             Some(to) if to == host.me => return Err(MoveError::AlreadyThere),
             Some(to) => {
                 self.may_take(to, host)?;
-                if !self.fit(to, host, now) {
+                if !Self::could_win(to, host, now) {
                     return Err(MoveError::Unreachable(to));
                 }
                 to
             }
-            None => self.best_successor(host, now, |_| true).ok_or(MoveError::NoSuccessor)?,
+            None => self
+                .best_successor(host, now, |key| self.may_take(key.rank.host, host).is_ok())
+                .ok_or(MoveError::NoSuccessor)?,
         };
         self.begin_hand_over(to, Cause::Moved, host, now);
         Ok(Moving::To(to))
@@ -62,29 +64,50 @@ impl Group {
     fn may_take(&self, other: HostId, host: &LocalHost) -> Result<(), MoveError> {
         let votes = other == host.me || self.voters.contains(&other);
         let key = self.key(other, host).filter(|_| votes);
-        match key.map(|key| key.rank.candidacy) {
-            Some(ElectionCandidacy::Candidate) => Ok(()),
-            Some(ElectionCandidacy::Drained) => Err(MoveError::Drained(other)),
-            Some(ElectionCandidacy::Never) => Err(MoveError::NotCandidate(other)),
+        match key.map(|key| key.class()) {
+            Some((Fitness::Whole, ElectionCandidacy::Candidate)) => Ok(()),
+            Some((Fitness::Lacking, ElectionCandidacy::Candidate)) => Err(MoveError::Lacking(other)),
+            Some((_, ElectionCandidacy::Drained | ElectionCandidacy::Departing)) => Err(MoveError::Drained(other)),
+            Some((_, ElectionCandidacy::Never)) => Err(MoveError::NotCandidate(other)),
             None => Err(MoveError::NoVoter(other)),
         }
     }
 
-    /// Whether that host could win a claim right away.
-    fn fit(&self, other: HostId, host: &LocalHost, now: Instant) -> bool {
-        self.may_take(other, host).is_ok()
-            && host.reachable(other, now)
-            && !host.dead(other)
-            && host.silence(other, now) < timing::DEAD_SILENCE
+    /// Whether that voter could win a claim right away.
+    fn could_win(other: HostId, host: &LocalHost, now: Instant) -> bool {
+        host.reachable(other, now) && !host.dead(other) && host.silence(other, now) < timing::DEAD_SILENCE
     }
 
-    fn best_successor(&self, host: &LocalHost, now: Instant, also: impl Fn(HostId) -> bool) -> Option<HostId> {
+    fn best_successor(&self, host: &LocalHost, now: Instant, also: impl Fn(&Key) -> bool) -> Option<HostId> {
         let unready = |voter| matches!(&self.state, State::Holder(hold) if hold.unready.contains(&voter));
         self.voters
             .iter()
-            .copied()
-            .filter(|voter| self.fit(*voter, host, now) && also(*voter))
-            .min_by_key(|voter| (unready(*voter), self.key(*voter, host)))
+            .filter(|voter| Self::could_win(**voter, host, now))
+            .filter_map(|voter| self.key(*voter, host).filter(&also))
+            .min_by_key(|key| (unready(key.rank.host), *key))
+            .map(|key| key.rank.host)
+    }
+
+    /// Whom the gateway should go to although nobody ordered it, and why.
+    fn due_successor(&self, own: &Key, host: &LocalHost, now: Instant) -> Option<(HostId, Cause)> {
+        let eligible = |key: &Key| key.rank.candidacy < ElectionCandidacy::Departing;
+        let steady = |key: &Key| self.has_been(Fitness::Whole, key.rank.host, timing::STEADY, now);
+        let to = |also: &dyn Fn(&Key) -> bool| self.best_successor(host, now, |key| eligible(key) && also(key));
+        let works = |key: &Key| {
+            key.class() <= own.class()
+                && key.uplink == ElectionUplink::Works
+                && host.uplink_steady(key.rank.host, now)
+        };
+        let lacks = self.has_been(Fitness::Lacking, host.me, timing::FAULT_LASTS, now);
+        let whole = lacks.then(|| to(&steady)).flatten();
+        match (own.rank.candidacy, whole) {
+            (ElectionCandidacy::Never, _) => Some((to(&|_| true)?, Cause::NoCandidate)),
+            (ElectionCandidacy::Departing, _) => Some((to(&|_| true)?, Cause::Departing)),
+            (ElectionCandidacy::Candidate | ElectionCandidacy::Drained, Some(to)) => Some((to, Cause::Lacking)),
+            (ElectionCandidacy::Drained, None) => Some((to(&|key| key.class() < own.class())?, Cause::Drained)),
+            (ElectionCandidacy::Candidate, None) if host.uplink_lost(now) => Some((to(&works)?, Cause::UplinkFails)),
+            (ElectionCandidacy::Candidate, None) => None,
+        }
     }
 
     fn begin_hand_over(&mut self, to: HostId, cause: Cause, host: &mut LocalHost, now: Instant) {
@@ -121,32 +144,20 @@ impl Group {
         if pass == Pass::Between || hold.next_hand_over.is_some_and(|next| now < next) {
             return;
         }
-        let candidacy = host.host(host.me).map_or(ElectionCandidacy::Never, |own| own.candidacy);
-        match candidacy {
-            ElectionCandidacy::Candidate => {
-                if !host.uplink_lost(now) {
-                    return;
+        let Some(own) = self.key(host.me, host) else { return };
+        match self.due_successor(&own, host, now) {
+            Some((to, cause)) => {
+                if let State::Holder(hold) = &mut self.state
+                    && matches!(cause, Cause::UplinkFails | Cause::Lacking)
+                {
+                    hold.next_hand_over = Some(now + timing::FAULT_MOVE);
                 }
-                let steady = |other: HostId| {
-                    host.uplink_steady(other, now)
-                        && host
-                            .host(other)
-                            .is_some_and(|seen| seen.uplink == ElectionUplink::Works)
-                };
-                if let Some(to) = self.best_successor(host, now, steady) {
-                    hold_next(&mut self.state, now + timing::UPLINK_MOVE);
-                    self.begin_hand_over(to, Cause::UplinkFails, host, now);
-                }
+                self.begin_hand_over(to, cause, host, now);
             }
-            ElectionCandidacy::Drained => {
-                if let Some(to) = self.best_successor(host, now, |_| true) {
-                    self.begin_hand_over(to, Cause::Drained, host, now);
-                }
+            None if own.rank.candidacy == ElectionCandidacy::Never => {
+                self.step_down(None, Cause::NoCandidate, host, now);
             }
-            ElectionCandidacy::Never => match self.best_successor(host, now, |_| true) {
-                Some(to) => self.begin_hand_over(to, Cause::NoCandidate, host, now),
-                None => self.step_down(None, Cause::NoCandidate, host, now),
-            },
+            None => {}
         }
     }
 
@@ -202,11 +213,5 @@ impl Group {
         };
         let cause = under_way.cause;
         self.step_down(Some(from), cause, host, now);
-    }
-}
-
-fn hold_next(state: &mut State, at: Instant) {
-    if let State::Holder(hold) = state {
-        hold.next_hand_over = Some(at);
     }
 }

@@ -34,12 +34,12 @@ use state::{Attention, Grant, Preparation, State, Vote};
 
 use super::effect::{Effect, ElectionTimer, FoundAddress, Role};
 use super::host::{LocalHost, Pass};
-use super::message::{ElectionCandidacy, Established, GroupId, Held, Key, Lasting, Rank, Says};
+use super::message::{ElectionCandidacy, Established, Fitness, GroupId, Held, Key, Lasting, Rank, Says};
 use super::peer::Watch;
 use super::view::GroupView;
 use super::{Cause, order, timing};
 use crate::id::{HostId, SegmentId, Term};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// One group.
 #[derive(Clone, Debug)]
@@ -50,6 +50,8 @@ pub(super) struct Group {
     order: Vec<Rank>,
     /// The voters but this host.
     voters: Vec<HostId>,
+    /// Whether each host lacks something, and since when that is so.
+    fitness: BTreeMap<HostId, (Fitness, Instant)>,
     vote: Vote,
     state: State,
     /// The highest term seen.
@@ -81,6 +83,7 @@ impl Group {
             segments: BTreeSet::new(),
             order: Vec::new(),
             voters: Vec::new(),
+            fitness: BTreeMap::new(),
             vote: Vote::Outsider,
             state: State::Follower,
             highest: Term::default(),
@@ -279,8 +282,7 @@ impl Group {
 
     /// This host's own place.
     fn own_key(&self, host: &LocalHost) -> Option<Key> {
-        self.key(host.me, host)
-            .filter(|key| key.rank.candidacy == ElectionCandidacy::Candidate)
+        self.key(host.me, host).filter(|key| key.rank.candidacy.is_eligible())
     }
 
     /// A host's place among claimants.
@@ -289,16 +291,24 @@ impl Group {
         let seen = host.host(of)?;
         rank.candidacy = seen.candidacy;
         Some(Key {
+            fitness: self.fitness.get(&of).map_or(Fitness::Whole, |(fitness, _)| *fitness),
             uplink: seen.uplink,
             rank,
         })
+    }
+
+    /// Whether a host has been as whole, or as lacking, as it is for so long.
+    fn has_been(&self, fitness: Fitness, of: HostId, time: Duration, now: Instant) -> bool {
+        self.fitness
+            .get(&of)
+            .is_some_and(|(is, since)| *is == fitness && now.since(*since) >= time)
     }
 
     /// Whether another host of the group may ever be a candidate: only then the address needs a lifetime.
     fn contested(&self, host: &LocalHost) -> bool {
         self.order
             .iter()
-            .any(|rank| rank.host != host.me && rank.candidacy != ElectionCandidacy::Never)
+            .any(|rank| rank.host != host.me && rank.candidacy.is_eligible())
     }
 
     /// The host with the highest claim to hold the group among those heard lately.

@@ -19,6 +19,19 @@ impl Group {
             .filter_map(|&other| host.host(other).map(|seen| order::rank(self.id, other, &seen)))
             .collect();
         self.order.sort();
+        self.fitness = view
+            .hosts
+            .iter()
+            .map(|&other| {
+                let is = if view.lacking.contains(&other) {
+                    Fitness::Lacking
+                } else {
+                    Fitness::Whole
+                };
+                let known = self.fitness.get(&other).filter(|(was, _)| *was == is);
+                (other, known.copied().unwrap_or((is, now)))
+            })
+            .collect();
         if self.vote == Vote::Outsider {
             self.quiet = Some(now);
         }

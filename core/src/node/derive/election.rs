@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::gossip::{self, Presence};
+use crate::cluster::gossip::{self, HostRecord, Presence};
 use crate::cluster::membership::PeerState;
 use crate::config::{Mode, Segment};
 use crate::election::{ElectionCandidacy, ElectionUplink, ElectionView, GroupId, GroupView, HostStanding, HostView};
-use crate::id::{HostId, Term};
+use crate::id::{HostId, SegmentId, Term};
 use crate::node::derived::group_of;
 use crate::node::member::Member;
 use crate::time::{Duration, Instant};
@@ -33,7 +33,10 @@ impl Member {
             let (candidacy, priority) = match host.candidacy {
                 gossip::Candidacy::None => (ElectionCandidacy::Never, 0),
                 gossip::Candidacy::Candidate { priority } => (ElectionCandidacy::Candidate, priority),
-                gossip::Candidacy::Drained { priority } => (ElectionCandidacy::Drained, priority),
+                gossip::Candidacy::Drained { priority } | gossip::Candidacy::JournalLost { priority } => {
+                    (ElectionCandidacy::Drained, priority)
+                }
+                gossip::Candidacy::Departing { priority } => (ElectionCandidacy::Departing, priority),
             };
             let uplink = match host.uplink {
                 gossip::Uplink::Works => ElectionUplink::Works,
@@ -70,11 +73,17 @@ impl Member {
                 let view = GroupView {
                     segments: BTreeSet::from([*id]),
                     hosts: local.hosts.clone(),
+                    lacking: self.lacking(*id),
                     known_holder: self.known_holder(group, now),
                 };
                 (group, view)
             })
             .collect()
+    }
+
+    fn lacking(&self, segment: SegmentId) -> BTreeSet<HostId> {
+        let lacks = |host: &&HostRecord| host.lacks.iter().any(|(of, _)| *of == segment);
+        self.gossip.hosts().filter(lacks).map(|host| host.id).collect()
     }
 
     /// The holder that gossip last named: a host that is new in the election is bound to it for a while.

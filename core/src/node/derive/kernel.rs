@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use crate::cluster::gossip::{HostRecord, Presence};
 use crate::cluster::membership::{Peer, Who};
 use crate::config::{HostAddress, Segment};
-use crate::election::{ElectionCandidacy, GroupId};
+use crate::election::GroupId;
 use crate::id::{HostId, Mac, SegmentId};
 use crate::kernel::inputs::{self, Inputs, SegmentInputs, ThisHost};
 use crate::kernel::mark;
@@ -138,7 +138,7 @@ impl Member {
                 .election
                 .hosts
                 .get(&self.me)
-                .is_some_and(|host| host.candidacy == ElectionCandidacy::Candidate)
+                .is_some_and(|host| host.candidacy.is_eligible())
     }
 
     fn host_address(&self, segment: &Segment) -> Option<Ipv4Net> {

@@ -9,14 +9,13 @@ use crate::gateway::uplink::Health;
 use crate::id::{HostId, IfName};
 use crate::kernel::inputs::{BridgeNetfilter, Tracking};
 use crate::node::effect::Facts;
-use crate::node::member::Member;
+use crate::node::member::{Duty, Member};
 use crate::time::Instant;
 
 impl Member {
     /// Says what this host is.
     pub(super) fn tell_host(&mut self, config: &HostConfig, facts: &Facts, version: &str, now: Instant) {
-        let drained = self.drained || self.leases.has_lost_disk();
-        let host = host_record(self.me, self.instance, config, facts, version, drained);
+        let host = host_record(self.me, self.instance, config, facts, version, self.duty());
         let segments = self
             .catalogue
             .iter()
@@ -58,7 +57,7 @@ pub(in crate::node) fn host_record(
     config: &HostConfig,
     facts: &Facts,
     version: &str,
-    drained: bool,
+    duty: Duty,
 ) -> HostRecord {
     let priority = u32::from(config.host.gateway.priority);
     HostRecord {
@@ -70,15 +69,18 @@ pub(in crate::node) fn host_record(
         listen: facts.listen,
         labels: config.host.labels.clone(),
         overlay_mtu: facts.underlay_mtu.overlay(facts.vtep),
-        candidacy: match config.host.gateway.candidate {
-            config::CandidateSetting::Never => gossip::Candidacy::None,
-            config::CandidateSetting::Candidate if drained => gossip::Candidacy::Drained { priority },
-            config::CandidateSetting::Candidate => gossip::Candidacy::Candidate { priority },
+        candidacy: match (config.host.gateway.candidate, duty) {
+            (config::CandidateSetting::Never, _) => gossip::Candidacy::None,
+            (config::CandidateSetting::Candidate, Duty::Regular) => gossip::Candidacy::Candidate { priority },
+            (config::CandidateSetting::Candidate, Duty::JournalLost) => gossip::Candidacy::JournalLost { priority },
+            (config::CandidateSetting::Candidate, Duty::Drained) => gossip::Candidacy::Drained { priority },
+            (config::CandidateSetting::Candidate, Duty::Departing) => gossip::Candidacy::Departing { priority },
         },
         uplink: match facts.uplink() {
             ElectionUplink::Works => gossip::Uplink::Works,
             ElectionUplink::Down => gossip::Uplink::Fails,
         },
+        lacks: BTreeSet::new(),
         segments: BTreeMap::new(),
         journal: 0,
         agent_version: version.to_owned(),

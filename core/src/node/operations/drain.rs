@@ -1,16 +1,19 @@
-//! `drain` and `undrain`: a drained host is the last that a gateway is given to.
+//! `drain` and `undrain`: a drained host is the last that a gateway is given to, until `undrain`; one whose agent is about
+//! to end hands over to drained hosts, too.
 //!
 //! A drain has ended when other hosts serve what this one served: an agent that is stopped before could take the news
 //! along. What nobody else can serve stays here.
 
 use super::machine::Machine;
 use super::pending::{Drain, Operation, Pace};
+use crate::cluster::gossip::{Candidacy, HostRecord};
 use crate::election::GroupId;
 use crate::id::SegmentName;
 use crate::node::Node;
-use crate::node::effect::{Call, Done, Refusal};
+use crate::node::effect::{Call, Done, DrainUntil, Effect, Refusal};
 use crate::node::gateways::held_term;
-use crate::node::member::Member;
+use crate::node::member::{Departing, Duty, Member};
+use crate::node::start::Drained;
 use crate::time::{Duration, Instant};
 
 /// How long hand-overs may take.
@@ -18,12 +21,14 @@ const HAND_OVER_WITHIN: Duration = Duration::from_secs(10);
 
 impl Node {
     /// This host takes no gateway while another can, and hands over those it has.
-    pub fn drain(&mut self, call: Call, now: Instant) {
+    pub fn drain(&mut self, call: Call, until: DrainUntil, now: Instant) {
         let begun = self.member().map(|member| {
             let had = member.own_gateways();
-            member.drained = true;
-            member.election.drain(now);
-            member.touch_now(now);
+            match until {
+                DrainUntil::Undrained => member.set_drained(Drained::Yes),
+                DrainUntil::Restarted => member.departing = Departing::Yes,
+            }
+            member.tell_duty(now);
             Operation::Drain(Drain { had })
         });
         self.begin(call, begun, now);
@@ -35,11 +40,9 @@ impl Node {
     /// It is in no cluster.
     pub fn undrain(&mut self, now: Instant) -> Result<(), Refusal> {
         let member = self.member()?;
-        member.drained = false;
-        if !member.leases.has_lost_disk() {
-            member.election.undrain(now);
-        }
-        member.touch_now(now);
+        member.set_drained(Drained::No);
+        member.departing = Departing::No;
+        member.tell_duty(now);
         let refusal = Refusal::new("this host was undrained before its gateways were handed over");
         self.end(|operation| matches!(operation, Operation::Drain(_)), &Err(refusal));
         self.settle(now);
@@ -57,7 +60,6 @@ impl Machine for Drain {
     }
 
     fn look(&mut self, node: &mut Node, _now: Instant) -> Option<Result<Done, Refusal>> {
-        let others = node.has_other_candidates();
         let member = match node.member() {
             Ok(member) => member,
             Err(refusal) => return Some(Err(refusal)),
@@ -65,7 +67,7 @@ impl Machine for Drain {
         let open = self.had.iter().any(|(name, group)| {
             member.group(name) == Some(*group) && member.server(*group).is_none_or(|host| host == member.me)
         });
-        (!open || !others).then(|| Ok(self.done(member)))
+        (!open || !member.has_successors()).then(|| Ok(self.done(member)))
     }
 
     fn expire(&mut self, node: &mut Node, _now: Instant) -> Option<Result<Done, Refusal>> {
@@ -85,6 +87,24 @@ impl Drain {
 }
 
 impl Member {
+    fn set_drained(&mut self, drained: Drained) {
+        if self.drained != drained {
+            self.drained = drained;
+            self.effects.push_back(Effect::SaveDrained(drained));
+        }
+    }
+
+    /// Whether another host could take a gateway from this one.
+    fn has_successors(&self) -> bool {
+        let takes = |host: &HostRecord| match host.candidacy {
+            Candidacy::Candidate { .. } => true,
+            Candidacy::Drained { .. } | Candidacy::JournalLost { .. } => self.duty() == Duty::Departing,
+            Candidacy::Departing { .. } | Candidacy::None => false,
+        };
+        let mut others = self.gossip.hosts().filter(|host| host.id != self.me);
+        others.any(|host| takes(host) && self.gossip.is_connected(host.id))
+    }
+
     /// The segments that this host is the gateway of.
     fn own_gateways(&self) -> Vec<(SegmentName, GroupId)> {
         let groups = self.derived.groups().into_iter();

@@ -17,6 +17,7 @@ use super::pending::{Join, Operation, Pace, WantedBy};
 use crate::cluster::gossip::{Message, Record};
 use crate::health::events::Event;
 use crate::id::SegmentName;
+use crate::node::member::Duty;
 use crate::node::Node;
 use crate::node::derive::host_record;
 use crate::node::derived::group_of;
@@ -254,7 +255,7 @@ impl Machine for Join {
         let to = *self.addresses.get(self.next % self.addresses.len().max(1))?;
         self.next += 1;
         self.asked = Some(to);
-        let host = host_record(node.me, node.instance, &node.config, facts, &node.version, false);
+        let host = host_record(node.me, node.instance, &node.config, facts, &node.version, Duty::Regular);
         node.effects.push_back(Effect::CallJoin {
             to,
             request: Box::new(JoinRequest { host, cluster }),

@@ -18,6 +18,7 @@ use crate::id::HostId;
 use crate::node::Node;
 use crate::node::effect::{Call, Done, Effect, Ended, Force, Refusal};
 use crate::node::loss::Loss;
+use crate::node::member::Departing;
 use crate::node::start::Formation;
 use crate::time::{Duration, Instant};
 
@@ -58,14 +59,13 @@ impl Node {
         let me = self.me;
         let member = self.member()?;
         let others = member.gossip.hosts().any(|host| host.id != me);
-        member.drained = true;
-        member.election.drain(now);
+        member.departing = Departing::Yes;
+        member.tell_duty(now);
         if !others {
             member.left = true;
         } else if force == Force::Yes {
             member.leases.leave(now);
         }
-        member.touch_now(now);
         Ok(Operation::Leave(Leave {
             force,
             stage: Stage::HandingOver,
@@ -177,9 +177,8 @@ impl Machine for Leave {
         if self.force == Force::No {
             if member.leases.stay(now) {
                 // Everything goes on as before.
-                member.drained = false;
-                member.election.undrain(now);
-                member.touch_now(now);
+                member.departing = Departing::No;
+                member.tell_duty(now);
                 return Some(Err(Refusal::new(format!(
                     "{what} could not be handed over to another host within 10 s"
                 ))

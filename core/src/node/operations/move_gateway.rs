@@ -2,6 +2,7 @@
 
 use super::machine::Machine;
 use super::pending::{MoveGateway, Operation, Pace};
+use crate::cluster::gossip::Candidacy;
 use crate::cluster::membership::{PeerState, Who};
 use crate::election::{MoveError, Moving};
 use crate::id::{HostId, SegmentName};
@@ -51,6 +52,18 @@ impl Member {
         peer.is_some_and(|peer| peer.state == PeerState::Alive)
     }
 
+    fn gives_way(&self, host: HostId) -> Refusal {
+        let name = self.name_of(host);
+        match self.gossip.host(host).map(|host| host.candidacy) {
+            Some(Candidacy::JournalLost { .. }) => Refusal::new(format!("host {name} has lost its journal"))
+                .hint("see `overlayctl status` there"),
+            Some(Candidacy::Departing { .. }) => Refusal::new(format!("the agent of host {name} is about to stop")),
+            Some(Candidacy::Drained { .. } | Candidacy::Candidate { .. } | Candidacy::None) | None => {
+                Refusal::new(format!("host {name} is drained")).hint("run `overlayctl undrain` there first")
+            }
+        }
+    }
+
     fn move_refusal(&self, segment: &SegmentName, error: MoveError) -> Refusal {
         let name = |host| self.name_of(host);
         match error {
@@ -61,8 +74,11 @@ impl Member {
             MoveError::NoHolder => Refusal::new(format!("segment {segment} has no active gateway"))
                 .hint("see `overlayctl gateway list`"),
             MoveError::AlreadyThere => Refusal::new(format!("that host is already the gateway of segment {segment}")),
-            MoveError::Drained(host) => Refusal::new(format!("host {} is drained", name(host)))
-                .hint("run `overlayctl undrain` there first"),
+            MoveError::Drained(host) => self.gives_way(host),
+            MoveError::Lacking(host) => {
+                Refusal::new(format!("host {} cannot do the job: segment {segment} is not whole there", name(host)))
+                    .hint("see `overlayctl status`")
+            }
             MoveError::NotCandidate(host) => Refusal::new(format!("host {} is not a gateway candidate", name(host)))
                 .hint("its overlayd.yaml says `gateway: candidate: false`"),
             MoveError::NoVoter(host) => Refusal::new(format!(

@@ -153,10 +153,7 @@ impl Member {
         }
         self.lost_at_start = false;
         self.derived.forget_pools();
-        if !self.drained {
-            self.election.undrain(now);
-        }
-        self.touch_now(now);
+        self.tell_duty(now);
         self.report(Event::JournalRestarted);
         Ok(())
     }

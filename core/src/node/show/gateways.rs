@@ -41,17 +41,6 @@ pub enum Serves {
 }
 
 impl Node {
-    /// Whether another host could take a gateway from this one.
-    pub fn has_other_candidates(&self) -> bool {
-        self.formed.as_ref().is_some_and(|formed| {
-            formed.gossip.hosts().any(|host| {
-                host.id != self.me
-                    && matches!(host.candidacy, gossip::Candidacy::Candidate { .. })
-                    && formed.gossip.is_connected(host.id)
-            })
-        })
-    }
-
     /// Who serves what; segments that nobody can serve are left out.
     pub fn gateway_lines(&self, now: Instant) -> Vec<GatewayLine> {
         let Some(formed) = &self.formed else { return Vec::new() };

@@ -4,6 +4,7 @@ use crate::cluster::gossip;
 use crate::config::HostConfig;
 use crate::id::HostId;
 use crate::node::effect::Facts;
+use crate::node::member::{Duty, Member};
 use crate::node::{Formation, Node};
 
 impl Node {
@@ -24,7 +25,8 @@ impl Node {
 
     /// Whether an operator has drained it.
     pub fn is_drained(&self) -> bool {
-        self.formed.as_ref().is_some_and(|formed| formed.drained)
+        let drained = |formed: &Member| matches!(formed.duty(), Duty::Drained | Duty::Departing);
+        self.formed.as_deref().is_some_and(drained)
     }
 
     /// What this host waits for while it is in no cluster.

@@ -84,7 +84,10 @@ impl Node {
     fn failing_uplinks(&self, formed: &Member) -> Vec<FailingUplink> {
         let candidates = formed.gossip.hosts().filter(|host| match host.candidacy {
             gossip::Candidacy::Candidate { .. } => true,
-            gossip::Candidacy::Drained { .. } | gossip::Candidacy::None => false,
+            gossip::Candidacy::Drained { .. }
+            | gossip::Candidacy::JournalLost { .. }
+            | gossip::Candidacy::Departing { .. }
+            | gossip::Candidacy::None => false,
         });
         let needed = candidates.filter(|host| {
             let needs = |known: &Definition| leads_out(&known.segment) && known.segment.selects(&host.labels);

@@ -151,6 +151,8 @@ impl From<core::HostRecord> for wire::Host {
             core::Candidacy::None => (wire::host::Candidacy::None, 0),
             core::Candidacy::Candidate { priority } => (wire::host::Candidacy::Candidate, priority),
             core::Candidacy::Drained { priority } => (wire::host::Candidacy::Drained, priority),
+            core::Candidacy::JournalLost { priority } => (wire::host::Candidacy::JournalLost, priority),
+            core::Candidacy::Departing { priority } => (wire::host::Candidacy::Departing, priority),
         };
         let uplink = match host.uplink {
             core::Uplink::Fails => wire::host::Uplink::Fails,
@@ -179,6 +181,7 @@ impl From<core::HostRecord> for wire::Host {
                 .collect(),
             journal: host.journal,
             agent_version: host.agent_version,
+            lacks: host.lacks.into_iter().map(lack_out).collect(),
         }
     }
 }
@@ -193,6 +196,12 @@ impl TryFrom<wire::Host> for core::HostRecord {
                 priority: host.priority,
             },
             wire::host::Candidacy::Drained => core::Candidacy::Drained {
+                priority: host.priority,
+            },
+            wire::host::Candidacy::JournalLost => core::Candidacy::JournalLost {
+                priority: host.priority,
+            },
+            wire::host::Candidacy::Departing => core::Candidacy::Departing {
                 priority: host.priority,
             },
             wire::host::Candidacy::Unspecified => return Err(unknown(host.candidacy, "host.candidacy")),
@@ -214,6 +223,7 @@ impl TryFrom<wire::Host> for core::HostRecord {
             overlay_mtu: OverlayMtu::new(host.overlay_mtu),
             candidacy,
             uplink,
+            lacks: host.lacks.into_iter().map(lack_in).collect::<Result<_, _>>()?,
             segments: host
                 .segments
                 .into_iter()
@@ -223,6 +233,24 @@ impl TryFrom<wire::Host> for core::HostRecord {
             agent_version: host.agent_version,
         })
     }
+}
+
+fn lack_out((segment, lack): (SegmentId, core::Lack)) -> wire::Lack {
+    let what = match lack {
+        core::Lack::NotWhole => wire::lack::What::NotWhole,
+    };
+    wire::Lack {
+        segment: segment.0,
+        what: what.into(),
+    }
+}
+
+fn lack_in(lack: wire::Lack) -> Result<(SegmentId, core::Lack), Malformed> {
+    let what = match lack.what() {
+        wire::lack::What::NotWhole => core::Lack::NotWhole,
+        wire::lack::What::Unspecified => return Err(unknown(lack.what, "host.lacks")),
+    };
+    Ok((SegmentId(lack.segment), what))
 }
 
 fn presence_out(presence: core::Presence) -> i32 {

@@ -1,6 +1,6 @@
 //! What operators and configuration change: moves, drains, candidacy, members, groups.
 
-use super::core::election::{ElectionCandidacy, GroupId};
+use super::core::election::{ElectionCandidacy, Fitness, GroupId};
 use super::core::id::SegmentId;
 use super::{Agent, GroupTruth, MS, Power, What, World, other_uplink};
 
@@ -37,16 +37,16 @@ impl World {
         let machine = &mut self.machines[index];
         let Some(election) = &mut machine.election else { return };
         match machine.candidacy {
-            ElectionCandidacy::Candidate => {
-                machine.candidacy = ElectionCandidacy::Drained;
-                election.drain(now);
+            ElectionCandidacy::Candidate if self.chance.per_mille(250) => {
+                machine.candidacy = ElectionCandidacy::Departing;
             }
-            ElectionCandidacy::Drained => {
+            ElectionCandidacy::Candidate => machine.candidacy = ElectionCandidacy::Drained,
+            ElectionCandidacy::Drained | ElectionCandidacy::Departing => {
                 machine.candidacy = ElectionCandidacy::Candidate;
-                election.undrain(now);
             }
             ElectionCandidacy::Never => return,
         }
+        election.set_candidacy(machine.candidacy, now);
         self.note(format!(
             "{} is now {:?}",
             self.machines[index].id, self.machines[index].candidacy
@@ -75,12 +75,25 @@ impl World {
         self.predicates.last_disturbance = self.now + 12_000 * MS;
     }
 
+    pub(super) fn change_fitness(&mut self, index: usize) {
+        let machine = &mut self.machines[index];
+        machine.fitness = match machine.fitness {
+            Fitness::Whole => Fitness::Lacking,
+            Fitness::Lacking => Fitness::Whole,
+        };
+        self.note(format!("{} is {:?}", self.machines[index].id, self.machines[index].fitness));
+        self.coverage.count("segments broken and mended");
+        self.gossip();
+        // A holder that lacks something waits until another has been whole for 10 s.
+        self.predicates.last_disturbance = self.now + 12_000 * MS;
+    }
+
     pub(super) fn change_candidacy(&mut self, index: usize) {
         let machine = &mut self.machines[index];
         machine.candidacy = match machine.candidacy {
             ElectionCandidacy::Never => ElectionCandidacy::Candidate,
             ElectionCandidacy::Candidate => ElectionCandidacy::Never,
-            ElectionCandidacy::Drained => return,
+            ElectionCandidacy::Drained | ElectionCandidacy::Departing => return,
         };
         self.note(format!(
             "{} is now {:?}",

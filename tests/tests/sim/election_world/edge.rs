@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::core::cluster::reachability::{Outcome, Probe};
-use super::core::election::{Effect, ElectionView, GroupId, GroupView, HostStanding, HostView, Message};
+use super::core::election::{Effect, ElectionView, Fitness, GroupId, GroupView, HostStanding, HostView, Message};
 use super::core::id::{HostId, Term};
 use super::{MS, Power, What, World};
 
@@ -159,11 +159,14 @@ impl World {
             if truth.hosts.contains(&host) {
                 let hosts = truth.hosts.iter().map(|index| self.machines[*index].id).collect();
                 let known_holder = self.rumour(host, id);
+                let lacks = |index: &&usize| self.machines[**index].fitness == Fitness::Lacking;
+                let lacking = truth.hosts.iter().filter(lacks);
                 view.groups.insert(
                     id,
                     GroupView {
                         segments: truth.segments.clone(),
                         hosts,
+                        lacking: lacking.map(|index| self.machines[*index].id).collect(),
                         known_holder,
                     },
                 );

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::core::election::{Election, ElectionCandidacy, ElectionUplink, FoundAddress, GroupId, Role, Start};
+use super::core::election::{
+    Election, ElectionCandidacy, ElectionUplink, Fitness, FoundAddress, GroupId, Role, Start,
+};
 use super::core::id::{HostId, SegmentId, Term};
 use super::core::time::{Duration, Instant};
 use super::{MS, What};
@@ -54,6 +56,8 @@ pub(crate) struct Machine {
     pub(crate) candidacy: ElectionCandidacy,
     pub(crate) priority: u32,
     pub(crate) uplink: ElectionUplink,
+    /// Whether its segments are whole.
+    pub(crate) fitness: Fitness,
     /// Whether it has joined.
     pub(crate) known: bool,
     pub(crate) removed: bool,
@@ -91,6 +95,7 @@ impl Machine {
             candidacy: ElectionCandidacy::Candidate,
             priority: 100,
             uplink: ElectionUplink::Works,
+            fitness: Fitness::Whole,
             known: false,
             removed: false,
             given_up: BTreeSet::new(),

@@ -7,6 +7,7 @@
 mod changes;
 mod edge;
 mod faults;
+mod givers;
 pub(crate) mod history;
 mod machine;
 mod plans;
@@ -23,7 +24,7 @@ use super::core;
 use crate::chance::Chance;
 use crate::report::{Coverage, Violation};
 use core::cluster::reachability::Outcome;
-use core::election::{AddressEvent, ElectionCandidacy, ElectionUplink, GroupId, Message, Role};
+use core::election::{AddressEvent, ElectionCandidacy, ElectionUplink, Fitness, GroupId, Message, Role};
 use core::id::{SegmentId, Term};
 use core::time::Duration;
 pub(crate) use machine::{Agent, Machine, Power};
@@ -399,7 +400,12 @@ pub(crate) fn other_uplink(uplink: ElectionUplink) -> ElectionUplink {
     }
 }
 
-/// Whether a host may be gateway.
+/// Whether a host may be gateway, be it as the last.
 pub(crate) fn is_candidate(machine: &Machine) -> bool {
-    machine.candidacy == ElectionCandidacy::Candidate
+    machine.candidacy.is_eligible()
+}
+
+/// What decides before uplink, priority and place.
+pub(crate) fn class(machine: &Machine) -> (Fitness, ElectionCandidacy) {
+    (machine.fitness, machine.candidacy)
 }

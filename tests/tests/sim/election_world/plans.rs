@@ -6,7 +6,7 @@ use super::{GroupTruth, MS, Weather, What, World};
 use crate::report::Violation;
 
 /// A quick network without losses, with all hosts up and one group settled.
-fn settled(hosts: usize, before: impl FnOnce(&mut World)) -> Result<(World, GroupId), Violation> {
+pub(super) fn settled(hosts: usize, before: impl FnOnce(&mut World)) -> Result<(World, GroupId), Violation> {
     let weather = Weather {
         loss_per_mille: 0,
         delay: (200, 600),
@@ -31,12 +31,12 @@ fn settled(hosts: usize, before: impl FnOnce(&mut World)) -> Result<(World, Grou
     Ok((world, group))
 }
 
-fn holder(world: &World, group: GroupId) -> Option<usize> {
+pub(super) fn holder(world: &World, group: GroupId) -> Option<usize> {
     (0..world.machines.len()).find(|index| world.machines[*index].holds(group))
 }
 
 /// Runs on, and says for how long no kernel had the address.
-fn silence(world: &mut World, group: GroupId, millis: u64) -> Result<u64, Violation> {
+pub(super) fn silence(world: &mut World, group: GroupId, millis: u64) -> Result<u64, Violation> {
     let mut silent = 0;
     for _ in 0..millis {
         world.run(world.now + MS)?;
@@ -47,7 +47,7 @@ fn silence(world: &mut World, group: GroupId, millis: u64) -> Result<u64, Violat
 }
 
 /// Tells every host what has changed.
-fn tell(world: &mut World) {
+pub(super) fn tell(world: &mut World) {
     for host in 0..world.machines.len() {
         world.at(world.now + 5 * MS, What::View { host });
     }
@@ -102,12 +102,13 @@ fn moved(mut world: World, group: GroupId) -> Result<(), Violation> {
     )
 }
 
-/// An operator drains a host.
-fn drained(world: &mut World, host: usize) {
+/// An operator drains a host, or its agent is about to end.
+pub(super) fn gives_way(world: &mut World, host: usize, candidacy: ElectionCandidacy) {
+    world.predicates.upheaval(world.now);
     let now = world.machines[host].clock(world.now);
-    world.machines[host].candidacy = ElectionCandidacy::Drained;
+    world.machines[host].candidacy = candidacy;
     if let Some(election) = &mut world.machines[host].election {
-        election.drain(now);
+        election.set_candidacy(candidacy, now);
     }
     world.drain(host);
     tell(world);
@@ -118,7 +119,7 @@ pub(super) fn drain() -> Result<(), Violation> {
     let Some(before) = holder(&world, group) else {
         return must(false, "a settled group has a gateway", ());
     };
-    drained(&mut world, before);
+    gives_way(&mut world, before, ElectionCandidacy::Drained);
     let silent = silence(&mut world, group, 1000)?;
     let Some(after) = holder(&world, group) else {
         return must(false, "a drained gateway is handed over", ());
@@ -128,15 +129,15 @@ pub(super) fn drain() -> Result<(), Violation> {
         "a drained gateway is handed over without silence",
         (after, silent),
     )?;
-    // With all others dead the drained host takes nothing.
+    // With all others dead the drained host takes it back.
     for index in (0..3).filter(|index| *index != before) {
         world.predicates.upheaval(world.now);
         world.power_off(index);
     }
     world.run(world.now + 10_000 * MS)?;
     must(
-        holder(&world, group).is_none(),
-        "a drained host takes no gateway",
+        holder(&world, group) == Some(before),
+        "a drained host takes the gateway where there is no other",
         holder(&world, group),
     )
 }
@@ -150,7 +151,7 @@ pub(super) fn unready() -> Result<(), Violation> {
         };
         let (never, ready) = ((before + step) % 3, (before + 3 - step) % 3);
         world.machines[never].prepares = false;
-        drained(&mut world, before);
+        gives_way(&mut world, before, ElectionCandidacy::Drained);
         let silent = silence(&mut world, group, 9_000)?;
         must(
             holder(&world, group) == Some(ready) && silent <= 50,

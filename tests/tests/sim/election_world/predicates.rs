@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::core::election::GroupId;
+use super::core::election::{ElectionCandidacy, GroupId};
 use super::core::id::HostId;
-use super::{Agent, MS, Power, World, is_candidate};
+use super::{Agent, MS, Power, World, class, is_candidate};
 use crate::report::Violation;
 
 /// Two agents both hold while connected both ways.
@@ -262,6 +262,16 @@ impl World {
                         format!("{group} has {} holders {ids:?} in the part {part:?}", ids.len()),
                     );
                 };
+                let best = part.iter().filter(|index| self.machines[**index].runs());
+                let best = best.map(|index| class(&self.machines[*index])).min();
+                let steps_back = self.machines[holder].candidacy == ElectionCandidacy::Drained;
+                if steps_back && best.is_some_and(|best| best < class(&self.machines[holder])) {
+                    let id = self.machines[holder].id;
+                    return violated(
+                        "a drained host is gateway only where no other can",
+                        format!("{id} holds {group} beside a host of class {best:?}"),
+                    );
+                }
                 let key = (group, part.first().copied().unwrap_or(0));
                 let kept = *self.predicates.kept.entry(key).or_insert(holder);
                 if kept != holder {

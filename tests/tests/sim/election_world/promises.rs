@@ -3,10 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use super::core::election::{ElectionCandidacy, ElectionUplink, GroupId};
+use super::core::election::{ElectionCandidacy, ElectionUplink, Fitness, GroupId};
 use super::predicates::{CONVERGED, Promise, violated};
-use super::{Agent, MS, Power, World, is_candidate};
+use super::{Agent, MS, Power, World, class, is_candidate};
 use crate::report::Violation;
+
+/// The class of a host that gives way to nobody.
+const BEST: (Fitness, ElectionCandidacy) = (Fitness::Whole, ElectionCandidacy::Candidate);
 
 impl World {
     /// An agent has become gateway: from a live kernel that has the address nobody may take it.
@@ -45,8 +48,9 @@ impl World {
             .groups
             .get(&group)
             .is_some_and(|truth| self.fully_connected(&truth.hosts));
-        let uplink = self.machines[host].uplink == ElectionUplink::Works;
-        if self.now >= calm && whole && uplink && self.weather.loss_per_mille < 100 {
+        let machine = &self.machines[host];
+        let fit = machine.uplink == ElectionUplink::Works && class(machine) == BEST;
+        if self.now >= calm && whole && fit && self.weather.loss_per_mille < 100 {
             self.predicates.wrong(
                 "a healthy gateway stays",
                 format!(
@@ -130,7 +134,7 @@ impl World {
         timed: &'static str,
     ) {
         let contested = part.iter().any(|index| {
-            self.machines[*index].candidacy == ElectionCandidacy::Candidate && self.machines[*index].runs()
+            is_candidate(&self.machines[*index]) && self.machines[*index].runs()
         });
         if contested {
             self.predicates.promises.push(Promise {

@@ -104,6 +104,7 @@ impl Stage {
         let group = GroupView {
             segments: [GROUP.0].into(),
             hosts: view.hosts.keys().copied().collect(),
+            lacking: BTreeSet::new(),
             known_holder: None,
         };
         view.groups.insert(GROUP, group);

@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 
 use super::core::election::message::{Key, Rank, Says, VoteRefusal};
-use super::core::election::{ElectionCandidacy, ElectionUplink};
+use super::core::election::{ElectionCandidacy, ElectionUplink, Fitness};
 use super::core::id::{HostId, Term};
 use super::stage::{Known, ME, Place, Stage, must};
-use super::{plans, reigns};
+use super::{givers, plans, reigns};
 use crate::report::Violation;
 
 /// A directed history.
@@ -114,8 +114,28 @@ pub(crate) const ALL: &[Story] = &[
         tell: plans::unready,
     },
     Story {
-        about: "a drained host hands over and takes nothing",
+        about: "a drained host hands over, and takes the gateway where nobody else is left",
         tell: plans::drain,
+    },
+    Story {
+        about: "where all are drained one of them is the gateway, after a power cut, too",
+        tell: givers::all_drained,
+    },
+    Story {
+        about: "a drained host comes after one without uplink",
+        tell: givers::drained_after_uplink,
+    },
+    Story {
+        about: "an agent that is about to end hands over to a drained host, and two such do not exchange the gateway",
+        tell: givers::departing,
+    },
+    Story {
+        about: "a segment that is not whole moves the gateway to a host where it has been whole for 10 s",
+        tell: givers::lacking,
+    },
+    Story {
+        about: "a host that lacks something takes the gateway last, and keeps it where all lack something",
+        tell: givers::lacking_last,
     },
     Story {
         about: "a lost uplink moves the gateway once another's has worked for 10 s",
@@ -158,6 +178,7 @@ pub(super) fn ask(from: HostId, term: u64, now: u64) -> Says {
         term: Term(term),
         sent: now,
         key: Key {
+            fitness: Fitness::Whole,
             uplink: ElectionUplink::Works,
             rank,
         },

@@ -1,4 +1,4 @@
-//! The weaker rules of the election, E1 to E29 (`docs/protocol.md`, A6).
+//! The weaker rules of the election, E1 to E35 (`docs/protocol.md`, A6).
 
 use super::Weaker;
 
@@ -310,8 +310,54 @@ pub(crate) const WEAKER: &[Weaker] = &[
         id: "E29",
         rule: "the best successor is asked again and again",
         file: "election/group/hand_over.rs",
-        from: "(unready(*voter), self",
-        to: r#"(unready(*voter) && !crate::mutants::weak("E29"), self"#,
+        from: "(unready(key.rank.host), *key)",
+        to: r#"(unready(key.rank.host) && !crate::mutants::weak("E29"), *key)"#,
+    },
+    Weaker {
+        id: "E30",
+        rule: "a drained host never claims",
+        file: "election/group/mod.rs",
+        from: "        self.key(host.me, host).filter(|key| key.rank.candidacy.is_eligible())",
+        to: r#"        let never = |key: &Key| key.rank.candidacy == ElectionCandidacy::Drained && crate::mutants::weak("E30");
+        self.key(host.me, host).filter(|key| key.rank.candidacy.is_eligible() && !never(key))"#,
+    },
+    Weaker {
+        id: "E31",
+        rule: "among claimants the uplink comes before a drain",
+        file: "election/message.rs",
+        from: "        (self.class(), self.uplink, self.rank).cmp(&(other.class(), other.uplink, other.rank))",
+        to: r#"        if crate::mutants::weak("E31") {
+            return (self.fitness, self.uplink, self.rank).cmp(&(other.fitness, other.uplink, other.rank));
+        }
+        (self.class(), self.uplink, self.rank).cmp(&(other.class(), other.uplink, other.rank))"#,
+    },
+    Weaker {
+        id: "E32",
+        rule: "a claimant that lacks something comes in its turn",
+        file: "election/group/mod.rs",
+        from: "fitness: self.fitness.get(&of).map_or(",
+        to: r#"fitness: self.fitness.get(&of).filter(|_| !crate::mutants::weak("E32")).map_or("#,
+    },
+    Weaker {
+        id: "E33",
+        rule: "a holder that lacks something keeps the gateway",
+        file: "election/group/hand_over.rs",
+        from: "let lacks = self.has_been(",
+        to: r#"let lacks = !crate::mutants::weak("E33") && self.has_been("#,
+    },
+    Weaker {
+        id: "E34",
+        rule: "a host whose agent is about to end is a successor",
+        file: "election/group/hand_over.rs",
+        from: "key.rank.candidacy < ElectionCandidacy::Departing;",
+        to: r#"key.rank.candidacy < ElectionCandidacy::Departing || crate::mutants::weak("E34");"#,
+    },
+    Weaker {
+        id: "E35",
+        rule: "the gateway goes to a host that is whole only now",
+        file: "election/group/hand_over.rs",
+        from: "let steady = |key: &Key| self.has_been(",
+        to: r#"let steady = |key: &Key| crate::mutants::weak("E35") || self.has_been("#,
     },
     Weaker {
         id: "E3",
