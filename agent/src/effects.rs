@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use overlayd_core::addresses::{JournalRecord, Recovered};
-use overlayd_core::health::Unsaved;
+use overlayd_core::health::{EdgeState, Unsaved};
 use overlayd_core::id::{HostId, IfName, SegmentId};
 use overlayd_core::node::{Call, Done, Drained, Effect, Facts, Force, Formation, JoinRequest, Node, PeerMessage, Refusal};
 use overlayd_proto::convert::Bulk;
@@ -70,6 +70,19 @@ pub struct Edge {
 }
 
 impl Edge {
+    /// What findings rest on that only the edge knows.
+    pub(crate) fn health(&self) -> EdgeState {
+        EdgeState {
+            unreadable: self.blind.clone(),
+            obstacles: self.look.obstacles.clone(),
+            lacking: self.look.lacking.clone(),
+            refused: self.look.failures.clone(),
+            unsaved: self.unsaved.clone(),
+            rejected: self.look.rejected.clone(),
+            firewalls: self.look.firewalls.clone(),
+        }
+    }
+
     /// Does all that the node wants done.
     pub(crate) fn perform_all(&mut self, node: &mut Node) {
         while let Some(effect) = node.poll_effect() {

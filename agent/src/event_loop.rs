@@ -164,7 +164,10 @@ impl Agent {
             Event::Address(group, event) => self.node.handle_address(group, event, now),
             Event::Disk(life, report) if life == self.edge.journal_life => self.disk(report, now),
             Event::Disk(..) => {}
-            Event::Unsaved(problem) => self.edge.unsaved = problem,
+            Event::Unsaved(problem) => {
+                self.edge.unsaved = problem;
+                self.node.set_edge(self.edge.health(), now);
+            }
             Event::Welcome(from, result) => self.node.handle_welcome(from, welcome(result), now),
             Event::Invited(call, address, result) => {
                 let result = result
@@ -199,6 +202,7 @@ impl Agent {
                 let ready = look.stage == kernel::Stage::Tried && (look.compared || !self.node.has_plan());
                 self.edge.look = look;
                 self.edge.blind = None;
+                self.node.set_edge(self.edge.health(), now);
                 // A service that is never ready is killed and started again for ever: what needs an operator is told,
                 // and the rest goes on.
                 if ready {
@@ -214,6 +218,7 @@ impl Agent {
                 if self.edge.blind.as_ref() != Some(&problem) {
                     error!(%problem, "cannot read kernel state");
                     self.edge.blind = Some(problem);
+                    self.node.set_edge(self.edge.health(), now);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! `status`: what the node knows, and what only the edge does.
 
 use overlayd_core::config::Trust;
-use overlayd_core::health::{EdgeState, Finding, Severity};
+use overlayd_core::health::{Finding, Severity};
 use overlayd_core::node::{Formation, Node};
 use overlayd_core::time::Instant;
 use overlayd_proto::control as wire;
@@ -12,15 +12,7 @@ use crate::effects::Edge;
 /// All that one screen shows.
 pub(super) fn status(node: &Node, edge: &Edge, now: Instant) -> wire::StatusResponse {
     let facts = node.facts();
-    let only_edge = EdgeState {
-        unreadable: edge.blind.clone(),
-        obstacles: edge.look.obstacles.clone(),
-        refused: edge.look.failures.clone(),
-        unsaved: edge.unsaved.clone(),
-        rejected: edge.look.rejected.clone(),
-        firewalls: edge.look.firewalls.clone(),
-    };
-    let findings = node.findings(only_edge, now);
+    let findings = node.findings(now);
     let own = node.config().host.name.clone();
     wire::StatusResponse {
         host: Some(wire::HostStatus {

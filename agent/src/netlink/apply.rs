@@ -72,7 +72,14 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` failed: {}", self.op, self.error)
+        write!(f, "`{}` failed: {}", self.op, self.error)?;
+        match (&self.op, &self.error) {
+            (Op::AddVxlan { .. }, Error::Refused(refusal)) if refusal.errno == Errno::EEXIST => f.write_str(
+                "; a VXLAN device in another network namespace has this VNI on this port (`ip -all netns exec ip -d link \
+                 show type vxlan`): delete it, or choose another `vni:` or `port:` for the segment",
+            ),
+            _ => Ok(()),
+        }
     }
 }
 

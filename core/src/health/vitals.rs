@@ -1,5 +1,6 @@
 //! All that findings rest on: this host and its cluster, as this host knows them. Assembled by the node, judged here.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::cluster::membership::PeerState;
@@ -126,6 +127,8 @@ pub struct EdgeState {
     pub unreadable: Option<String>,
     /// What stands in the way of the latest plan.
     pub obstacles: Vec<Obstacle>,
+    /// The segments that are not whole here, although it was tried again and again.
+    pub lacking: BTreeSet<SegmentName>,
     /// Changes that the kernel refused, each with the reason.
     pub refused: Vec<String>,
     /// The first file that could not be written.

@@ -18,3 +18,4 @@ pub mod plan;
 pub mod sysctl;
 pub mod table;
 pub mod vtep;
+pub mod wholeness;

@@ -49,6 +49,7 @@ use crate::cluster::reachability::Outcome;
 use crate::config::{HostConfig, Trust};
 use crate::election::{AddressEvent, GroupId};
 use crate::gateway::uplink::Health;
+use crate::health::EdgeState;
 use crate::health::events::Event;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId};
 use crate::time::Instant;
@@ -70,6 +71,8 @@ pub struct Node {
     ports: BTreeMap<IfName, Vec<IfName>>,
     /// Calls of other hosts, to tell them from the edge's own numbers.
     dialled: BTreeMap<HostId, SocketAddr>,
+    /// What only the edge knows of this host's health, as last told.
+    edge: EdgeState,
     announced_cluster: Option<(Option<ClusterId>, BTreeSet<HostId>)>,
     pending: VecDeque<operations::Pending>,
 }
@@ -97,6 +100,7 @@ impl Node {
             effects: VecDeque::new(),
             ports: BTreeMap::new(),
             dialled: BTreeMap::new(),
+            edge: EdgeState::default(),
             announced_cluster: None,
             pending: VecDeque::new(),
             rng: Xoshiro256PlusPlus::seed_from_u64(rng.next_u64()),
@@ -160,6 +164,18 @@ impl Node {
                 formed.election.set_uplink(facts.uplink(), now);
             }
             formed.touch_now(now);
+        }
+        self.settle(now);
+    }
+
+    /// What only the edge knows of this host's health; told again whenever it changes.
+    pub fn set_edge(&mut self, edge: EdgeState, now: Instant) {
+        if self.edge == edge {
+            return;
+        }
+        self.edge = edge;
+        if let Some(formed) = &mut self.formed {
+            formed.touch(now);
         }
         self.settle(now);
     }

@@ -7,7 +7,7 @@ use overlayd_core::addresses::{JournalRecord, Recovered};
 use overlayd_core::cluster::gossip::Record;
 use overlayd_core::cluster::membership::PeerState;
 use overlayd_core::cluster::reachability::Outcome;
-use overlayd_core::config::{self, HostConfig, Segment};
+use overlayd_core::config::{self, CandidateSetting, HostConfig, Segment};
 use overlayd_core::election::AddressEvent;
 use overlayd_core::gateway::uplink::Health;
 use overlayd_core::health::{EdgeState, Finding};
@@ -15,7 +15,7 @@ use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
 use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, SegmentRole, Tracking};
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::{
-    Call, Disk, Done, Effect, Facts, Force, Formation, Found, JoinRequest, Node, PeerMessage, Refusal, Run, Start,
+    Call, Disk, Done, DrainUntil, Drained, Effect, Facts, Force, Formation, Found, JoinRequest, Node, PeerMessage, Refusal, Run, Start,
     Welcome,
 };
 use overlayd_core::time::{Duration, Instant};
@@ -59,6 +59,7 @@ struct Host {
     records: Vec<Record>,
     journal: Recovered,
     answered: BTreeSet<HostId>,
+    drained: Drained,
     /// Gateway addresses in the kernel, with the end of their life.
     addresses: BTreeMap<SegmentName, (Term, Option<Instant>)>,
     dial: BTreeMap<HostId, SocketAddr>,
@@ -159,6 +160,7 @@ impl World {
             records: Vec::new(),
             journal: Recovered::default(),
             answered: BTreeSet::new(),
+            drained: Drained::No,
             addresses: BTreeMap::new(),
             dial: BTreeMap::new(),
             connected: BTreeSet::new(),
@@ -330,7 +332,7 @@ impl World {
     }
 
     pub(crate) fn problems(&self, host: usize) -> Vec<Finding> {
-        self.node(host).findings(EdgeState::default(), self.now)
+        self.node(host).findings(self.now)
     }
 
     pub(crate) fn notes(&self, host: usize) -> String {
@@ -376,7 +378,37 @@ impl World {
 
     pub(crate) fn drain(&mut self, host: usize) {
         let now = self.now;
-        self.begin(host, |node, call| node.drain(call, now));
+        self.begin(host, |node, call| node.drain(call, DrainUntil::Undrained, now));
+    }
+
+    /// The machine is about to shut down.
+    pub(crate) fn depart(&mut self, host: usize) {
+        let now = self.now;
+        self.begin(host, |node, call| node.drain(call, DrainUntil::Restarted, now));
+    }
+
+    pub(crate) fn is_drained(&self, host: usize) -> bool {
+        self.node(host).is_drained()
+    }
+
+    /// Its configuration says that it is no candidate.
+    pub(crate) fn never_candidate(&mut self, host: usize) {
+        self.hosts[host].config.host.gateway.candidate = CandidateSetting::Never;
+        let (now, config) = (self.now, self.hosts[host].config.clone());
+        self.node_mut(host).set_config(config, now);
+        self.carry(host);
+    }
+
+    /// What its kernel's thread found of its segments.
+    pub(crate) fn set_lacking(&mut self, host: usize, lacking: &[&str]) {
+        let now = self.now;
+        let lacking = lacking.iter().map(|name| SegmentName::new(*name).unwrap()).collect();
+        let edge = EdgeState {
+            lacking,
+            ..EdgeState::default()
+        };
+        self.node_mut(host).set_edge(edge, now);
+        self.carry(host);
     }
 
     /// Its disk refuses a write.
@@ -444,6 +476,7 @@ impl World {
             host: it.identity.0,
             instance: it.identity.2,
             formation: it.identity.1,
+            drained: it.drained,
             seed: it.identity.0.0 ^ it.identity.2,
             config: it.config.clone(),
             version: "test".to_owned(),
@@ -841,6 +874,7 @@ impl World {
                 it.journal = Recovered::default();
                 it.records.clear();
             }
+            Effect::SaveDrained(drained) => self.hosts[host].drained = drained,
             Effect::SaveCluster(records) => self.hosts[host].records = records,
             Effect::SaveAnswered(hosts) => self.hosts[host].answered = hosts,
             Effect::Answer { call, result } => {

@@ -20,6 +20,7 @@ use super::order::Order;
 use super::ports::{guests, ports, with_ports};
 use super::report::{Look, Report, Stage};
 use super::worker::{LOOK_EVERY, Worker};
+use crate::clock;
 use crate::netlink::{Applied, Failure};
 use crate::nfnetlink;
 use crate::retry::Retry;
@@ -196,10 +197,13 @@ impl<R: Fn(Report)> Worker<R> {
         }
         self.logged.clear();
         let ports = ports(&seen);
+        let inputs = self.desired.as_ref();
+        let lacking = inputs.map(|inputs| self.wholeness.handle_look(inputs, plan, clock::now()));
         let look = Look {
             compared: self.desired.is_some(),
             due: plan.ops.len(),
             obstacles: plan.obstacles.clone(),
+            lacking: lacking.unwrap_or_default(),
             failures,
             stage,
             rejected: self.rejected(),

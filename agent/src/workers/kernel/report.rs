@@ -1,11 +1,11 @@
 //! What the kernel's thread and the one for its events tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use overlayd_core::election::GroupId;
 use overlayd_core::health::Rejected;
-use overlayd_core::id::{IfName, Mac};
+use overlayd_core::id::{IfName, Mac, SegmentName};
 use overlayd_core::kernel::foreign::ForeignChain;
 use overlayd_core::kernel::plan::Obstacle;
 use overlayd_core::node::Facts;
@@ -32,6 +32,8 @@ pub struct Look {
     pub due: usize,
     /// What stands in the way.
     pub obstacles: Vec<Obstacle>,
+    /// The segments that are to be served elsewhere: they are not whole here, although it was tried again and again.
+    pub lacking: BTreeSet<SegmentName>,
     /// What the kernel refused.
     pub failures: Vec<String>,
     /// Whether what failed may succeed soon by itself.

@@ -9,6 +9,7 @@ use anyhow::Result;
 use overlayd_core::config::HostConfig;
 use overlayd_core::election::GroupId;
 use overlayd_core::kernel::inputs::Inputs;
+use overlayd_core::kernel::wholeness::Wholeness;
 use overlayd_core::node::Facts;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -54,6 +55,7 @@ pub(super) struct Worker<R> {
     pub(super) bridge_netfilter: bridge_netfilter::Question,
     pub(super) firewalls: Firewalls,
     pub(super) uplink: UplinkMonitor,
+    pub(super) wholeness: Wholeness,
     pub(super) report: R,
 }
 
@@ -76,6 +78,7 @@ impl<R> Worker<R> {
             bridge_netfilter: bridge_netfilter::Question::default(),
             firewalls: Firewalls::default(),
             uplink: UplinkMonitor::default(),
+            wholeness: Wholeness::default(),
             report,
         })
     }

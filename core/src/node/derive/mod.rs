@@ -45,7 +45,7 @@ impl Node {
             && !formed.left
             && !leave_announced
         {
-            formed.tell_host(&self.config, facts, &self.version, now);
+            formed.tell_host(&self.config, facts, &self.version, &self.edge.lacking, now);
         }
         // Bridges come up from what was known last, before the underlay does.
         let remembered = match facts {

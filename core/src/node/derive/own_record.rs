@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::gossip::{self, HostRecord};
+use crate::cluster::gossip::{self, HostRecord, Lack};
 use crate::config::{self, HostConfig};
 use crate::election::ElectionUplink;
 use crate::gateway::uplink::Health;
-use crate::id::{HostId, IfName};
+use crate::id::{HostId, IfName, SegmentId, SegmentName};
 use crate::kernel::inputs::{BridgeNetfilter, Tracking};
 use crate::node::effect::Facts;
 use crate::node::member::{Duty, Member};
@@ -14,7 +14,14 @@ use crate::time::Instant;
 
 impl Member {
     /// Says what this host is.
-    pub(super) fn tell_host(&mut self, config: &HostConfig, facts: &Facts, version: &str, now: Instant) {
+    pub(super) fn tell_host(
+        &mut self,
+        config: &HostConfig,
+        facts: &Facts,
+        version: &str,
+        lacking: &BTreeSet<SegmentName>,
+        now: Instant,
+    ) {
         let host = host_record(self.me, self.instance, config, facts, version, self.duty());
         let segments = self
             .catalogue
@@ -22,7 +29,21 @@ impl Member {
             .filter(|known| known.segment.selects(&config.host.labels))
             .map(|known| (known.id, known.generation))
             .collect();
-        self.gossip.put_host(HostRecord { segments, ..host }, now);
+        let lacks = self.lacks(lacking);
+        self.gossip.put_host(
+            HostRecord {
+                segments,
+                lacks,
+                ..host
+            },
+            now,
+        );
+    }
+
+    /// All that keeps this host from doing the job of a gateway, by segment.
+    fn lacks(&self, not_whole: &BTreeSet<SegmentName>) -> BTreeSet<(SegmentId, Lack)> {
+        let known = not_whole.iter().filter_map(|name| self.catalogue.get(name));
+        known.map(|known| (known.id, Lack::NotWhole)).collect()
     }
 
     /// What this host last told the others of itself, while its underlay is missing.

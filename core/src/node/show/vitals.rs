@@ -5,9 +5,7 @@ use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip;
 use crate::cluster::membership::PeerState;
 use crate::config::CandidateSetting;
-use crate::health::{
-    self, DuplicateMac, EdgeState, FailingUplink, Finding, JournalState, LoweredMtu, UnderlayState, Vitals,
-};
+use crate::health::{self, DuplicateMac, FailingUplink, Finding, JournalState, LoweredMtu, UnderlayState, Vitals};
 use crate::id::{IfName, SegmentName};
 use crate::kernel::inputs::BridgeNetfilter;
 use crate::node::Node;
@@ -15,12 +13,13 @@ use crate::node::member::Member;
 use crate::time::Instant;
 
 impl Node {
-    /// All that is wrong, worst first; `edge` is what only the edge knows.
-    pub fn findings(&self, edge: EdgeState, now: Instant) -> Vec<Finding> {
-        health::check(&self.vitals(edge, now))
+    /// All that is wrong, worst first.
+    pub fn findings(&self, now: Instant) -> Vec<Finding> {
+        health::check(&self.vitals(now))
     }
 
-    fn vitals(&self, edge: EdgeState, now: Instant) -> Vitals {
+    fn vitals(&self, now: Instant) -> Vitals {
+        let edge = self.edge.clone();
         let known = self.facts.as_ref().map(|facts| &facts.name);
         let host = known.or(self.config.host.name.as_ref()).cloned().unwrap_or_default();
         let Some(formed) = &self.formed else {
