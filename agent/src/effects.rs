@@ -10,7 +10,9 @@ use anyhow::{Context, Result};
 use overlayd_core::addresses::{JournalRecord, Recovered};
 use overlayd_core::health::{EdgeState, Unsaved};
 use overlayd_core::id::{HostId, IfName, SegmentId};
-use overlayd_core::node::{Call, Done, Drained, Effect, Facts, Force, Formation, JoinRequest, Node, PeerMessage, Refusal};
+use overlayd_core::node::{
+    Call, Done, Drained, Effect, Facts, Force, Formation, JoinRequest, Node, PeerMessage, Refusal,
+};
 use overlayd_proto::convert::Bulk;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;

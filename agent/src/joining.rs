@@ -22,6 +22,7 @@ pub(crate) fn welcome(result: Result<JoinReply, JoinError>) -> Result<Welcome, R
         | Record::StaticPeer(_)
         | Record::Endpoint(_)
         | Record::Claim(_)
+        | Record::Findings(_)
         | Record::Lease(_)
         | Record::Share(_)
         | Record::Removed(_) => None,

@@ -63,6 +63,7 @@ impl Survived {
             Record::Segment(_)
             | Record::Removed(_)
             | Record::Claim(_)
+            | Record::Findings(_)
             | Record::Endpoint(_)
             | Record::Lease(_)
             | Record::Share(_) => None,

@@ -20,4 +20,5 @@ pub mod lease;
 pub mod mtu;
 pub mod node;
 pub mod range;
+pub mod severity;
 pub mod time;

@@ -2,7 +2,7 @@
 
 use overlayd_core::config::Trust;
 use overlayd_core::health::{Finding, Severity};
-use overlayd_core::node::{Formation, Node};
+use overlayd_core::node::{Formation, Node, Reported};
 use overlayd_core::time::Instant;
 use overlayd_proto::control as wire;
 
@@ -12,7 +12,12 @@ use crate::effects::Edge;
 /// All that one screen shows.
 pub(super) fn status(node: &Node, edge: &Edge, now: Instant) -> wire::StatusResponse {
     let facts = node.facts();
-    let findings = node.findings(now);
+    let (own, others) = node.findings(now);
+    let own = own.into_iter().map(|finding| (finding.severity, problem(finding)));
+    let others = others.into_iter().map(|said| (said.note.severity, reported(said)));
+    let mut problems: Vec<_> = own.chain(others).collect();
+    problems.sort_by_key(|(severity, _)| *severity);
+    let problems = problems.into_iter().map(|(_, problem)| problem).collect();
     let own = node.config().host.name.clone();
     wire::StatusResponse {
         host: Some(wire::HostStatus {
@@ -38,19 +43,38 @@ pub(super) fn status(node: &Node, edge: &Edge, now: Instant) -> wire::StatusResp
         peers: node.peer_lines().into_iter().map(peer).collect(),
         segments: node.segment_lines().iter().map(segment).collect(),
         gateways: node.gateway_lines(now).into_iter().map(gateway).collect(),
-        problems: findings.into_iter().map(problem).collect(),
+        problems,
+    }
+}
+
+/// A problem of another host, in its own words.
+fn reported(Reported { host, note }: Reported) -> wire::Problem {
+    wire::Problem {
+        id: note.id,
+        severity: severity(note.severity).into(),
+        segment: note.segment,
+        subject: note.subject,
+        evidence: note.evidence,
+        cause: note.cause,
+        fix: format!("on {host}: {}", note.fix),
+        verify: format!("on {host}: {}", note.verify),
+        depends_on: note.depends_on,
+        host,
+    }
+}
+
+fn severity(severity: Severity) -> wire::Severity {
+    match severity {
+        Severity::Fail => wire::Severity::Fail,
+        Severity::Warn => wire::Severity::Warn,
+        Severity::Unknown => wire::Severity::Unknown,
     }
 }
 
 fn problem(finding: Finding) -> wire::Problem {
     wire::Problem {
         id: finding.id.as_str().to_owned(),
-        severity: match finding.severity {
-            Severity::Fail => wire::Severity::Fail,
-            Severity::Warn => wire::Severity::Warn,
-            Severity::Unknown => wire::Severity::Unknown,
-        }
-        .into(),
+        severity: severity(finding.severity).into(),
         host: finding.host,
         segment: finding.segment.map(|segment| segment.to_string()),
         subject: finding.subject,

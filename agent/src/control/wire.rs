@@ -25,6 +25,7 @@ pub(super) fn peer(line: PeerLine) -> wire::Peer {
         }
         .into(),
         self_: line.me,
+        drained: line.drained,
         mtu: line.mtu.map(|mtu| mtu.bytes()),
     }
 }

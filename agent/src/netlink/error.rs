@@ -78,12 +78,10 @@ impl Refusal {
             Errno::EOPNOTSUPP => {
                 Some("not supported by this kernel: load or install the module (vxlan, bridge, macvlan)")
             }
-            Errno::EADDRINUSE => {
-                Some(
-                    "another VXLAN device uses this port with different flags (`ip -d link show type vxlan`): delete it, or \
+            Errno::EADDRINUSE => Some(
+                "another VXLAN device uses this port with different flags (`ip -d link show type vxlan`): delete it, or \
                      choose another `port:` for the segment",
-                )
-            }
+            ),
             Errno::ENOBUFS => {
                 Some("for a multicast group, raise net.ipv4.igmp_max_memberships; otherwise the host is out of memory")
             }

@@ -270,7 +270,7 @@ impl<R: Fn(Report) + Clone + Send + 'static> Worker<R> {
         }
         match &unsaved {
             Some(Unsaved::Identity(problem)) => {
-                error!("{problem}; after a restart this host would not know its cluster");
+                error!("{problem}; after a restart this host would not know its cluster, or whether it is drained");
             }
             Some(Unsaved::Journal(problem)) => error!("{problem}; this host keeps no leases until that is fixed"),
             Some(Unsaved::Shared(problem)) => warn!("{problem}; after a restart the other hosts send it again"),

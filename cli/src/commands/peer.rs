@@ -20,6 +20,7 @@ pub(super) struct PeerRow {
     #[serde(rename = "self")]
     pub(super) this_host: bool,
     pub(super) mtu: Option<u32>,
+    pub(super) drained: bool,
 }
 
 impl From<Peer> for PeerRow {
@@ -39,6 +40,7 @@ impl From<Peer> for PeerRow {
             state: _,
             self_,
             mtu,
+            drained,
         } = peer;
         Self {
             name,
@@ -47,6 +49,7 @@ impl From<Peer> for PeerRow {
             state,
             this_host: self_,
             mtu,
+            drained,
         }
     }
 }
@@ -66,7 +69,10 @@ pub(super) fn cells(peer: &PeerRow) -> Vec<Text> {
     vec![
         plain(format!("{}{mark}", peer.name)),
         plain(&peer.address),
-        Text::new(peer.state, tone),
+        match peer.drained {
+            true => Text::new(format!("{}, drained", peer.state), tone),
+            false => Text::new(peer.state, tone),
+        },
         optional(peer.mtu),
         optional(peer.id.as_ref()),
     ]

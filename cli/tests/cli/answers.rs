@@ -12,6 +12,7 @@ pub(crate) fn peer(name: &str, id: Option<&str>, address: &str, state: PeerState
         state: state.into(),
         self_: name == "hv1",
         mtu: (state == PeerState::Alive).then_some(1450),
+        drained: name == "hv1",
     }
 }
 

@@ -12,11 +12,11 @@ fn lists_are_tables_without_borders() {
         &agent,
         &["peer", "list"],
         "\
-NAME    ADDRESS     STATE    MTU   ID
-hv1*    192.0.2.11  alive    1450  00000000000000a1
-hv2     192.0.2.12  suspect  -     00000000000000a2
-hv3     192.0.2.13  failed   -     00000000000000a3
-switch  192.0.2.60  static   -     -
+NAME    ADDRESS     STATE           MTU   ID
+hv1*    192.0.2.11  alive, drained  1450  00000000000000a1
+hv2     192.0.2.12  suspect         -     00000000000000a2
+hv3     192.0.2.13  failed          -     00000000000000a3
+switch  192.0.2.60  static          -     -
 ",
     );
     check(
@@ -86,10 +86,10 @@ fn json_has_the_documented_keys() {
     json(
         &["peer", "list"],
         r#"[
-        {"name": "hv1", "id": "00000000000000a1", "address": "192.0.2.11", "state": "alive", "self": true, "mtu": 1450},
-        {"name": "hv2", "id": "00000000000000a2", "address": "192.0.2.12", "state": "suspect", "self": false, "mtu": null},
-        {"name": "hv3", "id": "00000000000000a3", "address": "192.0.2.13", "state": "failed", "self": false, "mtu": null},
-        {"name": "switch", "id": null, "address": "192.0.2.60", "state": "static", "self": false, "mtu": null}]"#,
+        {"name": "hv1", "id": "00000000000000a1", "address": "192.0.2.11", "state": "alive", "self": true, "mtu": 1450, "drained": true},
+        {"name": "hv2", "id": "00000000000000a2", "address": "192.0.2.12", "state": "suspect", "self": false, "mtu": null, "drained": false},
+        {"name": "hv3", "id": "00000000000000a3", "address": "192.0.2.13", "state": "failed", "self": false, "mtu": null, "drained": false},
+        {"name": "switch", "id": null, "address": "192.0.2.60", "state": "static", "self": false, "mtu": null, "drained": false}]"#,
     );
     json(
         &["segment", "list"],
@@ -208,11 +208,11 @@ Agent    overlayd 0.1.0, started 2026-01-01T00:00:00Z
 Plan     2 changes pending (overlayctl plan)
 
 Peers
-NAME    ADDRESS     STATE    MTU   ID
-hv1*    192.0.2.11  alive    1450  00000000000000a1
-hv2     192.0.2.12  suspect  -     00000000000000a2
-hv3     192.0.2.13  failed   -     00000000000000a3
-switch  192.0.2.60  static   -     -
+NAME    ADDRESS     STATE           MTU   ID
+hv1*    192.0.2.11  alive, drained  1450  00000000000000a1
+hv2     192.0.2.12  suspect         -     00000000000000a2
+hv3     192.0.2.13  failed          -     00000000000000a3
+switch  192.0.2.60  static          -     -
 
 Segments
 NAME   VNI  BRIDGE    MODE      MTU   GATEWAY  HOSTS

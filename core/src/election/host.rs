@@ -146,9 +146,9 @@ impl LocalHost {
 
     /// Whether another host's uplink has worked for [`timing::STEADY`].
     pub(super) fn uplink_steady(&self, host: HostId, now: Instant) -> bool {
-        self.uplink_since.get(&host).is_some_and(|(uplink, since)| {
-            *uplink == ElectionUplink::Works && now.since(*since) >= timing::STEADY
-        })
+        self.uplink_since
+            .get(&host)
+            .is_some_and(|(uplink, since)| *uplink == ElectionUplink::Works && now.since(*since) >= timing::STEADY)
     }
 
     /// Whether a voter's place goes to the next host: given up by membership for long, and not heard from here.

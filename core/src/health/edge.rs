@@ -102,7 +102,7 @@ pub(super) fn state_unsaved(vitals: &Vitals) -> Vec<Finding> {
             Unsaved::Identity(error) => (
                 Severity::Fail,
                 error,
-                "after a restart this host would not know its cluster",
+                "after a restart this host would not know its cluster, or whether it is drained",
             ),
             Unsaved::Journal(error) => (
                 Severity::Fail,

@@ -1,6 +1,7 @@
 //! What a finding is: something wrong on a host, with what shows it, what may be behind it, and what to do.
 
 use crate::id::SegmentName;
+pub use crate::severity::Severity;
 
 /// What kind of thing is wrong. The ids are stable: operators, scripts and docs/troubleshooting.md go by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +52,12 @@ pub enum Id {
     NoResolver,
     /// Guests send packets that would leave by an interface that is none of their ways out.
     WayRejected,
+    /// This host reaches no peer.
+    CutOff,
+    /// No host lets this one into its cluster.
+    JoinRefused,
+    /// Every host that may be gateway is drained.
+    AllDrained,
 }
 
 impl Id {
@@ -79,19 +86,11 @@ impl Id {
             Self::BridgeOccupied => "O11",
             Self::NoResolver => "O12",
             Self::WayRejected => "O13",
+            Self::CutOff => "O20",
+            Self::JoinRefused => "O21",
+            Self::AllDrained => "O22",
         }
     }
-}
-
-/// How bad a finding is, worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Something does not work.
-    Fail,
-    /// Something works, and somebody should look.
-    Warn,
-    /// It cannot be told at present whether anything is wrong.
-    Unknown,
 }
 
 /// Something wrong.

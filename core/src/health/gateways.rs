@@ -15,9 +15,7 @@ pub(super) fn no_gateway(vitals: &Vitals) -> Vec<Finding> {
         subject: segment.to_string(),
         evidence: format!("no active gateway for segment {segment} is known: {reason}"),
         cause: "no candidate is alive, or this host does not reach it".to_owned(),
-        fix:
-            "start a host with `host.gateway.candidate: true` that has the segment, or run `overlayctl undrain` on one"
-                .to_owned(),
+        fix: "start a host with `host.gateway.candidate: true` that has the segment".to_owned(),
         verify: "overlayctl gateway list".to_owned(),
         depends_on: match vitals.underlay {
             UnderlayState::Present => Vec::new(),
@@ -25,6 +23,25 @@ pub(super) fn no_gateway(vitals: &Vitals) -> Vec<Finding> {
         },
     };
     vitals.without_gateway.iter().map(missing).collect()
+}
+
+pub(super) fn all_drained(vitals: &Vitals) -> Vec<Finding> {
+    if vitals.all_drained.is_empty() {
+        return Vec::new();
+    }
+    let names = vitals.all_drained.join(", ");
+    vec![Finding {
+        id: Id::AllDrained,
+        severity: Severity::Warn,
+        host: vitals.host.clone(),
+        segment: None,
+        subject: "drain".to_owned(),
+        evidence: format!("every host that may be gateway is drained ({names}): a drained host is the active gateway"),
+        cause: "a drain lasts until `overlayctl undrain`, over reboots, too".to_owned(),
+        fix: "run `overlayctl undrain` on the hosts whose maintenance is over".to_owned(),
+        verify: "overlayctl peer list".to_owned(),
+        depends_on: Vec::new(),
+    }]
 }
 
 pub(super) fn uplink_fails(vitals: &Vitals) -> Vec<Finding> {

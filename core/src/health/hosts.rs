@@ -1,7 +1,7 @@
 //! Findings about hosts: this one on its underlay, and its peers.
 
 use super::finding::{Finding, Id, Severity};
-use super::vitals::{LoweredMtu, UnderlayState, Vitals};
+use super::vitals::{LoweredMtu, RefusedJoin, UnderlayState, Vitals};
 use crate::cluster::membership::PeerState;
 use crate::id::SegmentName;
 
@@ -36,7 +36,57 @@ pub(super) fn underlay_missing(vitals: &Vitals) -> Vec<Finding> {
     }]
 }
 
+pub(super) fn cut_off(vitals: &Vitals) -> Vec<Finding> {
+    let Some(peers) = unreached(vitals) else {
+        return Vec::new();
+    };
+    vec![Finding {
+        id: Id::CutOff,
+        severity: Severity::Fail,
+        host: vitals.host.clone(),
+        segment: None,
+        subject: "network".to_owned(),
+        evidence: format!(
+            "{} reaches none of {} peers ({}): check this host's network first",
+            vitals.host,
+            peers.len(),
+            peers.join(", ")
+        ),
+        cause: "the network of this host, or its firewall, cuts it off; or all other hosts are off".to_owned(),
+        fix: "`ip link` and `ping` a peer's address from here; TCP 7480 and ICMP must pass; then start hosts that are off"
+            .to_owned(),
+        verify: "overlayctl peer list".to_owned(),
+        depends_on: explained_by_underlay(vitals),
+    }]
+}
+
+/// The peers, where there are some and this host reaches none of them. Of two hosts nobody can tell which is cut off.
+fn unreached(vitals: &Vitals) -> Option<Vec<&str>> {
+    let reached = vitals.peers.iter().any(|(_, state)| match state {
+        PeerState::Alive => true,
+        PeerState::Suspect | PeerState::Failed | PeerState::Left | PeerState::Static => false,
+    });
+    (!reached && vitals.peers.len() >= 2).then(|| vitals.peers.iter().map(|(name, _)| name.as_str()).collect())
+}
+
+pub(super) fn join_refused(vitals: &Vitals) -> Vec<Finding> {
+    let refused = |refused: &RefusedJoin| Finding {
+        id: Id::JoinRefused,
+        severity: refused.severity,
+        host: vitals.host.clone(),
+        segment: None,
+        subject: "join".to_owned(),
+        evidence: format!("this host cannot join at {}: {}", refused.at, refused.why),
+        cause: "this host is in no cluster, and has no segment until it is".to_owned(),
+        fix: "follow what the refusal says; this host tries again on its own".to_owned(),
+        verify: "overlayctl status".to_owned(),
+        depends_on: Vec::new(),
+    };
+    vitals.refused_join.iter().map(refused).collect()
+}
+
 pub(super) fn peer_failed(vitals: &Vitals) -> Vec<Finding> {
+    let cut_off = unreached(vitals).is_some();
     let failed = |host: &str| Finding {
         id: Id::PeerFailed,
         severity: Severity::Warn,
@@ -45,9 +95,13 @@ pub(super) fn peer_failed(vitals: &Vitals) -> Vec<Finding> {
         subject: host.to_owned(),
         evidence: format!("{host} has failed: neither its agent nor its kernel responds"),
         cause: "the host is off, or the network between the hosts is cut".to_owned(),
-        fix: format!("start {host}; if it is gone for good: `overlayctl peer remove {host}`"),
+        fix: if cut_off {
+            "check this host's network first: it reaches no peer".to_owned()
+        } else {
+            format!("start {host}; if it is gone for good: `overlayctl peer remove {host}`")
+        },
         verify: "overlayctl peer list".to_owned(),
-        depends_on: explained_by_underlay(vitals),
+        depends_on: explained_by(vitals),
     };
     of_state(vitals, PeerState::Failed).map(failed).collect()
 }
@@ -63,7 +117,7 @@ pub(super) fn peer_suspect(vitals: &Vitals) -> Vec<Finding> {
         cause: format!("overlayd is stopped on {host}, or its cluster port is blocked"),
         fix: format!("on {host}: `systemctl restart overlayd`"),
         verify: "overlayctl peer list".to_owned(),
-        depends_on: explained_by_underlay(vitals),
+        depends_on: explained_by(vitals),
     };
     of_state(vitals, PeerState::Suspect).map(suspect).collect()
 }
@@ -109,6 +163,11 @@ pub(super) fn mtu_lowered(vitals: &Vitals) -> Vec<Finding> {
 fn of_state(vitals: &Vitals, state: PeerState) -> impl Iterator<Item = &str> {
     let peers = vitals.peers.iter().filter(move |(_, is)| *is == state);
     peers.map(|(name, _)| name.as_str())
+}
+
+fn explained_by(vitals: &Vitals) -> Vec<Id> {
+    let cut_off = unreached(vitals).map(|_| Id::CutOff);
+    explained_by_underlay(vitals).into_iter().chain(cut_off).collect()
 }
 
 /// A host without an underlay hears nobody.

@@ -21,7 +21,8 @@ mod vitals;
 pub use finding::{Finding, Id, Severity};
 pub use log_line::Fields;
 pub use vitals::{
-    DuplicateMac, EdgeState, FailingUplink, JournalState, LoweredMtu, Rejected, UnderlayState, Unsaved, Vitals,
+    DuplicateMac, EdgeState, FailingUplink, JournalState, LoweredMtu, RefusedJoin, Rejected, UnderlayState, Unsaved,
+    Vitals,
 };
 
 const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
@@ -30,11 +31,14 @@ const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
     edge::obstacles,
     edge::state_unsaved,
     hosts::underlay_missing,
+    hosts::cut_off,
+    hosts::join_refused,
     hosts::peer_failed,
     hosts::peer_suspect,
     data_plane::duplicate_mac,
     hosts::mtu_lowered,
     gateways::no_gateway,
+    gateways::all_drained,
     gateways::uplink_fails,
     firewalls::bridge_netfilter,
     firewalls::way_rejected,
@@ -196,6 +200,26 @@ mod tests {
                     ..all_is_well()
                 },
             ),
+            (
+                Id::JoinRefused,
+                Fail,
+                Vitals {
+                    refused_join: Some(RefusedJoin {
+                        at: "192.0.2.11:7480".to_owned(),
+                        why: "the name hv1 is taken".to_owned(),
+                        severity: Fail,
+                    }),
+                    ..all_is_well()
+                },
+            ),
+            (
+                Id::AllDrained,
+                Warn,
+                Vitals {
+                    all_drained: vec!["hv1".to_owned(), "hv2".to_owned()],
+                    ..all_is_well()
+                },
+            ),
             (Id::PeerFailed, Warn, peer(PeerState::Failed)),
             (Id::PeerSuspect, Warn, peer(PeerState::Suspect)),
             (
@@ -328,6 +352,24 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_reaches_no_peer_is_told_to_look_at_its_own_network_and_to_remove_nobody() {
+        let peers = vec![
+            ("hv2".to_owned(), PeerState::Failed),
+            ("hv3".to_owned(), PeerState::Suspect),
+        ];
+        let findings = check(&Vitals { peers, ..all_is_well() });
+        assert_eq!((findings[0].id, findings[0].severity), (Id::CutOff, Severity::Fail));
+        assert!(
+            findings[0].evidence.contains("reaches none of 2 peers (hv2, hv3)"),
+            "{findings:?}"
+        );
+        for finding in &findings {
+            assert!(!finding.fix.contains("peer remove"), "{finding:?}");
+        }
+        assert!(findings[1..].iter().all(|finding| finding.depends_on == [Id::CutOff]));
+    }
+
+    #[test]
     fn an_unsaved_identity_is_told_as_what_a_restart_would_cost() {
         let full = "no space left on device".to_owned();
         let cause = |unsaved: Unsaved| {
@@ -371,6 +413,7 @@ mod tests {
             peers: vec![
                 ("hv2".to_owned(), PeerState::Failed),
                 ("hv3".to_owned(), PeerState::Suspect),
+                ("hv4".to_owned(), PeerState::Alive),
             ],
             uplinks: vec![FailingUplink::Own(Health::Lacking), FailingUplink::Of("hv2".to_owned())],
             journal: JournalState::Waiting(vec!["hv2".to_owned(), "hv3".to_owned()]),

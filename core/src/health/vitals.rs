@@ -9,6 +9,7 @@ use crate::id::{IfName, Mac, SegmentName};
 use crate::kernel::foreign::ForeignChain;
 use crate::kernel::plan::Obstacle;
 use crate::mtu::{OverlayMtu, UnderlayMtu};
+use crate::severity::Severity;
 
 /// This host and its cluster. Of a host that is in no cluster only what the edge knows counts; the rest is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Vitals {
     pub host: String,
     /// Where it is on its underlay.
     pub underlay: UnderlayState,
+    /// Who refused to let this host join, last.
+    pub refused_join: Option<RefusedJoin>,
     /// The other hosts, by name.
     pub peers: Vec<(String, PeerState)>,
     /// Segments here whose guests are told less because of a few hosts.
@@ -25,6 +28,8 @@ pub struct Vitals {
     pub filtered_bridges: Vec<IfName>,
     /// What candidates of segments that lead outside say of their uplinks, where it does not work.
     pub uplinks: Vec<FailingUplink>,
+    /// Every host that may be gateway, by name, where all of them are drained.
+    pub all_drained: Vec<String>,
     /// Segments without an active gateway, and why.
     pub without_gateway: Vec<(SegmentName, String)>,
     /// Segments that this host is the active gateway of, and that lead outside.
@@ -43,6 +48,17 @@ pub struct Vitals {
     pub journal: JournalState,
     /// What only the edge knows.
     pub edge: EdgeState,
+}
+
+/// A refusal to let this host into a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedJoin {
+    /// The addresses that were asked.
+    pub at: String,
+    /// One sentence.
+    pub why: String,
+    /// Worse where asking again does not help.
+    pub severity: Severity,
 }
 
 /// Where a host is on its underlay.

@@ -193,15 +193,6 @@ pub enum Force {
     Yes,
 }
 
-/// How long a drain lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DrainUntil {
-    /// Until `undrain`.
-    Undrained,
-    /// Until this agent ends: the machine shuts down.
-    Restarted,
-}
-
 /// How a call of an operator ended that took a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {

@@ -57,6 +57,9 @@ pub(super) struct Member {
     /// Leases that were brought along are being settled: until then at most, the bridges are not connected.
     pub(super) isolated_until: Option<Instant>,
 
+    /// When it is looked again what is wrong here, for the others.
+    pub(super) findings_at: Option<Instant>,
+
     // For the operations.
     /// The leases' answers to the node's own requests, by token.
     pub(super) own_answers: BTreeMap<u64, addresses::Answer>,
@@ -131,6 +134,7 @@ impl Member {
             lost_at_start: false,
             drained: Drained::No,
             departing: Departing::No,
+            findings_at: None,
             own_answers: BTreeMap::new(),
             next_token: OWN_TOKENS,
             isolated_until: None,
@@ -262,6 +266,7 @@ impl Member {
             (self.suspects_at + SUSPECTS_EVERY, Reason::Machine("suspects")),
         ];
         all.extend(self.derived.due.map(|at| (at, Reason::Derive)));
+        all.extend(self.findings_at.map(|at| (at, Reason::Machine("findings"))));
         all.extend(
             self.gossip
                 .poll_timeout()

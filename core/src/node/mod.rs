@@ -17,6 +17,7 @@ mod cause;
 mod derive;
 mod derived;
 mod effect;
+mod findings;
 mod gateways;
 mod lease_migration;
 mod loss;
@@ -35,11 +36,12 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
 pub use effect::{
-    Call, Done, DrainUntil, Effect, Ended, Facts, Force, Hearing, JoinRequest, Lasts, PeerMessage, Reason, Refusal, Sign, Welcome,
+    Call, Done, Effect, Ended, Facts, Force, Hearing, JoinRequest, Lasts, PeerMessage, Reason, Refusal, Sign, Welcome,
 };
+pub use findings::Reported;
 pub use loss::{Guest, GuestLease, Loss, Lost, Sighting};
 use member::Member;
-pub use operations::{Applied, Change, Deleted, Forming, InitReply, Run};
+pub use operations::{Applied, Change, Deleted, DrainUntil, Forming, InitReply, Run};
 pub use rehearsal::rehearse;
 pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, SegmentLine, Serves};
 pub use start::{Disk, Drained, Formation, Found, Start};
@@ -164,18 +166,6 @@ impl Node {
                 formed.election.set_uplink(facts.uplink(), now);
             }
             formed.touch_now(now);
-        }
-        self.settle(now);
-    }
-
-    /// What only the edge knows of this host's health; told again whenever it changes.
-    pub fn set_edge(&mut self, edge: EdgeState, now: Instant) {
-        if self.edge == edge {
-            return;
-        }
-        self.edge = edge;
-        if let Some(formed) = &mut self.formed {
-            formed.touch(now);
         }
         self.settle(now);
     }
@@ -357,6 +347,7 @@ impl Node {
 
     /// Lets machines and operations react to each other until nothing moves, then hands out what has changed.
     fn settle(&mut self, now: Instant) {
+        self.tell_findings(now);
         self.settle_machines(now);
         while self.advance_operations(now) {
             self.settle_machines(now);

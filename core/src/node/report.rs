@@ -105,6 +105,7 @@ impl Member {
             | Record::Removed(_)
             | Record::StaticPeer(_)
             | Record::Claim(_)
+            | Record::Findings(_)
             | Record::Endpoint(_)
             | Record::Lease(_)
             | Record::Share(_) => return,

@@ -190,6 +190,7 @@ impl Member {
                     self.touch(now);
                 }
             }
+            Key::Findings(host) => self.findings_changed(*host, now),
             Key::Removed(host) => {
                 if *host == self.me {
                     self.removed = true;

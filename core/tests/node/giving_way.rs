@@ -1,5 +1,7 @@
 //! Hosts that give way: drained, about to stop, or with a segment that is not whole.
 
+use overlayd_core::health::Id;
+
 use super::world::{World, blue};
 
 /// Three hosts with a segment, and the index of its gateway.
@@ -74,9 +76,20 @@ fn where_all_hosts_are_drained_one_serves_over_a_power_cut_and_says_so() {
     }
     world.run(9_000);
     let serves = gateway(&world);
+    for host in 0..3 {
+        let problems = world.problems(host);
+        assert!(
+            problems.iter().any(|problem| problem.id == Id::AllDrained),
+            "{problems:?}"
+        );
+    }
     world.undrain((serves + 1) % 3);
     world.run(2_000);
-    assert_eq!(gateway(&world), (serves + 1) % 3, "one that is not drained takes it at once");
+    assert_eq!(
+        gateway(&world),
+        (serves + 1) % 3,
+        "one that is not drained takes it at once"
+    );
 }
 
 #[test]
@@ -115,4 +128,25 @@ fn a_segment_that_is_not_whole_moves_its_gateway_and_a_move_back_is_refused_by_n
     }
     world.run(15_000);
     assert_eq!(gateway(&world), after);
+}
+
+#[test]
+fn what_is_wrong_on_a_host_is_read_on_every_other_until_it_is_not_wrong_any_more() {
+    let (mut world, _) = three();
+    world.refuse_changes(1, &["`ip link set vx-blue up` failed: EADDRINUSE"]);
+    world.run(2_000);
+    let said = [(
+        "hv2".to_owned(),
+        "`ip link set vx-blue up` failed: EADDRINUSE".to_owned(),
+    )];
+    assert_eq!(world.reported(0), said);
+    assert_eq!(world.reported(2), said);
+    assert_eq!(world.reported(1), [], "its own it says at first hand");
+    // What was said before a restart is taken back by the first look after it.
+    world.kill_agent(1);
+    world.restart(1);
+    world.run(5_000);
+    for host in 0..3 {
+        assert_eq!(world.reported(host), []);
+    }
 }

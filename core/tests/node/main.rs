@@ -4,10 +4,10 @@
 
 mod first_lease;
 mod giving;
+mod giving_way;
 mod joining;
 mod losing;
 mod moving;
-mod giving_way;
 mod recovering;
 mod world;
 
@@ -712,12 +712,14 @@ fn a_gateway_whose_next_hop_falls_silent_moves_and_both_hosts_say_why() {
     let after = world.gateways("blue");
     assert_eq!(after.len(), 1);
     assert_ne!(after, [before.as_str()]);
-    assert_eq!(told(&world, other).0, [format!("the uplink of {before} does not work")]);
+    assert_eq!(told(&world, other).0, [""; 0], "it says itself what is wrong");
+    assert_eq!(world.reported(other), [(before.clone(), why.to_owned())]);
     world.set_uplink(holder, Health::Works);
     world.run(2_000);
     assert_eq!(world.gateways("blue"), after, "an incumbent stays");
     for host in 0..3 {
         assert_eq!(told(&world, host).0, [""; 0]);
+        assert_eq!(world.reported(host), []);
     }
     assert!(world.notes(holder).contains("the uplink works"));
 }

@@ -15,8 +15,8 @@ use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
 use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, SegmentRole, Tracking};
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::node::{
-    Call, Disk, Done, DrainUntil, Drained, Effect, Facts, Force, Formation, Found, JoinRequest, Node, PeerMessage, Refusal, Run, Start,
-    Welcome,
+    Call, Disk, Done, DrainUntil, Drained, Effect, Facts, Force, Formation, Found, JoinRequest, Node, PeerMessage,
+    Refusal, Run, Start, Welcome,
 };
 use overlayd_core::time::{Duration, Instant};
 
@@ -332,7 +332,13 @@ impl World {
     }
 
     pub(crate) fn problems(&self, host: usize) -> Vec<Finding> {
-        self.node(host).findings(self.now)
+        self.node(host).findings(self.now).0
+    }
+
+    /// What its operator reads of other hosts' problems: the host, and what it says.
+    pub(crate) fn reported(&self, host: usize) -> Vec<(String, String)> {
+        let (_, all) = self.node(host).findings(self.now);
+        all.into_iter().map(|said| (said.host, said.note.evidence)).collect()
     }
 
     pub(crate) fn notes(&self, host: usize) -> String {
@@ -396,6 +402,17 @@ impl World {
         self.hosts[host].config.host.gateway.candidate = CandidateSetting::Never;
         let (now, config) = (self.now, self.hosts[host].config.clone());
         self.node_mut(host).set_config(config, now);
+        self.carry(host);
+    }
+
+    /// What its kernel refuses.
+    pub(crate) fn refuse_changes(&mut self, host: usize, refused: &[&str]) {
+        let now = self.now;
+        let edge = EdgeState {
+            refused: refused.iter().map(ToString::to_string).collect(),
+            ..EdgeState::default()
+        };
+        self.node_mut(host).set_edge(edge, now);
         self.carry(host);
     }
 

@@ -9,12 +9,13 @@ use std::time::Duration;
 use overlayd_core::addresses;
 use overlayd_core::cluster::gossip;
 use overlayd_core::election::message as election;
-use overlayd_core::election::{ElectionCandidacy, ElectionUplink, GroupId};
+use overlayd_core::election::{ElectionCandidacy, ElectionUplink, Fitness, GroupId};
 use overlayd_core::id::{HostId, Mac, SegmentId, SegmentName, Term};
 use overlayd_core::lease;
 use overlayd_core::mtu::OverlayMtu;
 use overlayd_core::node::{Hearing, Sign};
 use overlayd_core::range::{Address, Range};
+use overlayd_core::severity::Severity;
 use prost::Message;
 
 use super::{Bulk, Malformed};
@@ -122,6 +123,21 @@ fn records() -> Vec<gossip::Record> {
             since: 1_700_000_000_000,
             reason: "first of the order".to_owned(),
         }),
+        gossip::Record::Findings(gossip::HostFindings {
+            told: 3,
+            host: HostId(1),
+            findings: vec![gossip::FindingNote {
+                severity: Severity::Fail,
+                id: "C8".to_owned(),
+                segment: Some("blue".to_owned()),
+                subject: "kernel".to_owned(),
+                evidence: "it refuses".to_owned(),
+                cause: "somebody else".to_owned(),
+                fix: "remove it".to_owned(),
+                verify: "overlayctl plan".to_owned(),
+                depends_on: vec!["U4".to_owned()],
+            }],
+        }),
         gossip::Record::Endpoint(gossip::Endpoint {
             sequence: 2,
             host: HostId(1),
@@ -194,6 +210,7 @@ fn what_is_left_of_a_lease_survives_to_the_millisecond() {
 #[test]
 fn every_part_of_an_election_message_survives() {
     let key = election::Key {
+        fitness: Fitness::Lacking,
         uplink: ElectionUplink::Works,
         rank: election::Rank {
             candidacy: ElectionCandidacy::Candidate,

@@ -110,6 +110,9 @@ pub struct Peer {
     /// What its underlay route leaves for the overlay, in bytes; absent while unknown.
     #[prost(uint32, optional, tag = "6")]
     pub mtu: ::core::option::Option<u32>,
+    /// Its operator has drained it.
+    #[prost(bool, tag = "7")]
+    pub drained: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PeerListRequest {}
@@ -427,7 +430,11 @@ pub struct GatewayMoveResponse {
     pub from: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DrainRequest {}
+pub struct DrainRequest {
+    /// Only until the agent ends, and to drained hosts, too: the machine shuts down. Else until `Undrain`.
+    #[prost(bool, tag = "1")]
+    pub until_restart: bool,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DrainResponse {
     /// The gateways that were handed over, as they are now.

@@ -297,6 +297,8 @@ pub struct Key {
     pub weight: u64,
     #[prost(fixed64, tag = "5")]
     pub host: u64,
+    #[prost(enumeration = "key::Fitness", tag = "6")]
+    pub fitness: i32,
 }
 /// Nested message and enum types in `Key`.
 pub mod key {
@@ -356,6 +358,7 @@ pub mod key {
         Candidate = 1,
         Drained = 2,
         Never = 3,
+        Departing = 4,
     }
     impl Candidacy {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -368,6 +371,7 @@ pub mod key {
                 Self::Candidate => "CANDIDACY_CANDIDATE",
                 Self::Drained => "CANDIDACY_DRAINED",
                 Self::Never => "CANDIDACY_NEVER",
+                Self::Departing => "CANDIDACY_DEPARTING",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -377,6 +381,46 @@ pub mod key {
                 "CANDIDACY_CANDIDATE" => Some(Self::Candidate),
                 "CANDIDACY_DRAINED" => Some(Self::Drained),
                 "CANDIDACY_NEVER" => Some(Self::Never),
+                "CANDIDACY_DEPARTING" => Some(Self::Departing),
+                _ => None,
+            }
+        }
+    }
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Fitness {
+        Unspecified = 0,
+        Whole = 1,
+        Lacking = 2,
+    }
+    impl Fitness {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "FITNESS_UNSPECIFIED",
+                Self::Whole => "FITNESS_WHOLE",
+                Self::Lacking => "FITNESS_LACKING",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "FITNESS_UNSPECIFIED" => Some(Self::Unspecified),
+                "FITNESS_WHOLE" => Some(Self::Whole),
+                "FITNESS_LACKING" => Some(Self::Lacking),
                 _ => None,
             }
         }

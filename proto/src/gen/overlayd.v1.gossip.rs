@@ -113,7 +113,7 @@ pub mod hears_told {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: ::core::option::Option<record::Kind>,
 }
 /// Nested message and enum types in `Record`.
@@ -136,6 +136,8 @@ pub mod record {
         Lease(super::Lease),
         #[prost(message, tag = "8")]
         Share(super::Share),
+        #[prost(message, tag = "9")]
+        Findings(super::HostFindings),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -173,6 +175,8 @@ pub struct Host {
     pub journal: u64,
     #[prost(string, tag = "15")]
     pub agent_version: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "16")]
+    pub lacks: ::prost::alloc::vec::Vec<Lack>,
 }
 /// Nested message and enum types in `Host`.
 pub mod host {
@@ -193,6 +197,8 @@ pub mod host {
         None = 1,
         Candidate = 2,
         Drained = 3,
+        JournalLost = 4,
+        Departing = 5,
     }
     impl Candidacy {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -205,6 +211,8 @@ pub mod host {
                 Self::None => "CANDIDACY_NONE",
                 Self::Candidate => "CANDIDACY_CANDIDATE",
                 Self::Drained => "CANDIDACY_DRAINED",
+                Self::JournalLost => "CANDIDACY_JOURNAL_LOST",
+                Self::Departing => "CANDIDACY_DEPARTING",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -214,6 +222,8 @@ pub mod host {
                 "CANDIDACY_NONE" => Some(Self::None),
                 "CANDIDACY_CANDIDATE" => Some(Self::Candidate),
                 "CANDIDACY_DRAINED" => Some(Self::Drained),
+                "CANDIDACY_JOURNAL_LOST" => Some(Self::JournalLost),
+                "CANDIDACY_DEPARTING" => Some(Self::Departing),
                 _ => None,
             }
         }
@@ -253,6 +263,53 @@ pub mod host {
                 "UPLINK_UNSPECIFIED" => Some(Self::Unspecified),
                 "UPLINK_FAILS" => Some(Self::Fails),
                 "UPLINK_WORKS" => Some(Self::Works),
+                _ => None,
+            }
+        }
+    }
+}
+/// What a host lacks to be the gateway of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Lack {
+    #[prost(fixed64, tag = "1")]
+    pub segment: u64,
+    #[prost(enumeration = "lack::What", tag = "2")]
+    pub what: i32,
+}
+/// Nested message and enum types in `Lack`.
+pub mod lack {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum What {
+        Unspecified = 0,
+        NotWhole = 1,
+    }
+    impl What {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "WHAT_UNSPECIFIED",
+                Self::NotWhole => "WHAT_NOT_WHOLE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "WHAT_UNSPECIFIED" => Some(Self::Unspecified),
+                "WHAT_NOT_WHOLE" => Some(Self::NotWhole),
                 _ => None,
             }
         }
@@ -360,6 +417,82 @@ pub struct GatewayClaim {
     pub since: u64,
     #[prost(string, tag = "7")]
     pub reason: ::prost::alloc::string::String,
+}
+/// What is wrong on a host; at most 16, worst first.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HostFindings {
+    #[prost(uint64, tag = "1")]
+    pub told: u64,
+    #[prost(fixed64, tag = "2")]
+    pub host: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub findings: ::prost::alloc::vec::Vec<Finding>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Finding {
+    #[prost(enumeration = "finding::Severity", tag = "1")]
+    pub severity: i32,
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "3")]
+    pub segment: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, tag = "4")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub evidence: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub cause: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub fix: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub verify: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "9")]
+    pub depends_on: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Nested message and enum types in `Finding`.
+pub mod finding {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Severity {
+        Unspecified = 0,
+        Fail = 1,
+        Warn = 2,
+        Unknown = 3,
+    }
+    impl Severity {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "SEVERITY_UNSPECIFIED",
+                Self::Fail => "SEVERITY_FAIL",
+                Self::Warn => "SEVERITY_WARN",
+                Self::Unknown => "SEVERITY_UNKNOWN",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "SEVERITY_UNSPECIFIED" => Some(Self::Unspecified),
+                "SEVERITY_FAIL" => Some(Self::Fail),
+                "SEVERITY_WARN" => Some(Self::Warn),
+                "SEVERITY_UNKNOWN" => Some(Self::Unknown),
+                _ => None,
+            }
+        }
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Endpoint {

@@ -124,6 +124,19 @@ fn a_drained_host_takes_no_gateway_until_it_is_undrained() {
             ensure!(now != gateway, "not yet");
             Ok(now)
         })?;
+        // It is drained for every host, and over a restart.
+        world.host(gateway).kill_agent();
+        world.host(gateway).restart_agent()?;
+        until("every host says that it is drained", SOON, || {
+            let drained = |host: &overlayd_tests::Host| -> Result<bool> {
+                let peers = host.list(&["peer", "list"])?;
+                Ok(peers
+                    .iter()
+                    .any(|peer| peer["name"] == gateway && peer["drained"] == true))
+            };
+            let all = world.hosts().iter().map(drained).collect::<Result<Vec<_>>>()?;
+            Ok(all.iter().all(|drained| *drained))
+        })?;
         // With the heir gone the third host takes it, not the drained one.
         let third = world
             .hosts()

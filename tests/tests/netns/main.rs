@@ -9,6 +9,7 @@ mod forming;
 mod gateway;
 mod guests;
 mod laboratory;
+mod lacking;
 mod moves;
 mod netfilter;
 mod netlink;

@@ -9,9 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use siphasher::sip::SipHasher13;
 
-use super::record::{Candidacy, Content, Departure, Key, Lack, Presence, Record, Uplink};
+use super::record::{Candidacy, Content, Departure, FindingNote, Key, Lack, Presence, Record, Uplink};
 use crate::id::{HostId, Mac, SegmentId, SegmentName};
 use crate::lease::LeaseState;
+use crate::severity::Severity;
 
 /// Where a key stands in the space that digests divide.
 pub(super) fn of_key(key: &Key) -> u64 {
@@ -99,6 +100,13 @@ pub(super) fn of_record(record: &Record) -> u64 {
                 out.pair(range.quarantined, range.declined);
             }
         }
+        Record::Findings(findings) => {
+            out.number(findings.told);
+            out.number(findings.findings.len() as u64);
+            for note in &findings.findings {
+                out.note(note);
+            }
+        }
         Record::Lease(lease) => {
             out.pair(lease.version.epoch.number, lease.version.epoch.host.0);
             out.pair(lease.version.counter, lease.told);
@@ -149,6 +157,7 @@ impl Fields {
                 self.pair(6, segment.0);
                 self.mac(*mac);
             }
+            Key::Findings(host) => self.pair(9, host.0),
             Key::Share(segment, owner) => {
                 self.pair(8, segment.0);
                 self.host(*owner);
@@ -158,6 +167,27 @@ impl Fields {
                 self.address(*address);
             }
         }
+    }
+
+    fn note(&mut self, note: &FindingNote) {
+        self.number(match note.severity {
+            Severity::Fail => 0,
+            Severity::Warn => 1,
+            Severity::Unknown => 2,
+        });
+        let segment = note.segment.as_deref().unwrap_or_default();
+        let texts = [
+            &note.id,
+            segment,
+            &note.subject,
+            &note.evidence,
+            &note.cause,
+            &note.fix,
+            &note.verify,
+        ];
+        texts.into_iter().for_each(|text| self.text(text));
+        self.number(note.depends_on.len() as u64);
+        note.depends_on.iter().for_each(|id| self.text(id));
     }
 
     fn number(&mut self, number: u64) {

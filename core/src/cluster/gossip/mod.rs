@@ -26,8 +26,8 @@ use rand::seq::IteratorRandom;
 
 pub use message::{Change, ChangeOrigin, Effect, Message, Reason};
 pub use record::{
-    Candidacy, Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Lack, Presence, Record, Removed, SegmentRecord,
-    StaticPeer, Uplink,
+    Candidacy, Content, Departure, Endpoint, FINDINGS_AT_MOST, FindingNote, GatewayClaim, HostFindings, HostRecord,
+    Key, Lack, Presence, Record, Removed, SegmentRecord, StaticPeer, Uplink,
 };
 pub use store::{RANGES, Span};
 pub use write::Written;

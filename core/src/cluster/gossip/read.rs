@@ -3,7 +3,9 @@
 use std::net::Ipv4Addr;
 
 use super::Gossip;
-use super::record::{Endpoint, GatewayClaim, HostRecord, Key, Presence, Record, Removed, SegmentRecord, StaticPeer};
+use super::record::{
+    Endpoint, GatewayClaim, HostFindings, HostRecord, Key, Presence, Record, Removed, SegmentRecord, StaticPeer,
+};
 use super::store::aged;
 use crate::id::{HostId, Mac, SegmentId, SegmentName};
 use crate::lease::{Lease, Share};
@@ -89,6 +91,16 @@ impl Gossip {
             .collect();
         claims.sort_by_key(|claim| (claim.term, claim.holder));
         claims
+    }
+
+    /// What is wrong on each host, as it says.
+    pub fn findings(&self) -> impl Iterator<Item = &HostFindings> {
+        self.few().filter_map(|record| {
+            let Record::Findings(findings) = record else {
+                return None;
+            };
+            Some(findings)
+        })
     }
 
     /// All network cards, the vanished ones included.

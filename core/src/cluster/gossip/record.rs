@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::id::{HostId, Mac, SegmentId, SegmentName, Term};
 use crate::lease::{Lease, Share};
 use crate::mtu::OverlayMtu;
+use crate::severity::Severity;
 
 /// What a host says of itself. Only that host writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -178,6 +179,35 @@ pub struct GatewayClaim {
     pub reason: String,
 }
 
+/// What is wrong on a host, as it says itself, in short.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostFindings {
+    /// Grows with each change.
+    pub told: u64,
+    /// Which host.
+    pub host: HostId,
+    /// The worst of its findings, at most [`FINDINGS_AT_MOST`]; none: all is well there.
+    pub findings: Vec<FindingNote>,
+}
+
+/// So many findings of a host are told of.
+pub const FINDINGS_AT_MOST: usize = 16;
+
+/// A finding in short, as text: the reader may be of another version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the fields are those of a finding")]
+pub struct FindingNote {
+    pub severity: Severity,
+    pub id: String,
+    pub segment: Option<String>,
+    pub subject: String,
+    pub evidence: String,
+    pub cause: String,
+    pub fix: String,
+    pub verify: String,
+    pub depends_on: Vec<String>,
+}
+
 /// A guest's network card, where one host has seen it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
@@ -212,6 +242,8 @@ pub enum Record {
     Removed(Removed),
     /// Who serves.
     Claim(GatewayClaim),
+    /// What is wrong on a host.
+    Findings(HostFindings),
     /// A guest's network card.
     Endpoint(Endpoint),
     /// An address and who has it.
@@ -233,6 +265,8 @@ pub enum Key {
     Removed(HostId),
     /// A group and who says that it serves it.
     Claim(SegmentId, HostId),
+    /// What is wrong on a host.
+    Findings(HostId),
     /// A network card.
     Endpoint(SegmentId, Mac),
     /// An address.
@@ -250,6 +284,7 @@ impl Record {
             Record::StaticPeer(peer) => Key::StaticPeer(peer.address, peer.segment),
             Record::Removed(removed) => Key::Removed(removed.host),
             Record::Claim(claim) => Key::Claim(claim.group, claim.holder),
+            Record::Findings(findings) => Key::Findings(findings.host),
             Record::Endpoint(endpoint) => Key::Endpoint(endpoint.segment, endpoint.mac),
             Record::Lease(lease) => Key::Lease(lease.segment, lease.address.ip()),
             Record::Share(share) => Key::Share(share.segment, share.owner),
@@ -265,7 +300,7 @@ impl Record {
     pub fn is_lasting(&self) -> bool {
         match self {
             Record::Host(_) | Record::Segment(_) | Record::StaticPeer(_) | Record::Removed(_) => true,
-            Record::Claim(_) | Record::Endpoint(_) | Record::Lease(_) | Record::Share(_) => false,
+            Record::Claim(_) | Record::Findings(_) | Record::Endpoint(_) | Record::Lease(_) | Record::Share(_) => false,
         }
     }
 
@@ -274,6 +309,7 @@ impl Record {
         match self {
             Record::Host(host) => Some(host.id),
             Record::Claim(claim) => Some(claim.holder),
+            Record::Findings(findings) => Some(findings.host),
             Record::Endpoint(endpoint) => Some(endpoint.host),
             Record::Share(share) => Some(share.owner),
             Record::Segment(_) | Record::StaticPeer(_) | Record::Removed(_) | Record::Lease(_) => None,
@@ -296,6 +332,12 @@ impl Record {
                 Record::StaticPeer(_) => 0,
                 Record::Removed(removed) => removed.name.len(),
                 Record::Claim(claim) => claim.reason.len(),
+                Record::Findings(findings) => {
+                    let texts = |note: &FindingNote| {
+                        note.subject.len() + note.evidence.len() + note.cause.len() + note.fix.len() + note.verify.len()
+                    };
+                    findings.findings.iter().map(|note| texts(note) + 40).sum()
+                }
                 Record::Endpoint(endpoint) => endpoint.addresses.len() * 20 + endpoint.interface.len(),
                 Record::Share(share) => share.ranges.len() * 100,
                 Record::Lease(lease) => lease.hostname.len(),
@@ -312,6 +354,7 @@ impl fmt::Display for Key {
             Key::StaticPeer(address, Some(segment)) => write!(f, "static peer {address} in segment {segment}"),
             Key::Removed(host) => write!(f, "removed host {host}"),
             Key::Claim(group, holder) => write!(f, "gateway of {group} by {holder}"),
+            Key::Findings(host) => write!(f, "findings of {host}"),
             Key::Endpoint(segment, mac) => write!(f, "endpoint {mac} in segment {segment}"),
             Key::Share(segment, owner) => write!(f, "share of {owner} in segment {segment}"),
             Key::Lease(segment, address) => write!(f, "lease {address} in segment {segment}"),

@@ -10,6 +10,7 @@ use super::*;
 use crate::id::{Mac, SegmentId, Term};
 use crate::lease::{Epoch, Lease, LeaseState, Left, Version};
 use crate::mtu::OverlayMtu;
+use crate::severity::Severity;
 
 fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)
@@ -63,6 +64,20 @@ fn endpoint(last: u8, presence: Presence) -> Endpoint {
         mac: Mac([2, 0, 0, 0, 0, last]),
         addresses: BTreeSet::from([address(last)]),
         interface: "vnet0".to_owned(),
+    }
+}
+
+fn finding(which: u8) -> FindingNote {
+    FindingNote {
+        severity: Severity::Warn,
+        id: format!("O{which}"),
+        segment: None,
+        subject: "kernel".to_owned(),
+        evidence: "it refuses".to_owned(),
+        cause: String::new(),
+        fix: String::new(),
+        verify: String::new(),
+        depends_on: Vec::new(),
     }
 }
 
@@ -205,6 +220,26 @@ fn a_change_reaches_every_connected_host_at_once() {
             gossip.host(HostId(3)).map(|host| host.overlay_mtu),
             Some(OverlayMtu::new(1450))
         );
+    }
+}
+
+#[test]
+fn what_a_host_said_was_wrong_before_its_restart_is_taken_back_and_being_well_costs_no_word() {
+    let mut world = World::meshed(3);
+    assert_eq!(world.on(1).put_findings(Vec::new(), at(1)), Written::Unchanged);
+    assert_eq!(world.on(2).put_findings(vec![finding(1)], at(1)), Written::Changed);
+    assert_eq!(world.on(2).put_findings(vec![finding(1)], at(2)), Written::Unchanged);
+    world.settle();
+    assert_eq!(world.on(3).findings().count(), 1);
+    world
+        .hosts
+        .insert(HostId(2), Gossip::new(HostId(2), 2, Vec::new(), at(3)));
+    world.connect(&[1, 2, 3]);
+    world.settle();
+    world.on(2).put_findings(Vec::new(), at(4));
+    world.settle();
+    for id in 1..=3 {
+        assert!(world.on(id).findings().all(|known| known.findings.is_empty()));
     }
 }
 
@@ -530,6 +565,7 @@ enum Step {
     Delete { on: u64, name: u8 },
     Host { on: u64, mtu: u32 },
     Claim { on: u64, term: u64 },
+    Findings { on: u64, count: u8 },
     Endpoint { on: u64, card: u8, presence: Presence },
     Lease { on: u64, address: u8, counter: u64 },
     Remove { on: u64, host: u64 },
@@ -547,6 +583,7 @@ fn step() -> impl Strategy<Value = Step> {
         (on.clone(), 0..3_u8).prop_map(|(on, name)| Step::Delete { on, name }),
         (on.clone(), 1400..1404_u32).prop_map(|(on, mtu)| Step::Host { on, mtu }),
         (on.clone(), 1..4_u64).prop_map(|(on, term)| Step::Claim { on, term }),
+        (on.clone(), 0..3_u8).prop_map(|(on, count)| Step::Findings { on, count }),
         (
             on.clone(),
             0..3_u8,
@@ -582,6 +619,9 @@ impl World {
             }
             Step::Claim { on, term } => {
                 self.on(on).put_claim(claim(7, term), now);
+            }
+            Step::Findings { on, count } => {
+                self.on(on).put_findings((0..count).map(finding).collect(), now);
             }
             Step::Endpoint { on, card, presence } => {
                 self.on(on).put_endpoint(endpoint(card, presence), now);

@@ -3,7 +3,8 @@
 use super::message::{Change, ChangeOrigin, Effect};
 use super::read::first_endpoint;
 use super::record::{
-    Content, Departure, Endpoint, GatewayClaim, HostRecord, Key, Presence, Record, Removed, SegmentRecord, StaticPeer,
+    Content, Departure, Endpoint, FindingNote, GatewayClaim, HostFindings, HostRecord, Key, Presence, Record, Removed,
+    SegmentRecord, StaticPeer,
 };
 use super::{GATHER, Gossip, SAVE_AFTER};
 use crate::id::{HostId, SegmentId, SegmentName};
@@ -186,6 +187,20 @@ impl Gossip {
         self.write(Record::Share(share), now)
     }
 
+    /// Tells what is wrong on this host. A host that was never anything but well needs no word for that.
+    pub fn put_findings(&mut self, findings: Vec<FindingNote>, now: Instant) -> Written {
+        let known = match self.get(&Key::Findings(self.me)) {
+            Some(Record::Findings(known)) => Some(known),
+            _ => None,
+        };
+        if known.map_or(&[][..], |known| &known.findings) == findings {
+            return Written::Unchanged;
+        }
+        let told = known.map_or(0, |known| known.told) + 1;
+        let host = self.me;
+        self.write(Record::Findings(HostFindings { told, host, findings }), now)
+    }
+
     fn write(&mut self, record: Record, now: Instant) -> Written {
         let written = self.merge(record, ChangeOrigin::Own, now);
         self.flush_if_due(now);
@@ -269,7 +284,7 @@ impl Gossip {
 
     fn is_about_me(&self, key: &Key) -> bool {
         match key {
-            Key::Host(host) | Key::Claim(_, host) | Key::Share(_, host) => *host == self.me,
+            Key::Host(host) | Key::Claim(_, host) | Key::Findings(host) | Key::Share(_, host) => *host == self.me,
             Key::Segment(_) | Key::StaticPeer(..) | Key::Removed(_) | Key::Endpoint(..) | Key::Lease(..) => false,
         }
     }
@@ -300,6 +315,10 @@ impl Gossip {
                 })
             }
             (Some(Record::Share(mine)), Record::Share(theirs)) => Record::Share(Share {
+                told: theirs.told + 1,
+                ..mine
+            }),
+            (Some(Record::Findings(mine)), Record::Findings(theirs)) => Record::Findings(HostFindings {
                 told: theirs.told + 1,
                 ..mine
             }),

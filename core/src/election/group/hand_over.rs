@@ -94,9 +94,7 @@ impl Group {
         let steady = |key: &Key| self.has_been(Fitness::Whole, key.rank.host, timing::STEADY, now);
         let to = |also: &dyn Fn(&Key) -> bool| self.best_successor(host, now, |key| eligible(key) && also(key));
         let works = |key: &Key| {
-            key.class() <= own.class()
-                && key.uplink == ElectionUplink::Works
-                && host.uplink_steady(key.rank.host, now)
+            key.class() <= own.class() && key.uplink == ElectionUplink::Works && host.uplink_steady(key.rank.host, now)
         };
         let lacks = self.has_been(Fitness::Lacking, host.me, timing::FAULT_LASTS, now);
         let whole = lacks.then(|| to(&steady)).flatten();

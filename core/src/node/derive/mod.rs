@@ -37,6 +37,7 @@ impl Node {
     pub(super) fn derive(&mut self, now: Instant) {
         let leave_announced = self.has_announced_leave();
         let Some(formed) = &mut self.formed else { return };
+        formed.look_for_findings(now);
         formed.derived.due = None;
         formed.derived.last = now;
         formed.read_segments();

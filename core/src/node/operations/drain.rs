@@ -10,11 +10,20 @@ use crate::cluster::gossip::{Candidacy, HostRecord};
 use crate::election::GroupId;
 use crate::id::SegmentName;
 use crate::node::Node;
-use crate::node::effect::{Call, Done, DrainUntil, Effect, Refusal};
+use crate::node::effect::{Call, Done, Effect, Refusal};
 use crate::node::gateways::held_term;
 use crate::node::member::{Departing, Duty, Member};
 use crate::node::start::Drained;
 use crate::time::{Duration, Instant};
+
+/// How long a drain lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainUntil {
+    /// Until `undrain`.
+    Undrained,
+    /// Until this agent ends: the machine shuts down.
+    Restarted,
+}
 
 /// How long hand-overs may take.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(10);

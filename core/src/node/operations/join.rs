@@ -17,11 +17,11 @@ use super::pending::{Join, Operation, Pace, WantedBy};
 use crate::cluster::gossip::{Message, Record};
 use crate::health::events::Event;
 use crate::id::SegmentName;
-use crate::node::member::Duty;
 use crate::node::Node;
 use crate::node::derive::host_record;
 use crate::node::derived::group_of;
 use crate::node::effect::{Call, Done, Effect, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
+use crate::node::member::Duty;
 use crate::node::member::Member;
 use crate::node::start::Survived;
 use crate::time::{Duration, Instant};
@@ -255,7 +255,14 @@ impl Machine for Join {
         let to = *self.addresses.get(self.next % self.addresses.len().max(1))?;
         self.next += 1;
         self.asked = Some(to);
-        let host = host_record(node.me, node.instance, &node.config, facts, &node.version, Duty::Regular);
+        let host = host_record(
+            node.me,
+            node.instance,
+            &node.config,
+            facts,
+            &node.version,
+            Duty::Regular,
+        );
         node.effects.push_back(Effect::CallJoin {
             to,
             request: Box::new(JoinRequest { host, cluster }),

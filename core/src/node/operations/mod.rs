@@ -25,5 +25,6 @@ mod release;
 mod remove_peer;
 
 pub use apply::{Applied, Change, Deleted, Run};
+pub use drain::DrainUntil;
 pub use init::{Forming, InitReply};
 pub(super) use pending::Pending;

@@ -55,8 +55,9 @@ impl Member {
     fn gives_way(&self, host: HostId) -> Refusal {
         let name = self.name_of(host);
         match self.gossip.host(host).map(|host| host.candidacy) {
-            Some(Candidacy::JournalLost { .. }) => Refusal::new(format!("host {name} has lost its journal"))
-                .hint("see `overlayctl status` there"),
+            Some(Candidacy::JournalLost { .. }) => {
+                Refusal::new(format!("host {name} has lost its journal")).hint("see `overlayctl status` there")
+            }
             Some(Candidacy::Departing { .. }) => Refusal::new(format!("the agent of host {name} is about to stop")),
             Some(Candidacy::Drained { .. } | Candidacy::Candidate { .. } | Candidacy::None) | None => {
                 Refusal::new(format!("host {name} is drained")).hint("run `overlayctl undrain` there first")

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::cluster::gossip::Candidacy;
 use crate::cluster::membership::{PeerState, Who};
 use crate::id::HostId;
 use crate::mtu::OverlayMtu;
@@ -22,6 +23,8 @@ pub struct PeerLine {
     pub me: bool,
     /// Its overlay MTU.
     pub mtu: Option<OverlayMtu>,
+    /// Whether its operator has drained it.
+    pub drained: bool,
 }
 
 impl Node {
@@ -42,6 +45,14 @@ impl Node {
                 state: peer.state,
                 me: matches!(peer.who, Who::Me(_)),
                 mtu: peer.overlay_mtu,
+                drained: match peer.who {
+                    Who::Me(_) => self.is_drained(),
+                    Who::Host(id) => formed
+                        .gossip
+                        .host(id)
+                        .is_some_and(|host| matches!(host.candidacy, Candidacy::Drained { .. })),
+                    Who::Static(_) => false,
+                },
             })
             .collect();
         lines.sort_by(|one, other| (!one.me, &one.name, one.id).cmp(&(!other.me, &other.name, other.id)));

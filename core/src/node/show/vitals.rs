@@ -5,16 +5,19 @@ use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip;
 use crate::cluster::membership::PeerState;
 use crate::config::CandidateSetting;
-use crate::health::{self, DuplicateMac, FailingUplink, Finding, JournalState, LoweredMtu, UnderlayState, Vitals};
+use crate::health::{
+    self, DuplicateMac, FailingUplink, Finding, JournalState, LoweredMtu, RefusedJoin, Severity, UnderlayState, Vitals,
+};
 use crate::id::{IfName, SegmentName};
 use crate::kernel::inputs::BridgeNetfilter;
 use crate::node::Node;
+use crate::node::effect::Lasts;
 use crate::node::member::Member;
 use crate::time::Instant;
 
 impl Node {
-    /// All that is wrong, worst first.
-    pub fn findings(&self, now: Instant) -> Vec<Finding> {
+    /// All that is wrong, worst first, as far as this host can tell itself.
+    pub(in crate::node) fn own_findings(&self, now: Instant) -> Vec<Finding> {
         health::check(&self.vitals(now))
     }
 
@@ -25,6 +28,7 @@ impl Node {
         let Some(formed) = &self.formed else {
             return Vitals {
                 host,
+                refused_join: self.refused_join(),
                 edge,
                 ..Vitals::default()
             };
@@ -37,10 +41,12 @@ impl Node {
                     named: self.config.host.underlay.clone(),
                 },
             },
+            refused_join: None,
             peers: self.members_seen(),
             lowered: lowered(formed),
             filtered_bridges: self.filtered_bridges(formed),
             uplinks: self.failing_uplinks(formed),
+            all_drained: all_drained(formed),
             without_gateway: self.without_gateway(formed),
             led_out: self.led_out(formed),
             without_resolver: self.without_resolver(formed),
@@ -56,6 +62,21 @@ impl Node {
             journal: self.journal(formed),
             edge,
         }
+    }
+
+    /// What stands against this host's being let in where its configuration wants it.
+    fn refused_join(&self) -> Option<RefusedJoin> {
+        let (addresses, refused) = self.join_search()?;
+        let refused = refused?;
+        let at: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        Some(RefusedJoin {
+            at: at.join(", "),
+            why: refused.to_string(),
+            severity: match refused.lasts {
+                Lasts::UntilChanged => Severity::Fail,
+                Lasts::ForNow => Severity::Warn,
+            },
+        })
     }
 
     fn members_seen(&self) -> Vec<(String, PeerState)> {
@@ -165,6 +186,19 @@ fn duplicate_macs(formed: &Member, now: Instant) -> Vec<DuplicateMac> {
         })
     });
     named.collect()
+}
+
+/// Every host that may be gateway, if none of them is free to be.
+fn all_drained(formed: &Member) -> Vec<String> {
+    let mut drained = Vec::new();
+    for host in formed.gossip.hosts() {
+        match host.candidacy {
+            gossip::Candidacy::Candidate { .. } => return Vec::new(),
+            gossip::Candidacy::Drained { .. } => drained.push(host.name.clone()),
+            gossip::Candidacy::JournalLost { .. } | gossip::Candidacy::Departing { .. } | gossip::Candidacy::None => {}
+        }
+    }
+    drained
 }
 
 /// Of the segments that this host has.

@@ -1,5 +1,6 @@
 //! What hosts tell each other about records and members.
 
+mod findings;
 mod record;
 
 use overlayd_core::cluster::gossip as core;

@@ -54,6 +54,7 @@ impl From<core::Record> for wire::Record {
                 since: claim.since,
                 reason: claim.reason,
             }),
+            core::Record::Findings(findings) => Kind::Findings(findings.into()),
             core::Record::Endpoint(endpoint) => Kind::Endpoint(wire::Endpoint {
                 segment: endpoint.segment.0,
                 mac: endpoint.mac.0.to_vec(),
@@ -121,6 +122,7 @@ impl TryFrom<wire::Record> for core::Record {
                 since: claim.since,
                 reason: claim.reason,
             }),
+            Kind::Findings(findings) => core::Record::Findings(findings.try_into()?),
             Kind::Endpoint(endpoint) => core::Record::Endpoint(core::Endpoint {
                 sequence: endpoint.sequence,
                 host: HostId(endpoint.host),

@@ -81,7 +81,10 @@ impl World {
             Fitness::Whole => Fitness::Lacking,
             Fitness::Lacking => Fitness::Whole,
         };
-        self.note(format!("{} is {:?}", self.machines[index].id, self.machines[index].fitness));
+        self.note(format!(
+            "{} is {:?}",
+            self.machines[index].id, self.machines[index].fitness
+        ));
         self.coverage.count("segments broken and mended");
         self.gossip();
         // A holder that lacks something waits until another has been whole for 10 s.

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::core::election::{
-    Election, ElectionCandidacy, ElectionUplink, Fitness, FoundAddress, GroupId, Role, Start,
-};
+use super::core::election::{Election, ElectionCandidacy, ElectionUplink, Fitness, FoundAddress, GroupId, Role, Start};
 use super::core::id::{HostId, SegmentId, Term};
 use super::core::time::{Duration, Instant};
 use super::{MS, What};

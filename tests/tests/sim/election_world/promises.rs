@@ -133,9 +133,9 @@ impl World {
         what: &'static str,
         timed: &'static str,
     ) {
-        let contested = part.iter().any(|index| {
-            is_candidate(&self.machines[*index]) && self.machines[*index].runs()
-        });
+        let contested = part
+            .iter()
+            .any(|index| is_candidate(&self.machines[*index]) && self.machines[*index].runs());
         if contested {
             self.predicates.promises.push(Promise {
                 group,
