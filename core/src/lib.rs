@@ -18,6 +18,7 @@ pub mod id;
 pub mod kernel;
 pub mod lease;
 pub mod mtu;
+pub mod network;
 pub mod node;
 pub mod range;
 pub mod severity;

@@ -74,6 +74,7 @@ pub(super) fn change(applied: Applied) -> wire::SegmentChange {
             .collect(),
         generation: applied.generation,
         losses: applied.losses.iter().map(loss).collect(),
+        unchecked: applied.unchecked,
     }
 }
 

@@ -113,6 +113,8 @@ fn record(host: u64) -> HostRecord {
         uplink: Uplink::Fails,
         lacks: BTreeSet::new(),
         segments: BTreeMap::new(),
+        vteps: BTreeMap::new(),
+        networks: BTreeSet::new(),
         journal: 0,
         agent_version: "0".to_owned(),
     }

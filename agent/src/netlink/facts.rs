@@ -130,7 +130,7 @@ fn lasting_addresses(
     Ok(found)
 }
 
-/// How the kernel reaches these, in the same order; those that it has no route to are not there.
+/// How the kernel reaches each of these, in the same order.
 ///
 /// The source is the one of the route out of `underlay`, whichever interface comes first: who names an underlay means it.
 /// Where that has no address the kernel would take just any of the host's; only those of loopback and dummy interfaces
@@ -162,20 +162,21 @@ pub(super) fn paths(connection: &mut Connection, to: &[IpAddr], underlay: &IfNam
     }
     let mut paths = Vec::new();
     for &to in to {
-        let Some(route) = route_to(connection, to, None)? else {
-            continue;
-        };
-        let link = out(&route);
-        let limit = route.attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Metrics(metrics) => metrics.iter().find_map(|metric| match metric {
-                RouteMetric::Mtu(bytes) if *bytes > 0 => Some(UnderlayMtu::new(*bytes)),
+        let route = route_to(connection, to, None)?;
+        let link = route.as_ref().and_then(out);
+        let limit = route
+            .iter()
+            .flat_map(|route| &route.attributes)
+            .find_map(|attribute| match attribute {
+                RouteAttribute::Metrics(metrics) => metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(bytes) if *bytes > 0 => Some(UnderlayMtu::new(*bytes)),
+                    _ => None,
+                }),
                 _ => None,
-            }),
-            _ => None,
-        });
+            });
         let mtu = limit.or_else(|| link.and_then(|index| links.get(&index)).and_then(mtu_of));
         let by_underlay = match link {
-            Some(index) if index == underlay => Some(route),
+            Some(index) if index == underlay => route,
             Some(_) | None => route_to(connection, to, Some(underlay))?,
         };
         let source = by_underlay

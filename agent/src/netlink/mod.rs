@@ -15,6 +15,7 @@ mod encode;
 mod error;
 mod facts;
 mod fdb;
+mod networks;
 mod observe;
 mod routing;
 mod watch;
@@ -35,6 +36,7 @@ pub use address::{Found, GatewayAddress, Renewal};
 pub use apply::{Applied, Failure};
 pub use error::{Error, Kind, Refusal};
 pub use facts::{Asker, Path};
+pub use networks::OwnNetwork;
 pub use watch::{Guest, News, Sighting, Watch};
 
 /// The kinds of link that these ops make and this kernel does not know, each once; for telling before it is tried in
@@ -116,6 +118,14 @@ impl Netlink {
         facts::asker(&mut *self.connection.lock().await, hop)
     }
 
+    /// The host's own IPv4 network, apart from our segments.
+    ///
+    /// # Errors
+    /// Kernel state could not be read; the next call starts on a new socket.
+    pub async fn own_network(&self) -> Result<OwnNetwork, Error> {
+        networks::own_network(&mut *self.connection.lock().await)
+    }
+
     /// The global addresses of an interface in the kernel's order, IPv4 before IPv6.
     ///
     /// # Errors
@@ -124,8 +134,8 @@ impl Netlink {
         facts::global_addresses(&mut *self.connection.lock().await, link)
     }
 
-    /// How the kernel reaches these, in the same order, with the source that it takes out of `underlay`; those that it has no
-    /// route to are not there.
+    /// How the kernel reaches each of these, in the same order, with the source that it takes out of `underlay`; nothing where
+    /// there is no such interface.
     ///
     /// # Errors
     /// Kernel state could not be read; the next call starts on a new socket.

@@ -175,7 +175,8 @@ pub(super) fn names<'a>(links: impl IntoIterator<Item = &'a LinkMessage>) -> Nam
         .collect()
 }
 
-fn link(message: &LinkMessage, names: &Names) -> Option<(IfName, Link)> {
+/// A link by its name.
+pub(super) fn link(message: &LinkMessage, names: &Names) -> Option<(IfName, Link)> {
     let name = names.get(&message.header.index)?.clone();
     let up = message.header.flags.contains(LinkFlags::Up);
     let mut link = Link {

@@ -39,6 +39,7 @@ struct ChangeRow {
     generation: u64,
     fields: Vec<FieldRow>,
     losses: Vec<LossRow>,
+    unchecked: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -83,6 +84,7 @@ impl From<SegmentChange> for ChangeRow {
             fields,
             generation,
             losses,
+            unchecked,
         } = segment;
         Self {
             name,
@@ -90,6 +92,7 @@ impl From<SegmentChange> for ChangeRow {
             generation,
             fields: fields.into_iter().map(FieldRow::from).collect(),
             losses: loss::rows(losses),
+            unchecked,
         }
     }
 }
@@ -177,6 +180,13 @@ pub(super) async fn run(request: ApplyRequest, client: &Client, output: &Output)
     let lost = if dry_run { "would be lost" } else { "lost" };
     for segment in &applied.segments {
         output.losses(lost, &segment.losses);
+        if !segment.unchecked.is_empty() {
+            output.warning(&format!(
+                "segment {}: unknown whether its subnet overlaps a network of {}, out of reach",
+                segment.name,
+                segment.unchecked.join(", ")
+            ));
+        }
     }
     if dry_run {
         let costs = applied.segments.iter().any(|segment| !segment.losses.is_empty());

@@ -184,6 +184,7 @@ pub(crate) fn applied(request: &ApplyRequest) -> ApplyResponse {
     };
     let change = |name: &str, kind: ChangeKind, fields, generation| SegmentChange {
         losses: Vec::new(),
+        unchecked: Vec::new(),
         name: name.into(),
         kind: kind.into(),
         fields,

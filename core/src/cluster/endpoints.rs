@@ -93,7 +93,10 @@ impl Endpoints {
         if self.remote_macs.len() > REMOTE_MACS {
             self.remote_macs.clear();
         }
-        let hosts: BTreeMap<IpAddr, HostId> = gossip.hosts().map(|host| (host.vtep, host.id)).collect();
+        let vteps = gossip
+            .hosts()
+            .flat_map(|host| host.all_vteps().map(|vtep| (vtep, host.id)));
+        let hosts: BTreeMap<IpAddr, HostId> = vteps.collect();
         for (vxlan, mac, vtep) in heard {
             if let (Some(segment), Some(host)) = (catalogue.by_vxlan(vxlan), hosts.get(vtep)) {
                 self.remote_macs.insert((segment, *mac), *host);
@@ -243,6 +246,8 @@ mod tests {
                 uplink: Uplink::Fails,
                 lacks: BTreeSet::new(),
                 segments: BTreeMap::new(),
+                vteps: BTreeMap::new(),
+                networks: BTreeSet::new(),
                 journal: 0,
                 agent_version: String::new(),
             };

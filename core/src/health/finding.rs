@@ -8,6 +8,8 @@ pub use crate::severity::Severity;
 pub enum Id {
     /// This host has no underlay interface, or no address on it.
     UnderlayMissing,
+    /// A segment's subnet is also a network of the host, or holds what its hosts reach each other by.
+    SubnetConflict,
     /// An interface that the configuration names does not exist.
     InterfaceMissing,
     /// Guests on two hosts have one MAC.
@@ -65,6 +67,7 @@ impl Id {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UnderlayMissing => "U4",
+            Self::SubnetConflict => "U11",
             Self::InterfaceMissing => "U13",
             Self::DuplicateMac => "F4",
             Self::MtuLowered => "M4",

@@ -18,6 +18,7 @@ pub(super) fn no_gateway(vitals: &Vitals) -> Vec<Finding> {
         fix: "start a host with `host.gateway.candidate: true` that has the segment".to_owned(),
         verify: "overlayctl gateway list".to_owned(),
         depends_on: match vitals.underlay {
+            UnderlayState::Present if vitals.is_held(segment) => vec![Id::SubnetConflict],
             UnderlayState::Present => Vec::new(),
             UnderlayState::Missing { .. } => vec![Id::UnderlayMissing],
         },

@@ -21,8 +21,8 @@ mod vitals;
 pub use finding::{Finding, Id, Severity};
 pub use log_line::Fields;
 pub use vitals::{
-    DuplicateMac, EdgeState, FailingUplink, JournalState, LoweredMtu, RefusedJoin, Rejected, UnderlayState, Unsaved,
-    Vitals,
+    Conflict, DuplicateMac, EdgeState, FailingUplink, Held, JournalState, LoweredMtu, RefusedJoin, Rejected,
+    SubnetConflict, UnderlayState, Unsaved, Vitals,
 };
 
 const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
@@ -46,6 +46,7 @@ const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
     gateways::no_resolver,
     segments::file_differs,
     segments::generation_lost,
+    segments::subnet_conflict,
     leases::peer_journal_lost,
     leases::journal_lost,
     leases::not_acknowledged,
@@ -68,6 +69,7 @@ mod tests {
     use crate::kernel::foreign::{ForeignChain, Hook, Otherwise};
     use crate::kernel::plan::Obstacle;
     use crate::mtu::{OverlayMtu, UnderlayMtu};
+    use crate::network::HostNetwork;
 
     fn link(name: &str) -> IfName {
         IfName::new(name).unwrap()
@@ -126,6 +128,14 @@ mod tests {
         };
         let uplink = |uplink: FailingUplink| Vitals {
             uplinks: vec![uplink],
+            ..all_is_well()
+        };
+        let conflict = |with: Conflict| Vitals {
+            conflicts: vec![SubnetConflict {
+                segment: blue(),
+                subnet: "192.168.122.0/24".parse().unwrap(),
+                with,
+            }],
             ..all_is_well()
         };
         let cases = [
@@ -222,6 +232,19 @@ mod tests {
             ),
             (Id::PeerFailed, Warn, peer(PeerState::Failed)),
             (Id::PeerSuspect, Warn, peer(PeerState::Suspect)),
+            (
+                Id::SubnetConflict,
+                Warn,
+                conflict(Conflict::Network(HostNetwork {
+                    network: "192.168.122.0/24".parse().unwrap(),
+                    link: link("virbr0"),
+                })),
+            ),
+            (
+                Id::SubnetConflict,
+                Fail,
+                conflict(Conflict::Held(Held::NextHop([192, 168, 122, 1].into()))),
+            ),
             (
                 Id::MtuLowered,
                 Warn,

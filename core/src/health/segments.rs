@@ -1,7 +1,7 @@
 //! Findings about the definitions of segments.
 
 use super::finding::{Finding, Id, Severity};
-use super::vitals::Vitals;
+use super::vitals::{Conflict, SubnetConflict, Vitals};
 use crate::id::SegmentName;
 
 pub(super) fn file_differs(vitals: &Vitals) -> Vec<Finding> {
@@ -36,4 +36,44 @@ pub(super) fn generation_lost(vitals: &Vitals) -> Vec<Finding> {
         depends_on: Vec::new(),
     };
     vitals.lost_generations.iter().map(lost).collect()
+}
+
+pub(super) fn subnet_conflict(vitals: &Vitals) -> Vec<Finding> {
+    let conflict = |it: &SubnetConflict| {
+        let SubnetConflict { segment, subnet, with } = it;
+        let host = &vitals.host;
+        let other = "`overlayctl apply` the segment with another subnet".to_owned();
+        let (severity, evidence, cause, fix, verify) = match with {
+            Conflict::Network(network) => (
+                Severity::Warn,
+                format!(
+                    "segment {segment}: subnet {subnet} overlaps {network} of {host}, which is therefore the last choice as \
+                     gateway"
+                ),
+                "another program on the host, such as libvirt or Docker, or the host's own network uses these addresses",
+                format!("remove {} from the host if nothing needs it, or {other}", network.link),
+                "ip -4 route",
+            ),
+            Conflict::Held(held) => (
+                Severity::Fail,
+                format!("segment {segment}: subnet {subnet} holds {held}, so that {host} is not its gateway"),
+                "a gateway in this subnet would send what is for the underlay or the uplink into the segment",
+                other,
+                "overlayctl gateway list",
+            ),
+        };
+        Finding {
+            id: Id::SubnetConflict,
+            severity,
+            host: host.clone(),
+            segment: Some(segment.clone()),
+            subject: segment.to_string(),
+            evidence,
+            cause: cause.to_owned(),
+            fix,
+            verify: verify.to_owned(),
+            depends_on: Vec::new(),
+        }
+    };
+    vitals.conflicts.iter().map(conflict).collect()
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
 
 use crate::cluster::membership::PeerState;
 use crate::gateway::uplink::Health;
@@ -9,6 +12,7 @@ use crate::id::{IfName, Mac, SegmentName};
 use crate::kernel::foreign::ForeignChain;
 use crate::kernel::plan::Obstacle;
 use crate::mtu::{OverlayMtu, UnderlayMtu};
+use crate::network::HostNetwork;
 use crate::severity::Severity;
 
 /// This host and its cluster. Of a host that is in no cluster only what the edge knows counts; the rest is empty.
@@ -22,6 +26,8 @@ pub struct Vitals {
     pub refused_join: Option<RefusedJoin>,
     /// The other hosts, by name.
     pub peers: Vec<(String, PeerState)>,
+    /// Subnets of segments here that are not theirs alone.
+    pub conflicts: Vec<SubnetConflict>,
     /// Segments here whose guests are told less because of a few hosts.
     pub lowered: Vec<LoweredMtu>,
     /// Bridges here, while the kernel passes their frames through somebody else's firewall.
@@ -83,6 +89,49 @@ pub struct DuplicateMac {
     pub mac: Mac,
     /// The hosts between which it moved last, by name.
     pub hosts: [String; 2],
+}
+
+/// A segment's subnet that is not its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubnetConflict {
+    /// The segment.
+    pub segment: SegmentName,
+    /// Its subnet.
+    pub subnet: Ipv4Net,
+    /// What else is there.
+    pub with: Conflict,
+}
+
+/// What else is in a segment's subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// A network of this host.
+    Network(HostNetwork),
+    /// What must not be there: with the gateway's address this host would lose its way.
+    Held(Held),
+}
+
+/// What makes a subnet unfit for the gateway's address: who has that sends what is for the subnet into the segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The VTEP of a member.
+    Vtep {
+        /// Its address.
+        address: Ipv4Addr,
+        /// The member, by name.
+        host: String,
+    },
+    /// The next hop of this host's uplink.
+    NextHop(Ipv4Addr),
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vtep { address, host } => write!(f, "{address}, the VTEP of {host}"),
+            Self::NextHop(address) => write!(f, "{address}, the next hop of this host's uplink"),
+        }
+    }
 }
 
 /// An underlay that carries less than the other hosts' lowers the MTU of segments.
@@ -178,6 +227,15 @@ pub enum Unsaved {
 }
 
 impl Vitals {
+    /// Whether this host is barred from being the gateway of a segment.
+    pub(super) fn is_held(&self, segment: &SegmentName) -> bool {
+        let held = |with: &Conflict| match with {
+            Conflict::Held(_) => true,
+            Conflict::Network(_) => false,
+        };
+        self.conflicts.iter().any(|it| it.segment == *segment && held(&it.with))
+    }
+
     /// The state of the peer with this name.
     pub(super) fn peer(&self, name: &str) -> Option<PeerState> {
         self.peers

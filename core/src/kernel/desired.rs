@@ -129,7 +129,7 @@ fn segment(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
     let vxlan = name.vxlan();
     let kind = LinkKind::Vxlan(Vxlan {
         vni: Some(it.segment.vni),
-        local: Some(host.vtep),
+        local: Some(it.local(host)),
         port: it.segment.port,
         // What a guest lets be fragmented arrives in fragments; what it does not is answered "fragmentation needed".
         df: Df::Inherit,
@@ -171,7 +171,8 @@ fn segment(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
 
 /// Where the VXLAN device sends frames. One device carries one address family.
 fn entries(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Desired) -> Entries {
-    let reachable = |vtep: &IpAddr| vtep.is_ipv4() == host.vtep.is_ipv4() && *vtep != host.vtep;
+    let local = it.local(host);
+    let reachable = |vtep: &IpAddr| vtep.is_ipv4() == local.is_ipv4() && *vtep != local;
     let peers: BTreeSet<IpAddr> = it.peers.union(&it.static_peers).copied().filter(reachable).collect();
     let flood = match &it.segment.transport {
         Transport::Unicast => peers.iter().map(|&to| Flood { to, via: None }).collect(),

@@ -95,6 +95,8 @@ pub enum Tracking {
 pub struct SegmentInputs {
     /// What the operator wrote.
     pub segment: Segment,
+    /// The outer source address where it is not the host's: that of the NIC which carries a multicast segment.
+    pub vtep: Option<IpAddr>,
     /// The MTU that its guests get by DHCP.
     pub mtu: OverlayMtu,
     /// The VTEPs of the peers that have it and are neither failed nor left.
@@ -112,6 +114,8 @@ pub struct SegmentInputs {
     pub guest_ports: BTreeSet<IfName>,
     /// This host's own address on the bridge, resolved from `host_address`.
     pub host_address: Option<Ipv4Net>,
+    /// The interfaces of somebody else's that have the gateway's address, too, for a network of their own.
+    pub twins: BTreeSet<IfName>,
 }
 
 /// What this host is for a segment's gateway.
@@ -135,6 +139,7 @@ impl SegmentInputs {
     fn adds_only_guests(&self, before: &Self) -> bool {
         let Self {
             segment,
+            vtep,
             mtu,
             peers,
             static_peers,
@@ -143,15 +148,18 @@ impl SegmentInputs {
             role,
             guest_ports,
             host_address,
+            twins,
         } = self;
         *moved_away == before.moved_away
             && *segment == before.segment
+            && *vtep == before.vtep
             && *mtu == before.mtu
             && *peers == before.peers
             && *static_peers == before.static_peers
             && *role == before.role
             && *guest_ports == before.guest_ports
             && *host_address == before.host_address
+            && *twins == before.twins
             && before
                 .endpoints
                 .iter()
@@ -167,6 +175,11 @@ impl SegmentInputs {
         let moved_away = &self.moved_away;
         self.endpoints
             .retain(|mac, _| mac.0[0] == GATEWAY_MAC || moved_away.contains(mac) || !here(mac));
+    }
+
+    /// The outer source address of its VXLAN.
+    pub(super) fn local(&self, host: &ThisHost) -> IpAddr {
+        self.vtep.unwrap_or(host.vtep)
     }
 
     /// Whether this host has the gateway's link, up or down.

@@ -1,6 +1,6 @@
 //! Why a segment has the gateway that it has, in the words of `gateway list` and the log.
 
-use crate::cluster::gossip::{Candidacy, Gossip, Key, Presence, Record, Uplink};
+use crate::cluster::gossip::{Candidacy, Gossip, Key, Lack, Presence, Record, Uplink};
 use crate::election::{Cause, Election, GroupId};
 use crate::id::HostId;
 
@@ -30,7 +30,7 @@ pub(super) fn words(group: GroupId, cause: Cause, gossip: &Gossip) -> String {
         Cause::AddressRefused => "the kernel refused the gateway address",
         Cause::Moved => "moved by an operator",
         Cause::UplinkFails => "moved to a host whose uplink works",
-        Cause::Lacking => "moved to a host where the segment is whole",
+        Cause::Lacking => "moved to a host that lacks nothing for the segment",
         Cause::Drained => "this host is drained or has lost its journal",
         Cause::Departing => "the agent of this host is stopping",
         Cause::NoCandidate => "this host is not a candidate",
@@ -50,13 +50,15 @@ fn handed_over(group: GroupId, by: HostId, gossip: &Gossip) -> String {
     let Some(host) = gossip.host(by) else {
         return format!("handed over by {by}");
     };
-    let lacks = host.lacks.iter().any(|(segment, _)| *segment == group.0);
+    let mut lacks = host.lacks.iter().filter(|(segment, _)| *segment == group.0);
+    let lack = lacks.next().map(|(_, lack)| lack);
     let motive = match (host.candidacy, host.uplink) {
         (Candidacy::None, _) => "no candidate",
         (Candidacy::Drained { .. }, _) => "drain",
         (Candidacy::JournalLost { .. }, _) => "journal lost",
         (Candidacy::Departing { .. }, _) => "its agent stops",
-        (Candidacy::Candidate { .. }, _) if lacks => "segment not whole",
+        (Candidacy::Candidate { .. }, _) if lack == Some(&Lack::NotWhole) => "segment not whole",
+        (Candidacy::Candidate { .. }, _) if lack == Some(&Lack::SubnetConflict) => "subnet conflict",
         (Candidacy::Candidate { .. }, Uplink::Fails) => "uplink",
         (Candidacy::Candidate { .. }, Uplink::Works) => "move",
     };

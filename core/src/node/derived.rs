@@ -9,6 +9,7 @@ use crate::cluster::catalogue::Definition;
 use crate::cluster::membership::Peer;
 use crate::election::{ElectionView, GroupId};
 use crate::gateway::dhcp::SegmentService;
+use crate::health::Held;
 use crate::id::{HostId, IfName, SegmentId, SegmentName, Term};
 use crate::kernel::inputs::Inputs;
 use crate::mtu::OverlayMtu;
@@ -20,6 +21,8 @@ pub(super) struct Derived {
     pub(super) due: Option<Instant>,
     pub(super) last: Instant,
     pub(super) segments: BTreeMap<SegmentId, LocalSegment>,
+    /// What bars this host from being their gateway, by segment.
+    pub(super) held: BTreeMap<SegmentId, Held>,
     pub(super) peers: Vec<Peer>,
     pub(super) election: ElectionView,
     pub(super) pools: BTreeMap<SegmentId, SegmentPool>,
@@ -44,6 +47,7 @@ impl Derived {
             due: Some(now),
             last: now,
             segments: BTreeMap::new(),
+            held: BTreeMap::new(),
             peers: Vec::new(),
             election: ElectionView::default(),
             pools: BTreeMap::new(),

@@ -15,6 +15,7 @@ use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use crate::kernel::inputs;
 use crate::kernel::inputs::{BridgeNetfilter, Tracking};
 use crate::mtu::UnderlayMtu;
+use crate::network::HostNetwork;
 use crate::time::Duration;
 
 /// What the edge has found out about this host; told again whenever it changes.
@@ -24,6 +25,8 @@ pub struct Facts {
     pub name: String,
     /// Its VTEP address.
     pub vtep: IpAddr,
+    /// From which address it sends to a multicast group by an interface that segments name.
+    pub sources: BTreeMap<(IpAddr, IfName), IpAddr>,
     /// Where its agent listens for the others.
     pub listen: SocketAddr,
     /// The interface that carries VXLAN.
@@ -34,6 +37,10 @@ pub struct Facts {
     pub uplinks: BTreeMap<IfName, BTreeSet<Ipv4Net>>,
     /// Whether they work.
     pub uplink_health: Health,
+    /// The IPv4 networks that it has of its own.
+    pub networks: BTreeSet<HostNetwork>,
+    /// The next hops of its ways out.
+    pub next_hops: BTreeSet<Ipv4Addr>,
     /// The name servers that this host itself uses and that guests can reach.
     pub resolvers: Vec<Ipv4Addr>,
     /// Whether somebody else on the host needs bridged frames to pass the IP firewall.

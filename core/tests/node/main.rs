@@ -8,6 +8,7 @@ mod giving_way;
 mod joining;
 mod losing;
 mod moving;
+mod networks;
 mod recovering;
 mod world;
 

@@ -14,6 +14,7 @@ use overlayd_core::health::{EdgeState, Finding};
 use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
 use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, SegmentRole, Tracking};
 use overlayd_core::mtu::UnderlayMtu;
+use overlayd_core::network::HostNetwork;
 use overlayd_core::node::{
     Call, Disk, Done, DrainUntil, Drained, Effect, Facts, Force, Formation, Found, JoinRequest, Node, PeerMessage,
     Refusal, Run, Start, Welcome,
@@ -47,6 +48,8 @@ struct Host {
     uplink: Health,
     resolvers: Vec<Ipv4Addr>,
     bridge_netfilter: BridgeNetfilter,
+    networks: BTreeSet<HostNetwork>,
+    next_hops: BTreeSet<Ipv4Addr>,
     config: HostConfig,
     node: Option<Node>,
     /// Whether its kernel answers and forwards.
@@ -150,6 +153,8 @@ impl World {
             uplink: Health::Works,
             resolvers: vec![Ipv4Addr::new(192, 0, 2, 53)],
             bridge_netfilter: BridgeNetfilter::SwitchOff,
+            networks: BTreeSet::new(),
+            next_hops: BTreeSet::new(),
             config: config.unwrap(),
             node: None,
             kernel: true,
@@ -448,6 +453,31 @@ impl World {
         self.carry(host);
     }
 
+    /// From now on it has these networks of its own, each with its interface, and this next hop.
+    pub(crate) fn set_networks(&mut self, host: usize, networks: &[(&str, &str)], next_hop: Option<Ipv4Addr>) {
+        let network = |(network, link): &(&str, &str)| HostNetwork {
+            network: network.parse().unwrap(),
+            link: IfName::new(*link).unwrap(),
+        };
+        self.hosts[host].networks = networks.iter().map(network).collect();
+        self.hosts[host].next_hops = next_hop.into_iter().collect();
+        self.tell_facts(host);
+    }
+
+    pub(crate) fn add_static_peer(&mut self, host: usize, vtep: IpAddr) -> Result<(), Refusal> {
+        let now = self.now;
+        let added = self.node_mut(host).add_static_peer(vtep, None, now);
+        self.carry(host);
+        added.map(|_| ())
+    }
+
+    pub(crate) fn try_apply(&mut self, host: usize, text: &str, force: Force) -> Result<(), Refusal> {
+        let now = self.now;
+        let applied = self.node_mut(host).apply(&segments(text), Run::Real, force, now);
+        self.carry(host);
+        applied.map(|_| ())
+    }
+
     pub(crate) fn set_uplink(&mut self, host: usize, uplink: Health) {
         self.hosts[host].uplink = uplink;
         self.tell_facts(host);
@@ -657,11 +687,14 @@ impl World {
         Facts {
             name: it.name.clone(),
             vtep: IpAddr::V4(it.vtep),
+            sources: BTreeMap::new(),
             listen: self.listen(host),
             underlay: IfName::new("eth0").unwrap(),
             underlay_mtu: UnderlayMtu::new(it.mtu),
             uplinks: BTreeMap::from([(IfName::new("eth0").unwrap(), BTreeSet::new())]),
             uplink_health: it.uplink.clone(),
+            networks: it.networks.clone(),
+            next_hops: it.next_hops.clone(),
             resolvers: it.resolvers.clone(),
             bridge_netfilter: it.bridge_netfilter,
             tracking: Tracking::Off,

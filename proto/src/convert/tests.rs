@@ -10,9 +10,10 @@ use overlayd_core::addresses;
 use overlayd_core::cluster::gossip;
 use overlayd_core::election::message as election;
 use overlayd_core::election::{ElectionCandidacy, ElectionUplink, Fitness, GroupId};
-use overlayd_core::id::{HostId, Mac, SegmentId, SegmentName, Term};
+use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use overlayd_core::lease;
 use overlayd_core::mtu::OverlayMtu;
+use overlayd_core::network::HostNetwork;
 use overlayd_core::node::{Hearing, Sign};
 use overlayd_core::range::{Address, Range};
 use overlayd_core::severity::Severity;
@@ -64,6 +65,11 @@ fn records() -> Vec<gossip::Record> {
         uplink: gossip::Uplink::Works,
         lacks: [(SegmentId(1), gossip::Lack::NotWhole)].into(),
         segments: BTreeMap::from([(SegmentId(5), 2)]),
+        vteps: BTreeMap::from([(SegmentId(7), [10, 2, 0, 3].into())]),
+        networks: BTreeSet::from([HostNetwork {
+            network: "192.168.122.0/24".parse().unwrap(),
+            link: IfName::new("virbr0").unwrap(),
+        }]),
         journal: 77,
         agent_version: "0.1.0".to_owned(),
     };

@@ -283,6 +283,9 @@ pub struct SegmentChange {
     /// What that costs guests (with `dry_run`: would cost them; without `force` it is refused).
     #[prost(message, repeated, tag = "5")]
     pub losses: ::prost::alloc::vec::Vec<Loss>,
+    /// Hosts out of reach, by name: whether a subnet that is new overlaps their networks is not known.
+    #[prost(string, repeated, tag = "6")]
+    pub unchecked: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FieldChange {

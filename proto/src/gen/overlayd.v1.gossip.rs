@@ -177,6 +177,10 @@ pub struct Host {
     pub agent_version: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "16")]
     pub lacks: ::prost::alloc::vec::Vec<Lack>,
+    #[prost(message, repeated, tag = "17")]
+    pub networks: ::prost::alloc::vec::Vec<Network>,
+    #[prost(message, repeated, tag = "18")]
+    pub vteps: ::prost::alloc::vec::Vec<SegmentVtep>,
 }
 /// Nested message and enum types in `Host`.
 pub mod host {
@@ -293,6 +297,7 @@ pub mod lack {
     pub enum What {
         Unspecified = 0,
         NotWhole = 1,
+        SubnetConflict = 2,
     }
     impl What {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -303,6 +308,7 @@ pub mod lack {
             match self {
                 Self::Unspecified => "WHAT_UNSPECIFIED",
                 Self::NotWhole => "WHAT_NOT_WHOLE",
+                Self::SubnetConflict => "WHAT_SUBNET_CONFLICT",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -310,10 +316,29 @@ pub mod lack {
             match value {
                 "WHAT_UNSPECIFIED" => Some(Self::Unspecified),
                 "WHAT_NOT_WHOLE" => Some(Self::NotWhole),
+                "WHAT_SUBNET_CONFLICT" => Some(Self::SubnetConflict),
                 _ => None,
             }
         }
     }
+}
+/// The VTEP of a host in a segment that goes by another NIC than its underlay.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SegmentVtep {
+    #[prost(fixed64, tag = "1")]
+    pub segment: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub address: ::prost::alloc::vec::Vec<u8>,
+}
+/// An IPv4 network that a host has of its own; `length`: of its prefix.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Network {
+    #[prost(bytes = "vec", tag = "1")]
+    pub address: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub length: u32,
+    #[prost(string, tag = "3")]
+    pub interface: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Generation {

@@ -104,6 +104,7 @@ fn segment(text: &str, vni: u32, subnet: &str) -> SegmentInputs {
     };
     SegmentInputs {
         segment,
+        vtep: None,
         mtu: OverlayMtu::new(1450),
         peers: BTreeSet::from([ip("172.31.0.122"), ip("172.31.0.123")]),
         static_peers: BTreeSet::from([ip("172.31.0.9")]),
@@ -112,6 +113,7 @@ fn segment(text: &str, vni: u32, subnet: &str) -> SegmentInputs {
         role: SegmentRole::Standby,
         guest_ports: BTreeSet::new(),
         host_address: None,
+        twins: BTreeSet::new(),
     }
 }
 
@@ -686,5 +688,41 @@ fn the_way_to_the_members_is_read() {
             netlink.global_addresses(&name("eth0")).await.unwrap(),
             [ip("fd99::1"), ip("fd00::121")]
         );
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn the_hosts_own_networks_are_read_and_ours_are_not_among_them() {
+    in_namespace(|| async {
+        let netlink = Netlink::open().unwrap();
+        let own = async || {
+            let own = netlink.own_network().await.unwrap();
+            let networks = own.networks.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let hops = own.next_hops.iter().map(ToString::to_string).collect::<Vec<_>>();
+            (networks.join(", "), hops.join(", "))
+        };
+        let bare = "172.31.0.0/24 on eth0, 172.31.0.121 on eth0";
+        assert_eq!(own().await, (bare.to_owned(), "172.31.0.1".to_owned()));
+        // A bridge of ours, and somebody else's; a VPN that takes all traffic; a network behind a router.
+        for line in [
+            "ip link add br-blue type bridge",
+            "ip link set br-blue alias overlayd:blue up",
+            "ip addr add 192.168.124.2/24 dev br-blue",
+            "ip link add virbr0 type bridge",
+            "ip link set virbr0 up",
+            "ip addr add 192.168.122.1/24 dev virbr0",
+            "ip route add 0.0.0.0/1 dev far0",
+            "ip route add 10.8.0.0/16 dev far0",
+            "ip route add 10.9.0.0/16 via 172.31.0.7",
+            "ip route add 128.0.0.0/1 via 172.31.0.9",
+            "ip addr add 10.0.0.11/32 dev lo",
+        ] {
+            run(line);
+        }
+        let all = format!(
+            "10.0.0.11 on lo, 10.8.0.0/16 on far0, {bare}, 192.168.122.0/24 on virbr0, 192.168.122.1 on virbr0"
+        );
+        assert_eq!(own().await, (all, "172.31.0.1, 172.31.0.9".to_owned()));
     });
 }

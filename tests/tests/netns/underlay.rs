@@ -71,6 +71,43 @@ fn two_segments_by_multicast_on_the_second_nic() {
     });
 }
 
+/// What a host has sent by an interface so far, in bytes.
+fn sent(host: &Host, interface: &str) -> Result<u64> {
+    let said = host.namespace().ip(&format!("-s -json link show dev {interface}"))?;
+    let links: Vec<Value> = serde_json::from_str(&said)?;
+    links[0]["stats64"]["tx"]["bytes"].as_u64().context("a number of bytes")
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn what_is_for_one_guest_of_a_multicast_segment_leaves_by_the_segments_nic() {
+    tell(&TWO, |world| {
+        world.form()?;
+        world.apply("hv1", BLUE_MULTICAST)?;
+        world.gateway("blue", SOON)?;
+        let guests = [world.guest("hv1", "br-blue")?, world.guest("hv2", "br-blue")?];
+        guests[0].dhcp()?;
+        let other = guests[1].dhcp()?.address;
+        guests[0].ping(other)?;
+        let hosts = ["hv1", "hv2"].map(|name| world.host(name));
+        for (number, host) in (1..).zip(hosts) {
+            until("the VXLAN has the address of its NIC", SOON, || {
+                let vxlan = host.link("vx-blue").context("it is there")?;
+                Ok(vxlan["linkinfo"]["info_data"]["local"] == format!("172.30.0.1{number}"))
+            })?;
+        }
+        let before = hosts.map(|host| ["eth0", "eth1"].map(|nic| sent(host, nic).unwrap()));
+        guests[0]
+            .namespace()
+            .sh(&format!("ping -q -c 300 -i 0.005 -s 1300 {other}"))?;
+        for (host, [eth0, eth1]) in hosts.into_iter().zip(before) {
+            let by = [sent(host, "eth0")? - eth0, sent(host, "eth1")? - eth1];
+            assert!(by[1] > 300 * 1300 && by[0] < by[1] / 2, "{}: {by:?}", host.name());
+        }
+        Ok(())
+    });
+}
+
 #[test]
 #[ignore = "makes network namespaces: needs root"]
 fn a_changed_underlay_mtu_is_followed() {

@@ -69,6 +69,20 @@ fn the_firewall_says_what_the_design_says() {
 }
 
 #[test]
+fn arp_for_a_gateway_is_dropped_but_on_its_link_and_where_somebody_else_has_the_address() {
+    let rules = |twins: &[&str]| {
+        let twins = twins.iter().map(|link| name(link)).collect();
+        let inputs = inputs([SegmentInputs { twins, ..blue() }]);
+        block(&inputs, TableName::Arp, "chain ov_arp").split_off(1)
+    };
+    assert_eq!(rules(&[]), ["iifname != \"gw-blue\" arp daddr ip 192.168.124.1 drop"]);
+    assert_eq!(
+        rules(&["virbr0"]),
+        ["iifname != { \"gw-blue\", \"virbr0\" } arp daddr ip 192.168.124.1 drop"]
+    );
+}
+
+#[test]
 fn a_chain_has_no_more_devices_than_the_kernel_takes() {
     let mut blue = on_this_host(with_dhcp(blue().segment));
     blue.guest_ports = (0..401).map(|number| name(&format!("vnet{number}"))).collect();

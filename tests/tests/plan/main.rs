@@ -87,6 +87,7 @@ fn blue() -> SegmentInputs {
 fn on_this_host(segment: Segment) -> SegmentInputs {
     SegmentInputs {
         segment,
+        vtep: None,
         mtu: OverlayMtu::new(1450),
         peers: BTreeSet::from([ip("172.31.0.122")]),
         static_peers: BTreeSet::new(),
@@ -95,6 +96,7 @@ fn on_this_host(segment: Segment) -> SegmentInputs {
         role: SegmentRole::Standby,
         guest_ports: BTreeSet::new(),
         host_address: None,
+        twins: BTreeSet::new(),
     }
 }
 

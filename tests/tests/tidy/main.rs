@@ -33,7 +33,7 @@ const GENERATED: &str = "proto/src/gen/";
 
 /// Which modules of the core are below which others: each may use those of its own layer and of the layers before.
 const LAYERS: &[&[&str]] = &[
-    &["id", "time", "mtu", "checksum", "range", "lease", "severity"],
+    &["id", "time", "mtu", "checksum", "range", "lease", "network", "severity"],
     &["config"],
     &["cluster", "election", "addresses", "gateway", "kernel"],
     &["health"],

@@ -8,6 +8,7 @@ use overlayd_core::node::Facts;
 
 use super::resolvers::resolvers;
 use super::worker::Worker;
+use crate::netlink::OwnNetwork;
 
 impl<R> Worker<R> {
     pub(super) async fn facts(&mut self) -> Result<Option<Facts>> {
@@ -23,9 +24,11 @@ impl<R> Worker<R> {
         let Some((vtep, underlay_mtu)) = self.on_underlay(&underlay).await? else {
             return Ok(None);
         };
+        let OwnNetwork { networks, next_hops } = self.netlink.own_network().await?;
         Ok(Some(Facts {
             name: host.name.clone().map_or_else(host_name, Ok)?,
             vtep,
+            sources: self.sources().await?,
             listen: self
                 .config
                 .cluster
@@ -35,6 +38,8 @@ impl<R> Worker<R> {
             underlay_mtu,
             uplinks: ways.uplinks,
             uplink_health,
+            networks,
+            next_hops,
             resolvers: resolvers(),
             bridge_netfilter: self.bridge_netfilter.ask(self.config.host.bridge_netfilter),
             tracking: self.tracking.ask(),

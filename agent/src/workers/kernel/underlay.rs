@@ -1,8 +1,10 @@
 //! Where this host is on its underlay: the address that the members reach it at, and what the way to them carries.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::Result;
+use overlayd_core::config::Transport;
 use overlayd_core::id::IfName;
 use overlayd_core::kernel::vtep;
 use overlayd_core::mtu::UnderlayMtu;
@@ -33,5 +35,23 @@ impl<R> Worker<R> {
         let known = paths.iter().filter(|_| !self.members.is_empty());
         let least = known.filter_map(|path| path.mtu).fold(own, UnderlayMtu::min);
         Ok(vtep.map(|vtep| (vtep, least)))
+    }
+
+    /// From which address it sends to the multicast groups of segments that name an interface.
+    pub(super) async fn sources(&self) -> Result<BTreeMap<(IpAddr, IfName), IpAddr>> {
+        let mut sources = BTreeMap::new();
+        let segments = self.desired.iter().flat_map(|inputs| inputs.segments.values());
+        for it in segments {
+            if let Transport::Multicast {
+                group,
+                interface: Some(interface),
+            } = &it.segment.transport
+            {
+                let paths = self.netlink.paths(&[*group], interface).await?;
+                let source = paths.first().and_then(|path| path.source);
+                sources.extend(source.map(|source| ((*group, interface.clone()), source)));
+            }
+        }
+        Ok(sources)
     }
 }

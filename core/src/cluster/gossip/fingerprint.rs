@@ -12,6 +12,7 @@ use siphasher::sip::SipHasher13;
 use super::record::{Candidacy, Content, Departure, FindingNote, Key, Lack, Presence, Record, Uplink};
 use crate::id::{HostId, Mac, SegmentId, SegmentName};
 use crate::lease::LeaseState;
+use crate::network::HostNetwork;
 use crate::severity::Severity;
 
 /// Where a key stands in the space that digests divide.
@@ -31,6 +32,11 @@ pub(super) fn of_record(record: &Record) -> u64 {
             out.number(host.counter);
             out.text(&host.name);
             out.address(host.vtep);
+            out.number(host.vteps.len() as u64);
+            for (segment, vtep) in &host.vteps {
+                out.number(segment.0);
+                out.address(*vtep);
+            }
             out.socket(host.listen);
             out.labels(&host.labels);
             out.number(u64::from(host.overlay_mtu.bytes()));
@@ -49,12 +55,19 @@ pub(super) fn of_record(record: &Record) -> u64 {
             for (segment, lack) in &host.lacks {
                 let lack = match lack {
                     Lack::NotWhole => 0,
+                    Lack::SubnetConflict => 1,
                 };
                 out.pair(segment.0, lack);
             }
             out.number(host.segments.len() as u64);
             for (segment, generation) in &host.segments {
                 out.pair(segment.0, *generation);
+            }
+            out.number(host.networks.len() as u64);
+            for HostNetwork { network, link } in &host.networks {
+                out.address(network.addr().into());
+                out.number(u64::from(network.prefix_len()));
+                out.text(link.as_str());
             }
             out.number(host.journal);
             out.text(&host.agent_version);

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::id::{HostId, Mac, SegmentId, SegmentName, Term};
 use crate::lease::{Lease, Share};
 use crate::mtu::OverlayMtu;
+use crate::network::HostNetwork;
 use crate::severity::Severity;
 
 /// What a host says of itself. Only that host writes it.
@@ -25,6 +26,8 @@ pub struct HostRecord {
     pub name: String,
     /// Its VTEP address, unique in the cluster.
     pub vtep: IpAddr,
+    /// Its VTEP address in segments that go by another NIC.
+    pub vteps: BTreeMap<SegmentId, IpAddr>,
     /// Where its agent listens for the others.
     pub listen: SocketAddr,
     /// Labels that segments select hosts by.
@@ -39,11 +42,25 @@ pub struct HostRecord {
     pub lacks: BTreeSet<(SegmentId, Lack)>,
     /// The segments that it has bridges of, with the generation it has applied.
     pub segments: BTreeMap<SegmentId, u64>,
+    /// The IPv4 networks that it has of its own; of many the largest.
+    pub networks: BTreeSet<HostNetwork>,
     /// The sequence of its journal: a host that comes back with a lower one has lost its disk. Always 0: nothing sets it
     /// yet.
     pub journal: u64,
     /// The version of its agent, for the operator.
     pub agent_version: String,
+}
+
+impl HostRecord {
+    /// Its VTEP address in a segment.
+    pub fn vtep_in(&self, segment: SegmentId) -> IpAddr {
+        self.vteps.get(&segment).copied().unwrap_or(self.vtep)
+    }
+
+    /// All its VTEP addresses.
+    pub fn all_vteps(&self) -> impl Iterator<Item = IpAddr> {
+        self.vteps.values().copied().chain([self.vtep])
+    }
 }
 
 /// Whether a host may be gateway.
@@ -78,6 +95,8 @@ pub enum Candidacy {
 pub enum Lack {
     /// Device, port, bridge or rules could not be made there, although it was tried again and again.
     NotWhole,
+    /// The segment's subnet is also a network of the host's own.
+    SubnetConflict,
 }
 
 /// Whether a host reaches the outside.
@@ -323,7 +342,12 @@ impl Record {
             + match self {
                 Record::Host(host) => {
                     let labels: usize = host.labels.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
-                    host.name.len() + labels + (host.segments.len() + host.lacks.len()) * 20 + host.agent_version.len()
+                    host.name.len()
+                        + labels
+                        + (host.segments.len() + host.lacks.len()) * 20
+                        + host.networks.len() * 32
+                        + host.vteps.len() * 28
+                        + host.agent_version.len()
                 }
                 Record::Segment(segment) => match &segment.content {
                     Content::Definition(text) => text.len(),

@@ -38,6 +38,8 @@ fn host(id: u64, mtu: u32) -> HostRecord {
         uplink: Uplink::Works,
         lacks: BTreeSet::new(),
         segments: BTreeMap::new(),
+        vteps: BTreeMap::new(),
+        networks: BTreeSet::new(),
         journal: 0,
         agent_version: "0.1.0".to_owned(),
     }

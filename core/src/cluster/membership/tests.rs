@@ -248,6 +248,8 @@ fn one_word_per_peer_from_all_that_is_known() {
             uplink: Uplink::Fails,
             lacks: BTreeSet::new(),
             segments: BTreeMap::new(),
+            vteps: BTreeMap::new(),
+            networks: BTreeSet::new(),
             journal: 0,
             agent_version: String::new(),
         })

@@ -100,10 +100,9 @@ fn sets(inputs: &Inputs) -> [Set; 3] {
 
 /// NAT makes the kernel track every outer source port as a connection of its own.
 fn raw_in(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
-    let (family, set) = members(inputs);
     // What guests or other hosts send in VXLAN of their own is forwarded, and may have to be translated.
-    let known = |outer: &String| format!("{outer} {family} saddr {set} notrack");
-    outer_vxlan(segments).iter().map(known).collect()
+    let known = |(outer, family, set): (String, &str, &str)| format!("{outer} {family} saddr {set} notrack");
+    outer_vxlan_of(inputs, segments).map(known).collect()
 }
 
 fn raw_out(segments: &[&SegmentInputs]) -> Vec<String> {
@@ -113,10 +112,8 @@ fn raw_out(segments: &[&SegmentInputs]) -> Vec<String> {
 /// Each outer packet of guests' traffic passes this chain, and each expression that it passes shows in what a segment
 /// carries: a member's is let go by its address, before its port and VNI are read.
 fn input(inputs: &Inputs, segments: &[&SegmentInputs]) -> Vec<String> {
-    let (family, set) = members(inputs);
-    let strangers = outer_vxlan(segments)
-        .into_iter()
-        .map(|outer| format!("{family} saddr != {set} {outer} drop"));
+    let strangers =
+        outer_vxlan_of(inputs, segments).map(|(outer, family, set)| format!("{family} saddr != {set} {outer} drop"));
     let to_host = segments.iter().flat_map(|it| {
         let name = &it.segment.name;
         inside(&it.segment).map(|link| format!("{link} : jump ov_host_{name}"))
@@ -187,13 +184,16 @@ fn outer_vxlan(segments: &[&SegmentInputs]) -> Vec<String> {
     vnis.into_iter().map(of).collect()
 }
 
-/// Who may send us VXLAN: a VXLAN device takes packets of its local address' family only, to any address of the host or its
-/// group.
-fn members(inputs: &Inputs) -> (&'static str, &'static str) {
-    match inputs.host.vtep {
-        IpAddr::V4(_) => ("ip", "@members4"),
-        IpAddr::V6(_) => ("ip6", "@members6"),
-    }
+/// Outer VXLAN of these segments by address family, with who may send it to us: a VXLAN device takes packets of its local
+/// address' family only, to any address of the host or its group.
+fn outer_vxlan_of(
+    inputs: &Inputs,
+    segments: &[&SegmentInputs],
+) -> impl Iterator<Item = (String, &'static str, &'static str)> {
+    let (v4, v6): (Vec<_>, Vec<_>) = segments.iter().partition(|it| it.local(&inputs.host).is_ipv4());
+    let v4 = outer_vxlan(&v4).into_iter().map(|outer| (outer, "ip", "@members4"));
+    let v6 = outer_vxlan(&v6).into_iter().map(|outer| (outer, "ip6", "@members6"));
+    v4.chain(v6)
 }
 
 /// Guests' packets never come in by the underlay: comparing one name spares its packets the look-up of many.

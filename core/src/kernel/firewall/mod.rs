@@ -110,8 +110,14 @@ fn bridge(inputs: &Inputs) -> Option<Table> {
 fn arp(inputs: &Inputs) -> Option<Table> {
     let rule = |it: &SegmentInputs| {
         let gateway = it.gateway_address()?.addr();
-        let link = quoted(&it.segment.name.gateway());
-        Some(format!("iifname != {link} arp daddr ip {gateway} drop"))
+        let own = it.segment.name.gateway();
+        let links = [&own].into_iter().chain(&it.twins).filter(|link| quotable(link));
+        let links: Vec<String> = links.map(quoted).collect();
+        let links = match links.as_slice() {
+            [link] => link.clone(),
+            _ => braces(links),
+        };
+        Some(format!("iifname != {links} arp daddr ip {gateway} drop"))
     };
     let rules: Vec<String> = inputs.segments.values().filter_map(rule).collect();
     let chain = Chain::base("ov_arp", "filter hook input priority filter", rules);

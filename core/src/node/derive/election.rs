@@ -67,7 +67,7 @@ impl Member {
         self.derived
             .segments
             .iter()
-            .filter(|(_, local)| serves(&local.definition.segment))
+            .filter(|(id, local)| serves(&local.definition.segment) && !self.derived.held.contains_key(id))
             .map(|(id, local)| {
                 let group = group_of(*id);
                 let view = GroupView {

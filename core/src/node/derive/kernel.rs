@@ -9,7 +9,7 @@ use crate::cluster::gossip::{HostRecord, Presence};
 use crate::cluster::membership::{Peer, Who};
 use crate::config::{HostAddress, Segment};
 use crate::election::GroupId;
-use crate::id::{HostId, Mac, SegmentId};
+use crate::id::{HostId, IfName, Mac, SegmentId};
 use crate::kernel::inputs::{self, Inputs, SegmentInputs, ThisHost};
 use crate::kernel::mark;
 use crate::node::derived::{LocalSegment, group_of};
@@ -46,11 +46,11 @@ impl Member {
             .derived
             .segments
             .iter()
-            .map(|(id, local)| (*id, self.segment_inputs(*id, local, now)))
+            .map(|(id, local)| (*id, self.segment_inputs(*id, local, facts, now)))
             .collect();
         let hosts: Vec<&HostRecord> = self.gossip.hosts().collect();
         let statics = self.gossip.static_peers().map(|peer| peer.address);
-        let others = hosts.iter().map(|host| host.vtep).chain(statics);
+        let others = hosts.iter().flat_map(|host| host.all_vteps()).chain(statics);
         Inputs {
             host: ThisHost {
                 id: self.me,
@@ -74,7 +74,7 @@ impl Member {
         }
     }
 
-    fn segment_inputs(&self, id: SegmentId, local: &LocalSegment, now: Instant) -> SegmentInputs {
+    fn segment_inputs(&self, id: SegmentId, local: &LocalSegment, facts: &Facts, now: Instant) -> SegmentInputs {
         let mut peers = BTreeSet::new();
         let mut static_peers = BTreeSet::new();
         let connected = |peer: &&Peer| peer.state.is_flooded() && self.isolated_until.is_none();
@@ -82,7 +82,7 @@ impl Member {
             let Some(address) = peer.address else { continue };
             match peer.who {
                 Who::Host(host) if local.hosts.contains(&host) => {
-                    peers.insert(address);
+                    peers.insert(self.gossip.host(host).map_or(address, |host| host.vtep_in(id)));
                 }
                 Who::Static(segment) if segment.is_none_or(|segment| segment == id) => {
                     static_peers.insert(address);
@@ -102,6 +102,7 @@ impl Member {
         };
         SegmentInputs {
             segment: local.definition.segment.clone(),
+            vtep: self.vtep_of(&local.definition, facts),
             mtu: local.mtu,
             peers,
             static_peers,
@@ -109,7 +110,10 @@ impl Member {
             moved_away,
             role,
             guest_ports: BTreeSet::new(),
-            host_address: self.host_address(&local.definition.segment),
+            host_address: self
+                .host_address(&local.definition.segment)
+                .filter(|_| !self.derived.held.contains_key(&id)),
+            twins: twins(&local.definition.segment, facts),
         }
     }
 
@@ -119,7 +123,7 @@ impl Member {
         let vtep = |host: HostId| {
             self.gossip
                 .host(host)
-                .map(|host| host.vtep)
+                .map(|host| host.vtep_in(id))
                 .filter(|vtep| host != self.me && peers.contains(vtep))
         };
         let endpoints = self.gossip.endpoints_in(id);
@@ -152,4 +156,14 @@ impl Member {
             HostAddress::None | HostAddress::Auto => None,
         }
     }
+}
+
+/// The interfaces outside of a segment that have its gateway's address, too.
+fn twins(segment: &Segment, facts: &Facts) -> BTreeSet<IfName> {
+    let Some(ipv4) = &segment.ipv4 else {
+        return BTreeSet::new();
+    };
+    let gateway = Ipv4Net::from(ipv4.gateway);
+    let twins = facts.networks.iter().filter(|it| it.network == gateway);
+    twins.map(|it| it.link.clone()).collect()
 }

@@ -9,6 +9,7 @@ mod kernel;
 mod leases;
 mod own_record;
 mod services;
+mod subnets;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -55,6 +56,7 @@ impl Node {
         };
         let facts = facts.or(remembered.as_ref());
         formed.derived.segments = formed.local_segments(facts);
+        formed.derived.held = formed.held_subnets(facts);
         let peers = membership::view(&membership::Inputs {
             me: formed.me,
             gossip: &formed.gossip,

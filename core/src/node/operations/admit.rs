@@ -26,6 +26,7 @@ impl Node {
         }
         member.refuse_stranger(&request)?;
         member.refuse_double(&request, own, now)?;
+        member.refuse_within_segment(&request.host.name, request.host.vtep)?;
         let host = request.host;
         let id = host.id;
         // As if it had told by itself, so that it is dialled and elected with at once.

@@ -27,6 +27,8 @@ pub struct Applied {
     pub fields: Vec<FieldChange>,
     /// What that costs guests.
     pub losses: Vec<Loss>,
+    /// Hosts out of reach, by name: whether a subnet that is new overlaps their networks is not known.
+    pub unchecked: Vec<String>,
 }
 
 /// What `segment delete` did.
@@ -70,6 +72,7 @@ impl Node {
         force: Force,
         now: Instant,
     ) -> Result<Vec<Applied>, Refusal> {
+        self.member()?.refuse_overlaps(segments, force)?;
         let ports = std::mem::take(&mut self.ports);
         let changes = self.member().and_then(|member| member.changes(segments, &ports, now));
         self.ports = ports;
@@ -179,6 +182,10 @@ impl Member {
             losses: old
                 .map(|old| self.losses(old, Some(segment), ports, now))
                 .unwrap_or_default(),
+            unchecked: match self.new_subnet(segment) {
+                Some(_) => self.silent_hosts(segment),
+                None => Vec::new(),
+            },
         }
     }
 

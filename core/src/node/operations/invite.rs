@@ -53,6 +53,7 @@ impl Node {
                 host.name
             )));
         }
+        member.refuse_within_segment("static peer", address)?;
         member.gossip.put_static_peer(address, id, Presence::Here, now);
         member.touch_now(now);
         let names = member

@@ -23,6 +23,7 @@ mod pending;
 mod recover;
 mod release;
 mod remove_peer;
+mod subnets;
 
 pub use apply::{Applied, Change, Deleted, Run};
 pub use drain::DrainUntil;

@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 use super::pending::{MoveGateway, Operation, Pace};
-use crate::cluster::gossip::Candidacy;
+use crate::cluster::gossip::{Candidacy, Lack};
 use crate::cluster::membership::{PeerState, Who};
 use crate::election::{MoveError, Moving};
 use crate::id::{HostId, SegmentName};
@@ -65,6 +65,19 @@ impl Member {
         }
     }
 
+    /// What a host lacks to be the gateway of a segment.
+    fn lack(&self, host: HostId, segment: &SegmentName) -> String {
+        let known = self.catalogue.get(segment);
+        let conflict = known.zip(self.gossip.host(host)).is_some_and(|(known, host)| {
+            host.lacks.contains(&(known.id, Lack::SubnetConflict)) && !host.lacks.contains(&(known.id, Lack::NotWhole))
+        });
+        if conflict {
+            format!("the subnet of segment {segment} is also a network of its own")
+        } else {
+            format!("segment {segment} is not whole there")
+        }
+    }
+
     fn move_refusal(&self, segment: &SegmentName, error: MoveError) -> Refusal {
         let name = |host| self.name_of(host);
         match error {
@@ -77,7 +90,8 @@ impl Member {
             MoveError::AlreadyThere => Refusal::new(format!("that host is already the gateway of segment {segment}")),
             MoveError::Drained(host) => self.gives_way(host),
             MoveError::Lacking(host) => {
-                Refusal::new(format!("host {} cannot do the job: segment {segment} is not whole there", name(host)))
+                let why = self.lack(host, segment);
+                Refusal::new(format!("host {} cannot do the job: {why}", name(host)))
                     .hint("see `overlayctl status`")
             }
             MoveError::NotCandidate(host) => Refusal::new(format!("host {} is not a gateway candidate", name(host)))

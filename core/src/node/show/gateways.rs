@@ -82,7 +82,10 @@ impl Node {
                     term: claim.term,
                     ..none(claim.reason.clone())
                 },
-                None => none("no active gateway is known".to_owned()),
+                None => none(match formed.derived.held.get(id) {
+                    Some(held) => format!("the subnet holds {held}"),
+                    None => "no active gateway is known".to_owned(),
+                }),
             });
         };
         let mut reason = gateway_reason(group, &formed.election, &formed.gossip);

@@ -43,6 +43,11 @@ impl Node {
             },
             refused_join: None,
             peers: self.members_seen(),
+            conflicts: self
+                .facts
+                .iter()
+                .flat_map(|facts| formed.subnet_conflicts(facts))
+                .collect(),
             lowered: lowered(formed),
             filtered_bridges: self.filtered_bridges(formed),
             uplinks: self.failing_uplinks(formed),

@@ -1,6 +1,7 @@
 //! What hosts tell each other about records and members.
 
 mod findings;
+mod host;
 mod record;
 
 use overlayd_core::cluster::gossip as core;
