@@ -1,7 +1,7 @@
 //! Findings about hosts: this one on its underlay, and its peers.
 
 use super::finding::{Finding, Id, Severity};
-use super::vitals::{LoweredMtu, RefusedJoin, UnderlayState, Vitals};
+use super::vitals::{LoweredMtu, Meanwhile, RefusedJoin, UnderlayState, Vitals};
 use crate::cluster::membership::PeerState;
 use crate::id::SegmentName;
 
@@ -77,7 +77,11 @@ pub(super) fn join_refused(vitals: &Vitals) -> Vec<Finding> {
         segment: None,
         subject: "join".to_owned(),
         evidence: format!("this host cannot join at {}: {}", refused.at, refused.why),
-        cause: "this host is in no cluster, and has no segment until it is".to_owned(),
+        cause: match refused.meanwhile {
+            Meanwhile::NoCluster => "this host is in no cluster, and has no segment until it is",
+            Meanwhile::Alone => "this host is alone in a cluster of its own: its guests reach no other host's",
+        }
+        .to_owned(),
         fix: "follow what the refusal says; this host tries again on its own".to_owned(),
         verify: "overlayctl status".to_owned(),
         depends_on: Vec::new(),
@@ -87,6 +91,11 @@ pub(super) fn join_refused(vitals: &Vitals) -> Vec<Finding> {
 
 pub(super) fn peer_failed(vitals: &Vitals) -> Vec<Finding> {
     let cut_off = unreached(vitals).is_some();
+    let own = if vitals.peers.len() == 1 {
+        "check this host's own network, then "
+    } else {
+        ""
+    };
     let failed = |host: &str| Finding {
         id: Id::PeerFailed,
         severity: Severity::Warn,
@@ -98,7 +107,7 @@ pub(super) fn peer_failed(vitals: &Vitals) -> Vec<Finding> {
         fix: if cut_off {
             "check this host's network first: it reaches no peer".to_owned()
         } else {
-            format!("start {host}; if it is gone for good: `overlayctl peer remove {host}`")
+            format!("{own}start {host}; if it is gone for good: `overlayctl peer remove {host}`")
         },
         verify: "overlayctl peer list".to_owned(),
         depends_on: explained_by(vitals),

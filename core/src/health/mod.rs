@@ -21,7 +21,7 @@ mod vitals;
 pub use finding::{Finding, Id, Severity};
 pub use log_line::Fields;
 pub use vitals::{
-    Conflict, DuplicateMac, EdgeState, FailingUplink, Held, JournalState, LoweredMtu, RefusedJoin, Rejected,
+    Conflict, DuplicateMac, EdgeState, FailingUplink, Held, JournalState, LoweredMtu, Meanwhile, RefusedJoin, Rejected,
     SubnetConflict, UnderlayState, Unsaved, Vitals,
 };
 
@@ -218,6 +218,7 @@ mod tests {
                         at: "192.0.2.11:7480".to_owned(),
                         why: "the name hv1 is taken".to_owned(),
                         severity: Fail,
+                        meanwhile: Meanwhile::Alone,
                     }),
                     ..all_is_well()
                 },

@@ -65,6 +65,17 @@ pub struct RefusedJoin {
     pub why: String,
     /// Worse where asking again does not help.
     pub severity: Severity,
+    /// What this host is in meanwhile.
+    pub meanwhile: Meanwhile,
+}
+
+/// What a host is in that its configuration wants in another cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// In none.
+    NoCluster,
+    /// In one of its own.
+    Alone,
 }
 
 /// Where a host is on its underlay.

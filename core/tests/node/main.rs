@@ -249,6 +249,28 @@ fn after_a_full_outage_everybody_finds_everybody_from_disk_alone() {
 }
 
 #[test]
+fn a_host_whose_list_leads_to_hosts_that_refuse_it_says_so_formed_or_not() {
+    let mut world = World::formed(2);
+    let namesake = world.add("hv1");
+    world.list(namesake, 1);
+    let loner = world.add("loner");
+    world.init(loner);
+    world.list(loner, 1);
+    world.run(9_000);
+    for (host, why, meanwhile) in [
+        (namesake, "the name hv1 is taken", "in no cluster"),
+        (loner, "cluster", "alone in a cluster of its own"),
+    ] {
+        let problems = world.problems(host);
+        let refused = problems.iter().find(|problem| problem.id == Id::JoinRefused).unwrap();
+        assert!(
+            refused.evidence.contains(why) && refused.cause.contains(meanwhile),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
 fn a_taken_name_and_a_taken_vtep_are_refused_and_the_refusal_names_the_way_out() {
     let mut world = World::formed(2);
     let namesake = world.add("hv1");

@@ -179,6 +179,14 @@ impl World {
         index
     }
 
+    /// It restarts with the address of another host in its `join:` list.
+    pub(crate) fn list(&mut self, host: usize, other: usize) {
+        let there = SocketAddr::new(self.hosts[other].vtep.into(), 7480);
+        self.hosts[host].config.cluster.join = vec![there];
+        self.kill_agent(host);
+        self.restart(host);
+    }
+
     pub(crate) fn init(&mut self, host: usize) {
         let now = self.now;
         self.node_mut(host).init(now).unwrap();

@@ -6,7 +6,8 @@ use crate::cluster::gossip;
 use crate::cluster::membership::PeerState;
 use crate::config::CandidateSetting;
 use crate::health::{
-    self, DuplicateMac, FailingUplink, Finding, JournalState, LoweredMtu, RefusedJoin, Severity, UnderlayState, Vitals,
+    self, DuplicateMac, FailingUplink, Finding, JournalState, LoweredMtu, Meanwhile, RefusedJoin, Severity,
+    UnderlayState, Vitals,
 };
 use crate::id::{IfName, SegmentName};
 use crate::kernel::inputs::BridgeNetfilter;
@@ -28,7 +29,7 @@ impl Node {
         let Some(formed) = &self.formed else {
             return Vitals {
                 host,
-                refused_join: self.refused_join(),
+                refused_join: self.refused_join(Meanwhile::NoCluster),
                 edge,
                 ..Vitals::default()
             };
@@ -41,7 +42,7 @@ impl Node {
                     named: self.config.host.underlay.clone(),
                 },
             },
-            refused_join: None,
+            refused_join: self.refused_join(Meanwhile::Alone),
             peers: self.members_seen(),
             conflicts: self
                 .facts
@@ -70,9 +71,11 @@ impl Node {
     }
 
     /// What stands against this host's being let in where its configuration wants it.
-    fn refused_join(&self) -> Option<RefusedJoin> {
+    fn refused_join(&self, meanwhile: Meanwhile) -> Option<RefusedJoin> {
         let (addresses, refused) = self.join_search()?;
-        let refused = refused?;
+        // The first host of a cluster waits for the others of its list as long as they take.
+        let refused =
+            refused.filter(|refused| meanwhile == Meanwhile::NoCluster || refused.lasts == Lasts::UntilChanged)?;
         let at: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         Some(RefusedJoin {
             at: at.join(", "),
@@ -81,6 +84,7 @@ impl Node {
                 Lasts::UntilChanged => Severity::Fail,
                 Lasts::ForNow => Severity::Warn,
             },
+            meanwhile,
         })
     }
 
