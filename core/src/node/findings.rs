@@ -1,7 +1,7 @@
 //! What is wrong here, for the other hosts; and what is wrong there, for this host's operator.
 //!
 //! The others are told in short, and only when it changes. It is looked at again after what was derived has changed, and
-//! while anything is wrong.
+//! while they know of anything wrong.
 
 use super::Node;
 use super::member::Member;
@@ -13,7 +13,7 @@ use crate::time::{Duration, Instant};
 
 /// Whatever passes within this is not worth a word.
 const SETTLES: Duration = Duration::from_secs(1);
-/// How often it is looked whether what was wrong still is.
+/// How often it is looked whether what the others were told is still so.
 const AGAIN: Duration = Duration::from_secs(2);
 /// Evidence has numbers that may grow all the time: the others are told of those alone so often.
 const NUMBERS_EVERY: Duration = Duration::from_secs(30);
@@ -94,7 +94,7 @@ impl Node {
         let mine = mine.filter(|finding| host == Some(finding.host.as_str()) && finding.severity != Severity::Unknown);
         let notes: Vec<FindingNote> = mine.take(FINDINGS_AT_MOST).map(note).collect();
         let Some(formed) = &mut self.formed else { return };
-        formed.findings_at = (!own.is_empty()).then(|| now + AGAIN);
+        formed.findings_at = (!notes.is_empty()).then(|| now + AGAIN);
         if !formed.has_just_told(&notes, now) {
             formed.gossip.put_findings(notes, now);
         }
