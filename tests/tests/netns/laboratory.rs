@@ -106,3 +106,33 @@ fn what_a_crashed_laboratory_left_is_swept() {
     assert!(!left_id.is_alive());
     reaper.join().unwrap().unwrap();
 }
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
+fn a_laboratory_by_name_stands_beside_others_and_its_agents_hear_every_signal() {
+    use overlayd_tests::install::Programs;
+    use overlayd_tests::ledger::BASE;
+
+    let programs = Programs::built().unwrap();
+    let name = format!("n{}", std::process::id() % 1_000_000);
+    let lab = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lab"));
+        command.args(["--name", &name]).args(arguments);
+        let output = command.env("OVERLAYD_PROGRAMS", programs.agent.parent().unwrap());
+        let output = output.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "lab {arguments:?}: {said}");
+    };
+    lab(&["up", "--hosts", "1"]);
+    let folder = std::path::Path::new(BASE).join(&name);
+    let entries = Entries::read(&folder).unwrap();
+    for (process, what) in &entries.processes {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap();
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        assert_eq!(blocked.trim(), "0000000000000000", "{what}");
+    }
+    lab(&["shell", "hv1", "--", "overlayctl", "status"]);
+    lab(&["down"]);
+    assert!(!folder.exists());
+    assert!(entries.namespaces.iter().all(|namespace| !namespace.exists()));
+}

@@ -13,6 +13,8 @@ use overlayd_tests::world::BLUE;
 use overlayd_tests::{Guest, Plan, World};
 use serde_json::json;
 
+use super::play::Laboratory;
+
 /// How many steps are told.
 const STEPS: usize = 15;
 
@@ -26,13 +28,13 @@ const MOVES: Duration = Duration::from_secs(15);
 const MTU: u64 = 1450;
 
 /// Tells it; the exit status is 0 only if every step held.
-pub(crate) fn run(keep: bool) -> ExitCode {
+pub(crate) fn run(laboratory: &Laboratory, keep: bool) -> ExitCode {
     let mut story = Story::begin(
         "overlayd: three hosts, one segment; guests get a lease, reach each other and the outside; the gateway dies",
         STEPS,
     );
     let mut world = None;
-    let told = tell(&mut story, &mut world);
+    let told = tell(laboratory, &mut story, &mut world);
     match told {
         Ok(()) => {
             story.end("Every step held.");
@@ -43,9 +45,12 @@ pub(crate) fn run(keep: bool) -> ExitCode {
             story.fail(&error, &report);
             if let Some(world) = world.filter(|_| keep) {
                 match world.leave_up() {
-                    Ok(()) => super::println(
-                        "The laboratory is still up: `./lab shell hv1` goes in, `./lab down` takes it down.",
-                    ),
+                    Ok(()) => {
+                        let lab = laboratory.call();
+                        super::println(&format!(
+                            "The laboratory is still up: `{lab} shell hv1` goes in, `{lab} down` takes it down."
+                        ));
+                    }
                     Err(error) => super::eprintln(&format!("error: {error:#}")),
                 }
             }
@@ -55,11 +60,11 @@ pub(crate) fn run(keep: bool) -> ExitCode {
 }
 
 /// `held` keeps the laboratory for whoever looks for a fault; after the last step it is gone.
-fn tell(story: &mut Story, held: &mut Option<World>) -> Result<()> {
+fn tell(laboratory: &Laboratory, story: &mut Story, held: &mut Option<World>) -> Result<()> {
     super::packages(story, LABORATORY)?;
     let programs = story.step("overlayd and overlayctl, built from this source", |_| Programs::built())?;
     let world = story.step("three hosts, a switch and an internet, in namespaces", |shown| {
-        let world = World::named(super::play::INSTANCE, super::play::PREFIX, &Plan::default(), &programs)?;
+        let world = laboratory.wire(&Plan::default(), &programs)?;
         for host in world.hosts() {
             shown.line(format!(
                 "{} {} on eth0, MTU {}",
@@ -80,10 +85,11 @@ fn tell(story: &mut Story, held: &mut Option<World>) -> Result<()> {
     story.step("everything is taken down, nothing is left", |_| {
         drop(guests);
         drop(world);
+        let prefix = laboratory.prefix();
         let left = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
         let left: Vec<_> = left
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| name.starts_with(super::play::PREFIX))
+            .filter(|name| name.starts_with(&prefix))
             .collect();
         ensure!(left.is_empty(), "left behind: {}", left.join(" "));
         Ok(())

@@ -5,13 +5,14 @@ mod play;
 mod stages;
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use overlayd_tests::ledger;
 use overlayd_tests::story::Story;
+use play::Laboratory;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// overlayd on this machine alone: hosts, guests and an internet in network namespaces.
 ///
@@ -27,9 +28,13 @@ Examples:
   ./lab up                                 three hosts with a guest each, to play in
   ./lab shell hv1                          a shell on a host; overlayctl and overlayd are at hand
   ./lab shell guest2 -- ping 203.0.113.1   one command
-  ./lab down"
+  ./lab down
+  ./lab --name two up                      another one beside it; `./lab --name two down` takes it down"
 )]
 struct Arguments {
+    /// Which laboratory, where there are several side by side
+    #[arg(long, global = true, default_value = "lab", value_name = "NAME")]
+    name: Laboratory,
     #[command(subcommand)]
     command: Command,
 }
@@ -61,15 +66,16 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Demo { keep } => match play::none_is_up().and_then(|()| clean_up_when_interrupted()) {
-            Ok(()) => return demo::run(keep),
+    let Arguments { name, command } = Arguments::parse();
+    let done = match command {
+        Command::Demo { keep } => match name.is_not_up().and_then(|()| clean_up_when_interrupted(&name)) {
+            Ok(()) => return demo::run(&name, keep),
             Err(error) => Err(error),
         },
-        Command::Up(up) => clean_up_when_interrupted().and_then(|()| play::up(&up)),
-        Command::Status => play::status(),
-        Command::Shell { place, command } => return play::shell(&place, &command),
-        Command::Down => play::down(),
+        Command::Up(up) => clean_up_when_interrupted(&name).and_then(|()| play::up(&name, &up)),
+        Command::Status => play::status(&name),
+        Command::Shell { place, command } => return play::shell(&name, &place, &command),
+        Command::Down => play::down(&name),
         Command::Test => return stages::run(),
     };
     match done {
@@ -83,18 +89,27 @@ fn main() -> ExitCode {
 
 /// From now on Ctrl-C and the like take down what is there of the laboratory, and end this process.
 ///
-/// Programs that are started have all signals unblocked: the standard library sees to that.
-fn clean_up_when_interrupted() -> anyhow::Result<()> {
-    let mut ends = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        ends.add(signal);
-    }
-    ends.thread_block()?;
+/// Handlers, not blocked signals: programs that are started inherit what is blocked, and could not be stopped.
+fn clean_up_when_interrupted(laboratory: &Laboratory) -> anyhow::Result<()> {
+    let folder = laboratory.folder();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate, mut hangup) = runtime.block_on(async {
+        anyhow::Ok((
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        ))
+    })?;
     std::thread::spawn(move || {
-        let Ok(signal) = ends.wait() else { return };
+        let signal = runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => Signal::SIGINT,
+                _ = terminate.recv() => Signal::SIGTERM,
+                _ = hangup.recv() => Signal::SIGHUP,
+            }
+        });
         // The story has nothing more to tell.
         let _silence = std::io::stdout().lock();
-        let folder = Path::new(ledger::BASE).join(play::INSTANCE);
         let owner = ledger::Entries::read(&folder).and_then(|entries| entries.owner);
         // One that was up before, and is in the way, is somebody else's.
         if owner.is_some_and(|owner| owner.pid == std::process::id() as i32) {

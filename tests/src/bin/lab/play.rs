@@ -4,6 +4,7 @@ use std::env;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,11 +16,64 @@ use overlayd_tests::wait::wait_for;
 use overlayd_tests::world::{BLUE, BLUE_MULTICAST, Underlay};
 use overlayd_tests::{Guest, Plan, World};
 
-/// The laboratory to play in.
-pub(crate) const INSTANCE: &str = "lab";
+/// Which laboratory; several stand side by side.
+#[derive(Clone, Debug)]
+pub(crate) struct Laboratory(String);
 
-/// What its namespaces begin with.
-pub(crate) const PREFIX: &str = "ov-lab-";
+impl FromStr for Laboratory {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        ensure!(
+            (1..=12).contains(&name.len()) && name.bytes().all(fits),
+            "up to 12 lower-case letters and digits"
+        );
+        Ok(Self(name.to_owned()))
+    }
+}
+
+impl Laboratory {
+    /// What its namespaces begin with.
+    pub(crate) fn prefix(&self) -> String {
+        format!("ov-{}-", self.0)
+    }
+
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> PathBuf {
+        Path::new(BASE).join(&self.0)
+    }
+
+    /// Wires it.
+    ///
+    /// # Errors
+    /// As [`World::named`].
+    pub(crate) fn wire(&self, plan: &Plan, programs: &Programs) -> Result<World> {
+        World::named(&self.0, &self.prefix(), plan, programs)
+    }
+
+    /// `./lab`, with the option that means this one.
+    pub(crate) fn call(&self) -> String {
+        match self.0.as_str() {
+            "lab" => "./lab".to_owned(),
+            name => format!("./lab --name {name}"),
+        }
+    }
+
+    /// What a crashed laboratory left is cleaned up; one that is up stays.
+    ///
+    /// # Errors
+    /// It is up.
+    pub(crate) fn is_not_up(&self) -> Result<()> {
+        let lab = self.call();
+        ensure!(
+            !Entries::read(&self.folder()).is_some_and(|entries| entries.stays),
+            "this laboratory is up already\nhint: `{lab} shell hv1` goes in, `{lab} down` takes it down; `--name NAME` makes \
+             another one beside it"
+        );
+        Ok(())
+    }
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
@@ -35,8 +89,8 @@ pub(crate) struct Up {
 }
 
 /// Builds the laboratory and leaves it up.
-pub(crate) fn up(up: &Up) -> Result<()> {
-    none_is_up()?;
+pub(crate) fn up(laboratory: &Laboratory, up: &Up) -> Result<()> {
+    laboratory.is_not_up()?;
     let mut story = Story::begin("overlayd: a laboratory to play in", 5);
     super::packages(&mut story, LABORATORY)?;
     let programs = story.step("overlayd and overlayctl, built from this source", |_| Programs::built())?;
@@ -47,7 +101,7 @@ pub(crate) fn up(up: &Up) -> Result<()> {
             false => Underlay::V4,
         },
     };
-    let world = World::named(INSTANCE, PREFIX, &plan, &programs)?;
+    let world = laboratory.wire(&plan, &programs)?;
     let built = furnish(&world, up, &mut story);
     if let Err(error) = built {
         story.fail(&error, &world.report(20));
@@ -58,25 +112,13 @@ pub(crate) fn up(up: &Up) -> Result<()> {
     }
     world.leave_up()?;
     story.end("It is up.");
-    super::println(
-        "\n./lab status                  what every host says\n\
-         ./lab shell hv1               a shell on a host: try overlayctl status, ip -d link, nft list ruleset\n\
-         ./lab shell guest1 -- ping 203.0.113.1\n\
-         ./lab down                    takes it down",
-    );
-    Ok(())
-}
-
-/// What a crashed laboratory left is cleaned up; one that is up stays.
-///
-/// # Errors
-/// One is up.
-pub(crate) fn none_is_up() -> Result<()> {
-    let folder = Path::new(BASE).join(INSTANCE);
-    ensure!(
-        !Entries::read(&folder).is_some_and(|entries| entries.stays),
-        "a laboratory is up already\nhint: `./lab shell hv1` goes in, `./lab down` takes it down"
-    );
+    let lab = laboratory.call();
+    super::println(&format!(
+        "\n{lab} status                  what every host says\n\
+         {lab} shell hv1               a shell on a host: try overlayctl status, ip -d link, nft list ruleset\n\
+         {lab} shell guest1 -- ping 203.0.113.1\n\
+         {lab} down                    takes it down"
+    ));
     Ok(())
 }
 
@@ -107,12 +149,12 @@ fn furnish(world: &World, up: &Up, story: &mut Story) -> Result<Vec<Guest>> {
 }
 
 /// What every host says.
-pub(crate) fn status() -> Result<()> {
-    let (folder, hosts) = hosts()?;
+pub(crate) fn status(laboratory: &Laboratory) -> Result<()> {
+    let (folder, places) = places(laboratory)?;
     let programs = Programs::as_built()?;
-    for host in hosts {
+    for host in places.iter().filter(|place| place.starts_with("hv")) {
         super::println(&format!("=== {host}"));
-        let socket = folder.join(&host).join("control.sock");
+        let socket = folder.join(host).join("control.sock");
         let mut command = Command::new(&programs.operator);
         // An agent that does not run says so itself.
         command.arg("--socket").arg(socket).arg("status").status()?;
@@ -120,24 +162,24 @@ pub(crate) fn status() -> Result<()> {
     Ok(())
 }
 
-/// The folder of the laboratory that is up, and its hosts.
-fn hosts() -> Result<(PathBuf, Vec<String>)> {
-    let folder = Path::new(BASE).join(INSTANCE);
-    let entries = Entries::read(&folder).context("no laboratory is up: `./lab up` builds one")?;
+/// The folder of the laboratory, which is up, and its places by name.
+fn places(laboratory: &Laboratory) -> Result<(PathBuf, Vec<String>)> {
+    let folder = laboratory.folder();
+    let entries = Entries::read(&folder)
+        .with_context(|| format!("this laboratory is not up: `{} up` builds one", laboratory.call()))?;
+    let prefix = laboratory.prefix();
     let places = entries
         .namespaces
         .iter()
-        .filter_map(|namespace| namespace.name().strip_prefix(PREFIX));
-    let hosts = places
-        .filter(|place| place.starts_with("hv"))
+        .filter_map(|namespace| namespace.name().strip_prefix(&prefix))
         .map(str::to_owned)
         .collect();
-    Ok((folder, hosts))
+    Ok((folder, places))
 }
 
 /// A shell, or a command, in one place of the laboratory; its exit status.
-pub(crate) fn shell(place: &str, command: &[String]) -> ExitCode {
-    let error = match enter(place, command) {
+pub(crate) fn shell(laboratory: &Laboratory, place: &str, command: &[String]) -> ExitCode {
+    let error = match enter(laboratory, place, command) {
         Ok(error) => anyhow::Error::from(error).context("cannot enter"),
         Err(error) => error,
     };
@@ -146,16 +188,10 @@ pub(crate) fn shell(place: &str, command: &[String]) -> ExitCode {
 }
 
 /// Becomes the shell or command; returns only if that fails.
-fn enter(place: &str, command: &[String]) -> Result<std::io::Error> {
-    let (folder, _) = hosts()?;
-    let entries = Entries::read(&folder).unwrap_or_default();
-    let places: Vec<&str> = entries
-        .namespaces
-        .iter()
-        .filter_map(|namespace| namespace.name().strip_prefix(PREFIX))
-        .collect();
+fn enter(laboratory: &Laboratory, place: &str, command: &[String]) -> Result<std::io::Error> {
+    let (folder, places) = places(laboratory)?;
     ensure!(
-        places.contains(&place),
+        places.iter().any(|known| known == place),
         "no {place} here; there are {}",
         places.join(", ")
     );
@@ -169,7 +205,7 @@ fn enter(place: &str, command: &[String]) -> Result<std::io::Error> {
     let path = env::var("PATH").unwrap_or_default();
     let shell = env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
     let mut entered = Command::new("ip");
-    entered.args(["netns", "exec", &format!("{PREFIX}{place}")]);
+    entered.args(["netns", "exec", &format!("{}{place}", laboratory.prefix())]);
     match command {
         [] => entered.arg(&shell),
         [program, arguments @ ..] => entered.arg(program).args(arguments),
@@ -182,8 +218,8 @@ fn enter(place: &str, command: &[String]) -> Result<std::io::Error> {
 }
 
 /// Takes the laboratory down, and what crashed ones left.
-pub(crate) fn down() -> Result<()> {
-    let folder = Path::new(BASE).join(INSTANCE);
+pub(crate) fn down(laboratory: &Laboratory) -> Result<()> {
+    let folder = laboratory.folder();
     let was_up = folder.exists();
     // A namespace may be busy for a moment while its processes end.
     wait_for("the laboratory is down", Duration::from_secs(5), || {
