@@ -63,6 +63,15 @@ fn every_example_is_read_and_comes_with_a_comment() {
             .find(|(file, _)| *file == name)
             .map_or(&[][..], |(_, keys)| keys);
         assert_eq!(refused, expected.iter().copied().collect(), "{name}");
+        let warned = text
+            .lines()
+            .next()
+            .is_some_and(|line| line.contains("NOT SUPPORTED YET"));
+        assert_eq!(
+            warned,
+            !refused.is_empty(),
+            "{name}: the first line says what is refused"
+        );
     }
 }
 
