@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// Where the agent listens unless its configuration says otherwise.
-const DEFAULT_SOCKET: &str = "/run/overlayd/control.sock";
+pub(crate) const DEFAULT_SOCKET: &str = "/run/overlayd/control.sock";
 
 /// Shows and changes the shared layer-2 segments of a cluster of hosts.
 ///
@@ -33,6 +33,30 @@ pub(crate) struct Arguments {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The command line, with the global options in the help of the tool itself alone.
+pub(crate) fn command() -> clap::Command {
+    let mut command = Arguments::command();
+    // From here on commands have the global options.
+    command.build();
+    command.mut_subcommands(told_once)
+}
+
+fn told_once(command: clap::Command) -> clap::Command {
+    let examples = command
+        .get_after_help()
+        .map(|text| format!("{text}\n\n"))
+        .unwrap_or_default();
+    command
+        .mut_args(|arg| {
+            let everywhere = arg.is_global_set();
+            arg.hide(everywhere)
+        })
+        .after_help(format!(
+            "{examples}Global options (--socket, -o json, -q, …): overlayctl --help"
+        ))
+        .mut_subcommands(told_once)
 }
 
 /// What every command takes.
@@ -132,18 +156,43 @@ pub(crate) enum Command {
     /// Prints one `ip`, `bridge`, `nft` or `sysctl` command per change; normally none. Changes nothing.
     Plan,
     /// Print the completion script of a shell
-    #[command(after_help = "Example:\n  overlayctl completions bash > /etc/bash_completion.d/overlayctl")]
+    ///
+    /// It offers commands and options, and names of segments, hosts and leased addresses.
+    #[command(after_help = "\
+Examples:
+  overlayctl completions bash > /etc/bash_completion.d/overlayctl
+  overlayctl completions zsh > /usr/share/zsh/site-functions/_overlayctl
+  overlayctl completions fish > /etc/fish/completions/overlayctl.fish")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    #[command(after_help = "Examples:\n  overlayctl man | man -l -\n  overlayctl man --dir /usr/share/man/man1")]
+    /// Print a manual page
+    #[command(after_help = "\
+Examples:
+  overlayctl man | man -l -
+  overlayctl man overlayd.yaml | man -l -
+  overlayctl man --dir /usr/share/man")]
     Man {
-        /// Write one page per command to this directory
-        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        /// Which
+        #[arg(value_enum, default_value_t = Page::Overlayctl)]
+        page: Page,
+        /// Write all pages to man1, man5 and man8 in this directory, one per command
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "page")]
         dir: Option<PathBuf>,
     },
+}
+
+/// A manual page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Page {
+    /// This program, with all its commands
+    Overlayctl,
+    /// The agent
+    Overlayd,
+    /// The configuration of a host and of segments
+    #[value(name = "overlayd.yaml")]
+    OverlaydYaml,
 }
 
 #[derive(Debug, Args)]
@@ -155,6 +204,9 @@ pub(crate) struct Join {
     /// The token that `init` printed; not needed without TLS
     #[arg(long)]
     pub(crate) token: Option<String>,
+    /// Join even if guests are attached here, or segments of this host alone are lost
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

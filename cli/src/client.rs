@@ -56,11 +56,37 @@ impl Client {
         })
     }
 
-    /// Asks one thing and waits for the answer, at most for `limit`.
+    /// Asks one thing and waits for the answer, at most for `limit`. Ctrl-C ends the waiting, not what was begun.
     ///
     /// # Errors
     /// What the agent says, or that it does not answer.
     pub(crate) async fn ask<Answer, Call>(
+        &self,
+        output: &Output,
+        limit: Duration,
+        call: impl FnOnce(ControlClient<Channel>) -> Call,
+    ) -> Result<Answer, Failure>
+    where
+        Call: Future<Output = Result<Response<Answer>, Status>>,
+    {
+        let call = self.call(output, limit, call);
+        if limit == SHORT {
+            return output.progress("waiting for overlayd on this host", call).await;
+        }
+        tokio::select! {
+            biased;
+            answer = call => answer,
+            () = interrupted() => Err(Failure::Interrupted(
+                "interrupted; overlayd goes on with it: see `overlayctl status`",
+            )),
+        }
+    }
+
+    /// As [`Client::ask`], and Ctrl-C is the caller's concern.
+    ///
+    /// # Errors
+    /// What the agent says, or that it does not answer.
+    pub(crate) async fn call<Answer, Call>(
         &self,
         output: &Output,
         limit: Duration,
@@ -106,6 +132,14 @@ impl Client {
             losses: loss::rows(why.losses),
             more: why.more,
         }
+    }
+}
+
+/// Ctrl-C was pressed.
+pub(crate) async fn interrupted() {
+    // Without a handler Ctrl-C ends this process, as it does any other.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum Failure {
     Local(anyhow::Error),
     /// It failed, and the command has printed why. Exit status 1.
     Reported,
+    /// The operator pressed Ctrl-C. Exit status 130, as of a process that SIGINT ends.
+    Interrupted(&'static str),
     /// Something is wrong with the host that was checked. Exit status 1 or 2.
     Unhealthy(Grade),
 }
@@ -48,6 +50,7 @@ impl Failure {
             Failure::Unhealthy(Grade::Warn) => 1,
             Failure::Unhealthy(Grade::Fail) => 2,
             Failure::Unreachable { .. } => 3,
+            Failure::Interrupted(_) => 130,
         }
     }
 }

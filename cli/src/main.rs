@@ -6,20 +6,25 @@
 mod args;
 mod client;
 mod commands;
+mod completion;
 mod failure;
 mod loss;
 mod output;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 
 use crate::args::Arguments;
 use crate::failure::Failure;
 use crate::output::Output;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    clap_complete::CompleteEnv::with_factory(completion::command).complete();
+    let arguments = match Arguments::from_arg_matches(&args::command().get_matches()) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
     let output = Output::new(&arguments.global);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

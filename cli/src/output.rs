@@ -15,6 +15,9 @@ use crate::args::{Colour, Format, Global};
 use crate::failure::Failure;
 use crate::loss::LossRow;
 
+/// After so long an operator wants to know what is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What a piece of text means; decides its colour and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
@@ -286,29 +289,62 @@ impl Output {
             } => self.refused(message, hint.as_deref(), losses, *more),
             Failure::Unreachable { message, hint } => self.refused(message, Some(hint), &[], 0),
             Failure::Local(error) => self.refused(&format!("{error:#}"), None, &[], 0),
+            Failure::Interrupted(message) => self.note(message),
             Failure::Reported | Failure::Unhealthy(_) => {}
         }
         ExitCode::from(failure.exit_status())
     }
 
-    /// Waits for `work`; meanwhile, on a terminal, a line says what is waited for and how long already.
+    /// Waits for `work`; after a second a line says what is waited for, on a terminal also how long already.
     pub(crate) async fn progress<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
-        if !self.notes || !std::io::stderr().is_terminal() {
+        // Whoever reads JSON reads the errors as well.
+        if !self.notes || !self.is_table() {
             return work.await;
         }
         let begun = Instant::now();
-        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        let mut line = Line::NotYet;
         tokio::pin!(work);
         loop {
             tokio::select! {
                 biased;
-                done = &mut work => {
-                    // Back to the first column, and the line is empty again.
-                    to_stderr("\r\x1b[K");
-                    return done;
-                }
-                _ = tick.tick() => to_stderr(&format!("\r\x1b[K{what} … {} s", begun.elapsed().as_secs())),
+                done = &mut work => return done,
+                () = tokio::time::sleep(PATIENCE) => line.show(what, begun.elapsed()),
             }
+        }
+    }
+}
+
+/// The line that says what is waited for: whether it is there.
+enum Line {
+    NotYet,
+    /// It is written anew again and again.
+    OnTerminal,
+    /// It is written once.
+    Elsewhere,
+}
+
+impl Line {
+    fn show(&mut self, what: &str, waited: Duration) {
+        match self {
+            Self::NotYet if !std::io::stderr().is_terminal() => {
+                to_stderr(&format!("{what} …\n"));
+                *self = Self::Elsewhere;
+            }
+            Self::NotYet | Self::OnTerminal => {
+                to_stderr(&format!("\r\x1b[K{what} … {} s", waited.as_secs()));
+                *self = Self::OnTerminal;
+            }
+            Self::Elsewhere => {}
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        match self {
+            // Back to the first column, and the line is empty again.
+            Self::OnTerminal => to_stderr("\r\x1b[K"),
+            Self::NotYet | Self::Elsewhere => {}
         }
     }
 }

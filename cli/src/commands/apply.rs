@@ -147,9 +147,8 @@ pub(super) fn request(apply: &Apply) -> Result<ApplyRequest, Failure> {
 pub(super) async fn run(request: ApplyRequest, client: &Client, output: &Output) -> Result<(), Failure> {
     let file = request.file.clone();
     let (dry_run, force) = (request.dry_run, request.force);
-    let answer = client
-        .ask(output, LONG, |mut calls| async move { calls.apply(request).await })
-        .await?;
+    let call = client.ask(output, LONG, |mut calls| async move { calls.apply(request).await });
+    let answer = output.progress(&format!("applying {file}"), call).await?;
     let ApplyResponse {
         errors,
         segments,
@@ -162,7 +161,8 @@ pub(super) async fn run(request: ApplyRequest, client: &Client, output: &Output)
         pending,
         file,
     };
-    for error in &applied.errors {
+    // JSON and YAML have them among the data.
+    for error in applied.errors.iter().filter(|_| output.is_table()) {
         output.error(&error.sentence(&applied.file), error.hint.as_deref());
     }
     output.data(&applied, |applied| changes(applied, output))?;
@@ -171,11 +171,20 @@ pub(super) async fn run(request: ApplyRequest, client: &Client, output: &Output)
     }
     if !applied.errors.is_empty() {
         let count = applied.errors.len();
-        output.note(&format!(
+        let sum = format!(
             "{count} error{}; nothing was applied",
             if count == 1 { "" } else { "s" }
-        ));
-        return Err(Failure::Reported);
+        );
+        if output.is_table() {
+            output.note(&sum);
+            return Err(Failure::Reported);
+        }
+        return Err(Failure::Refused {
+            message: format!("{}: {sum}", applied.file),
+            hint: None,
+            losses: Vec::new(),
+            more: 0,
+        });
     }
     let lost = if dry_run { "would be lost" } else { "lost" };
     for segment in &applied.segments {

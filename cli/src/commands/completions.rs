@@ -1,14 +1,23 @@
-//! `completions`: a shell's completion script, from the definition of the command line.
+//! `completions`: what makes a shell ask `overlayctl` itself what can be typed.
 
-use clap::CommandFactory as _;
+use anyhow::Context as _;
 use clap_complete::Shell;
+use clap_complete::env::Shells;
 
-use crate::args::Arguments;
 use crate::failure::Failure;
 use crate::output::Output;
 
+/// The variable by which the script asks, as `clap_complete::CompleteEnv` has it.
+const ASKED_BY: &str = "COMPLETE";
+
 pub(super) fn run(shell: Shell, output: &Output) -> Result<(), Failure> {
+    let shells = Shells::builtins();
+    let shell = shells
+        .completer(&shell.to_string())
+        .context("this shell is not supported")?;
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "overlayctl", &mut script);
+    shell
+        .write_registration(ASKED_BY, "overlayctl", "overlayctl", "overlayctl", &mut script)
+        .context("cannot write the script")?;
     output.raw(&script)
 }

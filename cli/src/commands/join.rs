@@ -1,10 +1,10 @@
-//! `join`: this host becomes a member of another host's cluster.
+//! `join`: this host becomes a member of another host's cluster. Ctrl-C gives that up until a member has let it in.
 
-use overlayd_proto::control::{JoinRequest, JoinResponse};
+use overlayd_proto::control::{JoinCancelRequest, JoinRequest, JoinResponse};
 use serde::Serialize;
 
 use crate::args::Join;
-use crate::client::{Client, LONG};
+use crate::client::{Client, LONG, SHORT, interrupted};
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -14,6 +14,7 @@ struct Joined {
     via: String,
     hosts: u32,
     gave_way: Vec<String>,
+    already_member: bool,
 }
 
 impl From<JoinResponse> for Joined {
@@ -23,12 +24,14 @@ impl From<JoinResponse> for Joined {
             via,
             hosts,
             gave_way,
+            already_member,
         } = answer;
         Self {
             cluster_id,
             via,
             hosts,
             gave_way,
+            already_member,
         }
     }
 }
@@ -37,11 +40,26 @@ pub(super) async fn run(join: &Join, client: &Client, output: &Output) -> Result
     let request = JoinRequest {
         address: join.address.clone(),
         token: join.token.clone(),
+        force: join.force,
     };
-    let call = client.ask(output, LONG, |mut calls| async move { calls.join(request).await });
-    let answer = output
-        .progress(&format!("joining through {}", join.address), call)
-        .await?;
+    let call = client.call(output, LONG, |mut calls| async move { calls.join(request).await });
+    let what = format!("joining through {}", join.address);
+    let work = output.progress(&what, call);
+    tokio::pin!(work);
+    let answer = tokio::select! {
+        biased;
+        answer = &mut work => answer?,
+        () = interrupted() => {
+            cancel(client, output).await?;
+            tokio::select! {
+                biased;
+                answer = &mut work => answer?,
+                () = interrupted() => {
+                    return Err(Failure::Interrupted("interrupted; see `overlayctl status` for what became of it"));
+                }
+            }
+        }
+    };
     let joined = Joined::from(answer);
     for what in &joined.gave_way {
         output.warning(what);
@@ -49,8 +67,29 @@ pub(super) async fn run(join: &Join, client: &Client, output: &Output) -> Result
     let Joined {
         cluster_id, via, hosts, ..
     } = &joined;
-    output.outcome(
-        &joined,
-        &format!("joined cluster {cluster_id} through {via}; it now has {hosts} hosts"),
-    )
+    let sentence = match joined.already_member {
+        true => {
+            format!("{via} is a member already: it is in this host's cluster {cluster_id}, which has {hosts} hosts")
+        }
+        false => format!("joined cluster {cluster_id} through {via}; it now has {hosts} hosts"),
+    };
+    output.outcome(&joined, &sentence)
+}
+
+/// What came of it is the answer to the join: a member may have let this host in already.
+async fn cancel(client: &Client, output: &Output) -> Result<(), Failure> {
+    output.note("giving up, unless a member has let this host in already");
+    let request = JoinCancelRequest {};
+    let cancelled = client
+        .call(
+            output,
+            SHORT,
+            |mut calls| async move { calls.join_cancel(request).await },
+        )
+        .await;
+    match cancelled {
+        // It has just ended.
+        Ok(_) | Err(Failure::Refused { .. }) => Ok(()),
+        Err(failure) => Err(failure),
+    }
 }

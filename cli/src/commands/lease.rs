@@ -115,13 +115,12 @@ async fn list(request: LeaseListRequest, client: &Client, output: &Output) -> Re
 
 async fn release(request: LeaseReleaseRequest, client: &Client, output: &Output) -> Result<(), Failure> {
     let address = request.address.clone();
-    let answer = client
-        .ask(
-            output,
-            LONG,
-            |mut calls| async move { calls.lease_release(request).await },
-        )
-        .await?;
+    let call = client.ask(
+        output,
+        LONG,
+        |mut calls| async move { calls.lease_release(request).await },
+    );
+    let answer = output.progress(&format!("releasing {address}"), call).await?;
     let lease = answer.lease.map(LeaseRow::from);
     let of = lease
         .as_ref()

@@ -1,4 +1,5 @@
-//! `man`: the manual, from the definition of the command line.
+//! `man`: the manual. overlayctl(1) comes from the definition of the command line, overlayd.yaml(5) from the reference of all
+//! keys, overlayd(8) is written by hand.
 
 use std::path::Path;
 
@@ -6,24 +7,70 @@ use anyhow::Context as _;
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 
-use crate::args::Arguments;
+use crate::args::{Arguments, Page};
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// Prints the whole tool as one page, or writes one page per command into `dir`.
+const OVERLAYD: &str = include_str!("../../../docs/overlayd.8");
+const REFERENCE: &str = include_str!("../../../examples/every-key.yaml");
+
+/// Prints a page, this tool's as one; or writes all of them, one per command, into folders of `dir`.
 ///
 /// # Errors
 /// `dir` cannot be made or written.
-pub(super) fn run(dir: Option<&Path>, output: &Output) -> Result<(), Failure> {
+pub(super) fn run(page: Page, dir: Option<&Path>, output: &Output) -> Result<(), Failure> {
     let Some(dir) = dir else {
-        let page = whole().context("cannot render the manual page")?;
-        return output.raw(&page);
+        return match page {
+            Page::Overlayctl => output.raw(&whole().context("cannot render the manual page")?),
+            Page::Overlayd => output.raw(OVERLAYD.as_bytes()),
+            Page::OverlaydYaml => output.raw(configuration().as_bytes()),
+        };
     };
-    std::fs::create_dir_all(dir)
-        .and_then(|()| clap_mangen::generate_to(Arguments::command(), dir))
-        .with_context(|| format!("cannot write manual pages to {}", dir.display()))?;
+    write(dir).with_context(|| format!("cannot write manual pages to {}", dir.display()))?;
     output.note(&format!("manual pages written to {}", dir.display()));
     Ok(())
+}
+
+fn write(dir: &Path) -> std::io::Result<()> {
+    let [commands, files, daemons] = ["man1", "man5", "man8"].map(|section| dir.join(section));
+    for section in [&commands, &files, &daemons] {
+        std::fs::create_dir_all(section)?;
+    }
+    clap_mangen::generate_to(Arguments::command(), commands)?;
+    std::fs::write(files.join("overlayd.yaml.5"), configuration())?;
+    std::fs::write(daemons.join("overlayd.8"), OVERLAYD)
+}
+
+/// overlayd.yaml(5): what is common, and the reference as it is.
+fn configuration() -> String {
+    let mut page = format!(
+        "\
+.TH overlayd.yaml 5 \"\" \"overlayd {}\"
+.SH NAME
+overlayd.yaml \\- configuration of overlayd: a host and its segments
+.SH SYNOPSIS
+/etc/overlayd/overlayd.yaml
+.SH DESCRIPTION
+The file of one host, in YAML. Every key has a default; a file that is missing or empty is one of defaults alone. A list of
+segments may also stand in a file of its own, which \\fBoverlayctl apply \\-f\\fR FILE gives to the whole cluster.
+.PP
+\\fBoverlayd \\-\\-check\\fR reads the file, prints every error with its place, and what a start would change.
+\\fBsystemctl reload overlayd\\fR (SIGHUP) reads it again; the log names each key that has changed and what became of it.
+\\fIstate_dir\\fR, \\fIcontrol_socket\\fR and \\fImetrics\\fR need a restart.
+.SH KEYS
+This is the reference with every key: not a configuration to be used as it is.
+.PP
+.nf
+",
+        env!("CARGO_PKG_VERSION")
+    );
+    for line in REFERENCE.lines() {
+        // What begins with a dot or a quote would be a request.
+        let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
+        page.push_str(&format!("{guard}{}\n", line.replace('\\', "\\e")));
+    }
+    page.push_str(".fi\n.SH SEE ALSO\n.BR overlayd (8),\n.BR overlayctl (1)\n");
+    page
 }
 
 fn whole() -> std::io::Result<Vec<u8>> {

@@ -29,7 +29,7 @@ pub(crate) async fn run(arguments: &Arguments, output: &Output) -> Result<(), Fa
     let connect = || Client::connect(&arguments.global.socket);
     match &arguments.command {
         Command::Completions { shell } => completions::run(*shell, output),
-        Command::Man { dir } => man::run(dir.as_deref(), output),
+        Command::Man { page, dir } => man::run(*page, dir.as_deref(), output),
         Command::Init => init::run(&connect().await?, output).await,
         Command::Join(join) => join::run(join, &connect().await?, output).await,
         Command::Leave(leave) => leave::run(leave, &connect().await?, output).await,

@@ -81,6 +81,7 @@ pub(super) fn cells(peer: &PeerRow) -> Vec<Text> {
 #[derive(Serialize)]
 struct Added {
     peer: Option<PeerRow>,
+    already_member: bool,
     segments: Vec<String>,
 }
 
@@ -117,13 +118,18 @@ async fn invite(add: &args::PeerAdd, client: &Client, output: &Output) -> Result
     let answer = output.progress(&format!("inviting {}", add.address), call).await?;
     let added = Added {
         peer: answer.peer.map(PeerRow::from),
+        already_member: answer.already_member,
         segments: Vec::new(),
     };
     let name = added
         .peer
         .as_ref()
         .map_or(add.address.as_str(), |peer| peer.name.as_str());
-    output.outcome(&added, &format!("{name} joined the cluster"))
+    let sentence = match added.already_member {
+        true => format!("{name} is a member already"),
+        false => format!("{name} joined the cluster"),
+    };
+    output.outcome(&added, &sentence)
 }
 
 async fn add_static(add: &args::PeerAdd, client: &Client, output: &Output) -> Result<(), Failure> {
@@ -138,6 +144,7 @@ async fn add_static(add: &args::PeerAdd, client: &Client, output: &Output) -> Re
         .await?;
     let added = Added {
         peer: answer.peer.map(PeerRow::from),
+        already_member: false,
         segments: answer.segments,
     };
     let segments = match added.segments.as_slice() {

@@ -1,6 +1,6 @@
 //! What reaches the agent, and what is told about what it did.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::process::Stdio;
 
 use crate::check;
@@ -97,7 +97,7 @@ fn arguments_reach_the_agent() {
     let requests: &[(&[&str], &str)] = &[
         (
             &["join", "192.0.2.12:7481", "--token", "t"],
-            r#"JoinRequest { address: "192.0.2.12:7481", token: Some("t") }"#,
+            r#"JoinRequest { address: "192.0.2.12:7481", token: Some("t"), force: false }"#,
         ),
         (&["leave", "--force"], "LeaveRequest { force: true }"),
         (
@@ -201,4 +201,43 @@ fn apply_reads_standard_input() {
     assert!(child.wait().unwrap().success());
     let expected = r#"ApplyRequest { file: "<stdin>", text: "segments: [piped]\n", dry_run: false, force: false }"#;
     assert_eq!(agent.asked(), [expected]);
+}
+
+#[test]
+fn who_is_a_member_already_is_told_and_that_is_no_failure() {
+    let agent = Agent::start(Mood::Member);
+    let joined = check(&agent, &["join", "192.0.2.12"], "");
+    assert_eq!(
+        joined.stderr,
+        "hv2 is a member already: it is in this host's cluster 00000000000000c1, which has 3 hosts\n"
+    );
+    let added = check(&agent, &["peer", "add", "192.0.2.12"], "");
+    assert_eq!(added.stderr, "hv2 is a member already\n");
+}
+
+#[test]
+fn a_join_that_takes_longer_says_so_and_ends_as_it_ends_after_ctrl_c() {
+    let agent = Agent::start(Mood::Slow);
+    let mut command = agent.command(&["join", "192.0.2.12"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = || {
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        line
+    };
+    assert_eq!(line(), "joining through 192.0.2.12 …\n");
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child.id() as i32),
+        nix::sys::signal::Signal::SIGINT,
+    )
+    .unwrap();
+    assert_eq!(line(), "giving up, unless a member has let this host in already\n");
+    assert!(line().contains("gave way"));
+    assert_eq!(
+        line(),
+        "joined cluster 00000000000000c1 through hv2; it now has 3 hosts\n"
+    );
+    assert!(child.wait().unwrap().success());
+    assert!(agent.asked().contains(&"JoinCancelRequest".to_owned()));
 }

@@ -10,7 +10,7 @@ use overlayd_proto::control::*;
 use prost::Message as _;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::metadata::{BinaryMetadataValue, MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
@@ -28,6 +28,10 @@ pub(crate) enum Mood {
     Refusing,
     /// Refuses everything, with a hint that is not ASCII.
     RefusingInUnicode,
+    /// As `Formed`, and a join is answered when it is given up.
+    Slow,
+    /// As `Formed`, and all hosts are members already.
+    Member,
 }
 
 /// A running fake agent; ends when dropped.
@@ -45,6 +49,7 @@ impl Agent {
         let service = ControlServer::new(Fake {
             mood,
             asked: asked.clone(),
+            given_up: Notify::new(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -153,6 +158,7 @@ fn attached_port() -> Loss {
 struct Fake {
     mood: Mood,
     asked: Arc<Mutex<Vec<String>>>,
+    given_up: Notify,
 }
 
 impl Fake {
@@ -160,7 +166,7 @@ impl Fake {
         self.asked.lock().unwrap().push(format!("{:?}", request.into_inner()));
         let mut metadata = MetadataMap::new();
         match self.mood {
-            Mood::Formed => return Ok(Response::new(formed)),
+            Mood::Formed | Mood::Slow | Mood::Member => return Ok(Response::new(formed)),
             Mood::Unformed => return Ok(Response::new(unformed)),
             Mood::Refusing => {
                 metadata.insert("hint", MetadataValue::from_static("detach them, or give --force"));
@@ -200,9 +206,23 @@ impl Control for Fake {
             cluster_id: "00000000000000c1".into(),
             via: "hv2".into(),
             hosts: 3,
-            gave_way: vec!["segment blue of this host gave way to the cluster's".into()],
+            gave_way: match self.mood {
+                Mood::Member => Vec::new(),
+                Mood::Formed | Mood::Unformed | Mood::Refusing | Mood::RefusingInUnicode | Mood::Slow => {
+                    vec!["segment blue of this host gave way to the cluster's".into()]
+                }
+            },
+            already_member: self.mood == Mood::Member,
         };
+        if self.mood == Mood::Slow {
+            self.given_up.notified().await;
+        }
         self.answer(request, answer, JoinResponse::default())
+    }
+
+    async fn join_cancel(&self, request: Request<JoinCancelRequest>) -> Result<Response<JoinCancelResponse>, Status> {
+        self.given_up.notify_one();
+        self.answer(request, JoinCancelResponse {}, JoinCancelResponse {})
     }
 
     async fn leave(&self, request: Request<LeaveRequest>) -> Result<Response<LeaveResponse>, Status> {
@@ -226,6 +246,7 @@ impl Control for Fake {
     async fn peer_add(&self, request: Request<PeerAddRequest>) -> Result<Response<PeerAddResponse>, Status> {
         let answer = PeerAddResponse {
             peer: peers().into_iter().nth(1),
+            already_member: self.mood == Mood::Member,
         };
         self.answer(request, answer, PeerAddResponse::default())
     }

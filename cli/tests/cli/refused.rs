@@ -29,6 +29,43 @@ error: bad.yaml: the file has no segment that could be read
     assert_eq!(json["applied"], false);
     assert_eq!(json["errors"][0]["line"], 5);
     assert_eq!(json["errors"][1]["line"], serde_json::Value::Null);
+    assert_eq!(
+        error(&ran),
+        (
+            "bad.yaml: 2 errors; nothing was applied".to_owned(),
+            serde_json::Value::Null
+        )
+    );
+}
+
+/// What an error is as JSON: what is wrong, and the hint.
+fn error(ran: &Ran) -> (String, serde_json::Value) {
+    let json: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap_or_else(|_| panic!("{}", ran.stderr));
+    (
+        json["error"]["message"].as_str().unwrap().to_owned(),
+        json["error"]["hint"].clone(),
+    )
+}
+
+#[test]
+fn errors_are_json_where_data_is() {
+    let agent = Agent::start(Mood::Refusing);
+    for arguments in ASKING {
+        let ran = agent.run(&[arguments, &["-o", "json"][..]].concat());
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(1), ""), "{arguments:?}");
+        let (message, hint) = error(&ran);
+        assert_eq!(message, "guests are attached to br-blue: tap0, tap1");
+        assert_eq!(hint, "detach them, or give --force");
+    }
+    let silent = overlayctl(&["status", "-o", "json", "--socket", "/nonexistent"])
+        .output()
+        .unwrap();
+    let silent = Ran::from(silent);
+    assert_eq!(silent.status, Some(3));
+    assert!(error(&silent).0.contains("/nonexistent"));
+    let yaml = agent.run(&["leave", "-o", "yaml"]);
+    let value: serde_json::Value = serde_yaml::from_str(&yaml.stderr).unwrap();
+    assert_eq!(value["error"]["hint"], "detach them, or give --force");
 }
 
 #[test]

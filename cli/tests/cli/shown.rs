@@ -334,19 +334,87 @@ fn completions_and_manual_need_no_agent() {
                 .unwrap(),
         );
         assert_eq!(ran.status, Some(0));
-        assert!(ran.stdout.contains("undrain"), "{shell}");
+        assert!(
+            ran.stdout.contains("COMPLETE") && ran.stdout.contains("overlayctl"),
+            "{shell}"
+        );
     }
-    let page = Ran::from(overlayctl(&["man", "--socket", "/nonexistent"]).output().unwrap());
-    assert_eq!(page.status, Some(0));
-    assert!(page.stdout.contains(".TH overlayctl 1"), "{}", page.stdout);
+    let page = |arguments: &[&str]| {
+        let ran = Ran::from(overlayctl(arguments).output().unwrap());
+        assert_eq!(ran.status, Some(0), "{arguments:?}");
+        ran.stdout
+    };
+    let tool = page(&["man", "--socket", "/nonexistent"]);
+    assert!(tool.contains(".TH overlayctl 1"), "{tool}");
     for heading in ["OVERLAYCTL APPLY", "OVERLAYCTL PEER REMOVE", "OVERLAYCTL STATUS"] {
-        assert!(page.stdout.contains(&format!(".SH \"{heading}\"\n")), "{heading}");
+        assert!(tool.contains(&format!(".SH \"{heading}\"\n")), "{heading}");
+    }
+    assert!(page(&["man", "overlayd"]).starts_with(".TH overlayd 8"));
+    let file = page(&["man", "overlayd.yaml"]);
+    assert!(file.starts_with(".TH overlayd.yaml 5"));
+    for key in ["state_dir:", "max_leases:", "boot_file:"] {
+        assert!(file.contains(key), "{key}");
     }
     let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("man1");
-    let ran = Ran::from(overlayctl(&["man", "--dir", dir.to_str().unwrap()]).output().unwrap());
-    assert_eq!((ran.status, ran.stdout.as_str()), (Some(0), ""));
-    for page in ["overlayctl.1", "overlayctl-apply.1", "overlayctl-peer-remove.1"] {
-        assert!(dir.join(page).exists(), "{page}");
+    assert_eq!(page(&["man", "--dir", folder.path().to_str().unwrap()]), "");
+    for page in [
+        "man1/overlayctl.1",
+        "man1/overlayctl-apply.1",
+        "man1/overlayctl-peer-remove.1",
+        "man5/overlayd.yaml.5",
+        "man8/overlayd.8",
+    ] {
+        assert!(folder.path().join(page).exists(), "{page}");
     }
+}
+
+#[test]
+fn a_shell_is_offered_what_the_agent_knows_and_nothing_without_one() {
+    let offered = |agent: &Agent, words: &[&str]| {
+        let mut command = agent.command(&[&["--", "overlayctl"], words].concat());
+        let index = words.len().to_string();
+        command
+            .env("COMPLETE", "bash")
+            .env("_CLAP_COMPLETE_INDEX", index)
+            .env("_CLAP_IFS", "\n");
+        let ran = Ran::from(command.output().unwrap());
+        assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+        ran.stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let agent = Agent::start(Mood::Formed);
+    let cases: &[(&[&str], &str)] = &[
+        (&["segment", "show", ""], "blue"),
+        (&["lease", "list", "b"], "blue"),
+        (&["peer", "add", "192.0.2.1", "--static", "--segment", ""], "blue"),
+        (&["gateway", "move", ""], "blue"),
+        (&["gateway", "move", "blue", ""], "hv2"),
+        (&["peer", "remove", ""], "hv3"),
+        (&["lease", "release", ""], "192.168.124.16"),
+        (&["und"], "undrain"),
+    ];
+    for (words, wanted) in cases {
+        let found = offered(&agent, words);
+        assert!(found.iter().any(|word| word == wanted), "{words:?}: {found:?}");
+    }
+    assert!(
+        !offered(&agent, &["peer", "remove", ""]).contains(&"hv1".to_owned()),
+        "this host"
+    );
+    let refusing = Agent::start(Mood::Refusing);
+    assert!(!offered(&refusing, &["segment", "show", ""]).contains(&"blue".to_owned()));
+}
+
+#[test]
+fn global_options_are_told_once() {
+    let help = |arguments: &[&str]| Ran::from(overlayctl(arguments).output().unwrap()).stdout;
+    assert!(help(&["--help"]).contains("--socket <PATH>"));
+    for command in [&["join", "--help"][..], &["lease", "list", "--help"], &["status", "-h"]] {
+        let help = help(command);
+        assert!(!help.contains("--socket <PATH>"), "{help}");
+        assert!(help.contains("overlayctl --help"), "{help}");
+    }
+    assert!(
+        help(&["apply", "--help"]).contains("--dry-run\n  overlayctl segment show"),
+        "examples stay"
+    );
 }

@@ -314,6 +314,18 @@ fn every_finding_is_in_the_troubleshooting_table() {
 }
 
 #[test]
+fn the_agents_manual_names_every_option() {
+    use clap::CommandFactory as _;
+    let page = read("docs/overlayd.8").replace("\\-", "-");
+    for option in overlayd::args::Args::command()
+        .get_arguments()
+        .filter_map(|arg| arg.get_long())
+    {
+        assert!(page.contains(&format!("\\fB--{option}\\fR")), "--{option}");
+    }
+}
+
+#[test]
 fn the_changelog_has_its_unreleased_part() {
     let changelog = read("CHANGELOG.md");
     let unreleased = changelog
