@@ -38,7 +38,8 @@ const INVITE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Everything outside of the node.
 pub struct Edge {
-    pub(crate) config_path: PathBuf,
+    /// Where the configuration is, and the text that is in force.
+    pub(crate) config_file: (PathBuf, String),
     /// Above `files`, which waits at its end for the thread that this keeps going.
     pub(crate) journal: Option<Sender<disk::Order>>,
     pub(crate) files: StateFiles,
@@ -221,6 +222,7 @@ impl Edge {
             host: request.host,
             token: String::new(),
             cluster: request.cluster,
+            former: request.former,
         };
         // Owns nothing but the call; cancelled when the agent ends.
         self.tasks.spawn(async move {
@@ -311,6 +313,7 @@ impl Edge {
     fn save_identity(&mut self, formation: Formation) {
         let before = self.identity.formation;
         self.identity.formation = formation;
+        self.identity.former = None;
         if let Formation::Left { next } = formation {
             self.identity.host = next;
         }

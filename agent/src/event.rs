@@ -58,6 +58,8 @@ pub enum Ask {
         /// When this host is a member.
         reply: ReplyTo<Result<Done, Refusal>>,
     },
+    /// Ctrl-C during `join`.
+    CancelJoin(ReplyTo<Result<(), Refusal>>),
     /// The guest ports of this host as the kernel has them at this moment.
     Ports(ReplyTo<Result<BTreeMap<IfName, Vec<IfName>>, String>>),
     /// `leave`.

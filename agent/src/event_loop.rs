@@ -12,7 +12,8 @@
 use std::future::pending;
 
 use anyhow::{Context, Result};
-use overlayd_core::node::{JoinRequest, Node, PeerMessage, Refusal};
+use overlayd_core::config::host_changes;
+use overlayd_core::node::{JoinRequest, Node, PeerMessage};
 use overlayd_core::time::Instant;
 use overlayd_proto::convert::Bulk;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,7 +22,7 @@ use tracing::{error, info, warn};
 use crate::effects::Edge;
 use crate::event::{Ask, Event, Inboxes};
 use crate::grpc;
-use crate::joining::welcome;
+use crate::joining::{refused, welcome};
 use crate::sockets::{dhcp, icmp};
 use crate::workers::{disk, kernel};
 use crate::{clock, control};
@@ -168,11 +169,9 @@ impl Agent {
                 self.edge.unsaved = problem;
                 self.node.set_edge(self.edge.health(), now);
             }
-            Event::Welcome(from, result) => self.node.handle_welcome(from, welcome(result), now),
+            Event::Welcome(from, result) => self.node.handle_welcome(from, welcome(from, result), now),
             Event::Invited(call, address, result) => {
-                let result = result
-                    .map(|()| address)
-                    .map_err(|problem| Refusal::new(problem.to_string()));
+                let result = result.map(|()| address).map_err(|problem| refused(address, problem));
                 self.node.handle_invited(call, result);
             }
             Event::RemovedAll(removed) => self.node.handle_removed_all(removed.lines, removed.kept),
@@ -182,16 +181,14 @@ impl Agent {
     fn kernel(&mut self, report: kernel::Report, now: Instant) {
         match report {
             kernel::Report::Facts(facts) => {
-                if let Some(facts) = &facts
-                    && let Err(problem) = self.edge.listen(facts)
-                {
-                    self.fatal = Some(problem);
-                    return;
-                }
-                if facts.is_none() {
-                    warn!(
-                        "the underlay is missing (no default route, no such interface, or no address on it): waiting for it"
-                    );
+                match &facts {
+                    Ok(facts) => {
+                        if let Err(problem) = self.edge.listen(facts) {
+                            self.fatal = Some(problem);
+                            return;
+                        }
+                    }
+                    Err(why) => warn!("the underlay is missing: {why}; {}", why.fix()),
                 }
                 self.node.set_facts(facts, now);
             }
@@ -278,6 +275,7 @@ impl Agent {
                 let request = JoinRequest {
                     host: request.host,
                     cluster: request.cluster,
+                    former: request.former,
                 };
                 self.node.handle_join(call, request, now);
             }
@@ -292,14 +290,19 @@ impl Agent {
 
     /// Reads the configuration again.
     fn reload(&mut self) {
-        match crate::read_config(&self.edge.config_path) {
-            Ok(config) => {
-                info!(file = %self.edge.config_path.display(), "configuration read again");
-                self.edge.order_kernel(kernel::Order::Config(Box::new(config.clone())));
-                self.node.set_config(config, clock::now());
-            }
-            Err(problem) => error!("the configuration stays as it was:\n{problem:#}"),
+        let (path, before) = &self.edge.config_file;
+        let (config, text) = match crate::read_config(path) {
+            Ok(read) => read,
+            Err(problem) => return error!("the configuration stays as it was:\n{problem:#}"),
+        };
+        let changes = host_changes((before, self.node.config()), (&text, &config));
+        if let Err(refusal) = self.node.reload(config, changes, clock::now()) {
+            let hint = refusal.hint.unwrap_or_default();
+            return error!("the configuration stays as it was: {}; {hint}", refusal.what);
         }
+        self.edge.config_file.1 = text;
+        let config = Box::new(self.node.config().clone());
+        self.edge.order_kernel(kernel::Order::Config(config));
     }
 }
 

@@ -1,20 +1,25 @@
 //! How a host is let in, between what the node says of it and what is sent.
 
+use std::net::SocketAddr;
+
 use overlayd_core::addresses::Roster;
 use overlayd_core::cluster::gossip::Record;
 use overlayd_core::node::{Lasts, Refusal, Welcome};
 
 use crate::grpc::{JoinError, JoinRefusal, JoinReply};
 
-/// What a member replied to this host.
-pub(crate) fn welcome(result: Result<JoinReply, JoinError>) -> Result<Welcome, Refusal> {
-    let reply = result.map_err(|problem| {
-        let refusal = Refusal::new(problem.to_string());
-        match problem {
-            JoinError::Never(_) => refusal.until_changed(),
-            JoinError::Unreachable { .. } | JoinError::NotYet(_) | JoinError::Malformed { .. } => refusal,
-        }
-    })?;
+/// A call to the agent at `address` that came to nothing. What that host says of itself is told as its word.
+pub(crate) fn refused(address: SocketAddr, problem: JoinError) -> Refusal {
+    match problem {
+        JoinError::Never(text) => Refusal::new(format!("{} refuses: {text}", address.ip())).until_changed(),
+        JoinError::NotYet(text) => Refusal::new(format!("{} refuses: {text}", address.ip())),
+        JoinError::Unreachable { .. } | JoinError::Malformed { .. } => Refusal::new(problem.to_string()),
+    }
+}
+
+/// What the member at `address` replied to this host.
+pub(crate) fn welcome(address: SocketAddr, result: Result<JoinReply, JoinError>) -> Result<Welcome, Refusal> {
+    let reply = result.map_err(|problem| refused(address, problem))?;
     let named = |record: &Record| match record {
         Record::Host(host) if host.id == reply.host => Some(host.name.clone()),
         Record::Host(_)

@@ -98,6 +98,18 @@ impl Journal {
         }
     }
 
+    /// The records of the journal at `path`, without changing anything; `None`: it is damaged.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn peek(path: &Path) -> io::Result<Option<Vec<Vec<u8>>>> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(parse(&bytes).ok().map(|(records, _)| records)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Vec::new())),
+            Err(error) => Err(error),
+        }
+    }
+
     /// An empty journal in the place of the one at `path`, which is kept beside it.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 pub mod args;
+pub mod check;
 pub mod clock;
 pub mod control;
 pub mod effects;
@@ -33,11 +34,11 @@ use overlayd_core::config::{HostConfig, built_host};
 /// Where the configuration lies unless the command line says otherwise; it may be missing.
 const DEFAULT_CONFIG: &str = "/etc/overlayd/overlayd.yaml";
 
-/// Reads and checks a host's configuration.
+/// Reads and checks a host's configuration; with it the text that was read.
 ///
 /// # Errors
 /// The file cannot be read, or everything that is wrong with it.
-pub fn read_config(path: &Path) -> Result<HostConfig> {
+pub fn read_config(path: &Path) -> Result<(HostConfig, String)> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(problem) if problem.kind() == std::io::ErrorKind::NotFound && path == Path::new(DEFAULT_CONFIG) => {
@@ -45,5 +46,6 @@ pub fn read_config(path: &Path) -> Result<HostConfig> {
         }
         Err(problem) => return Err(problem).with_context(|| format!("cannot read {}", path.display())),
     };
-    built_host(&text, &path.display().to_string()).map_err(|errors| anyhow!("{errors}"))
+    let config = built_host(&text, &path.display().to_string()).map_err(|errors| anyhow!("{errors}"))?;
+    Ok((config, text))
 }

@@ -15,6 +15,9 @@ pub(crate) fn event(event: &Event) {
         mac,
         term,
         generation,
+        key,
+        old,
+        new,
         reason,
     } = event.fields();
     macro_rules! line {
@@ -27,6 +30,9 @@ pub(crate) fn event(event: &Event) {
                 mac,
                 term,
                 generation,
+                key,
+                old,
+                new,
                 reason,
                 "{message}"
             )

@@ -24,16 +24,16 @@ fn main() -> ExitCode {
         LogFormat::Text => log.with_target(false).init(),
         LogFormat::Json => log.json().init(),
     }
-    let config = match overlayd::read_config(&args.config) {
-        Ok(config) => config,
+    let (config, text) = match overlayd::read_config(&args.config) {
+        Ok(read) => read,
         Err(problem) => return failed(BAD_CONFIGURATION, &format!("{problem:#}")),
     };
     let result = if args.check {
-        overlayd::start::check(config)
+        overlayd::check::check(config)
     } else if args.cleanup {
         overlayd::start::cleanup(config, args.force)
     } else {
-        overlayd::start::run(config, args.config)
+        overlayd::start::run(config, (args.config, text))
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

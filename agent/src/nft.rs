@@ -11,7 +11,7 @@ use std::time::Duration;
 use overlayd_core::kernel::table::{Seal, Table, TableName};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::nfnetlink;
 use crate::retry::Retry;
@@ -211,22 +211,27 @@ fn digest(mut listing: Value) -> (u64, Option<Seal>) {
     (Seal::hash(&hashed), seal)
 }
 
+/// `nft`, from PATH or where it is on a host whose PATH has no folders of the system.
+fn start(arguments: &[&str]) -> Result<Child, Error> {
+    for program in ["nft", "/usr/sbin/nft", "/sbin/nft"] {
+        let child = Command::new(program)
+            .args(arguments)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn();
+        match child {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            child => return child.map_err(Error::Run),
+        }
+    }
+    Err(Error::Missing)
+}
+
 async fn run(arguments: &[&str], script: &str) -> Result<Output, Error> {
-    let mut child = Command::new("nft")
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| {
-            if error.kind() == io::ErrorKind::NotFound {
-                Error::Missing
-            } else {
-                Error::Run(error)
-            }
-        })?;
+    let mut child = start(arguments)?;
     let stdin = child.stdin.take();
     let talk = async {
         if let Some(mut stdin) = stdin {

@@ -1,4 +1,4 @@
-//! From a configuration to a running agent; and what runs without one: `--check` and `--cleanup`.
+//! From a configuration to a running agent; and `--cleanup`, which runs without one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,7 +21,6 @@ use crate::effects::Edge;
 use crate::event::{Event, Inboxes};
 use crate::event_loop::{Agent, run as run_loop};
 use crate::grpc::{Identity, Inbox, Standing, Transport};
-use crate::netlink;
 use crate::sockets::arp::Announcer;
 use crate::sockets::dhcp::Received;
 use crate::sockets::icmp::Ended;
@@ -36,44 +35,74 @@ use crate::workers::{address, kernel};
 #[error("{0}")]
 pub struct Unusable(String);
 
+/// What no start accepts, although it is well written.
+///
+/// # Errors
+/// [`Unusable`].
+pub(crate) fn refuse_unusable(config: &HostConfig) -> Result<()> {
+    match config.cluster.trust {
+        Trust::Insecure => Ok(()),
+        Trust::MutualTls => Err(Unusable(
+            "`cluster.insecure` is false, and this version does not support TLS between hosts yet\nhint: in a laboratory, or on \
+             an underlay that nobody else can reach, set `cluster.insecure: true`"
+                .to_owned(),
+        )
+        .into()),
+    }
+}
+
+/// Nothing can be done, or seen, in the kernel without these.
+///
+/// # Errors
+/// This process may not.
+pub(crate) fn refuse_unprivileged() -> Result<()> {
+    let status = std::fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    // linux/capability.h
+    let (net_admin, net_raw) = (1 << 12, 1 << 13);
+    // A kernel that tells nothing of it refuses by itself.
+    if effective.is_some_and(|bits| bits & net_admin == 0 || bits & net_raw == 0) {
+        bail!("overlayd needs the capabilities CAP_NET_ADMIN and CAP_NET_RAW; run as root");
+    }
+    Ok(())
+}
+
 /// Room for messages of other hosts that the loop has not taken yet.
 const PEER_QUEUE: usize = 4096;
 /// Room for guests' messages: a burst of boots.
 const DHCP_QUEUE: usize = 4096;
 
-/// Runs the agent until a signal ends it.
+/// Runs the agent until a signal ends it; `file` is what the configuration was read from, and its text.
 ///
 /// # Errors
 /// It could not start, or something it needs has failed; the network stays as it is.
-pub fn run(config: HostConfig, config_path: PathBuf) -> Result<()> {
-    if config.cluster.trust == Trust::MutualTls {
-        return Err(Unusable(
-            "`cluster.insecure` is false, and this version does not support TLS between hosts yet\nhint: in a laboratory, or on \
-             an underlay that nobody else can reach, set `cluster.insecure: true`"
-                .to_owned(),
-        )
-        .into());
-    }
+pub fn run(config: HostConfig, file: (PathBuf, String)) -> Result<()> {
+    refuse_unusable(&config)?;
+    refuse_unprivileged()?;
     warn!("cluster.insecure: no TLS between hosts; anyone who can reach the underlay can join the cluster");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start a runtime")?;
-    runtime.block_on(serve(config, config_path))
+    runtime()?.block_on(serve(config, file))
 }
 
-async fn serve(config: HostConfig, config_path: PathBuf) -> Result<()> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")
+}
+
+async fn serve(config: HostConfig, file: (PathBuf, String)) -> Result<()> {
     let state = StateDir::open(&config.state_dir)?;
     let survived = Survived::read(&state, HostId(random()?))?;
     let identity = survived.identity;
     let (senders, inboxes) = queues();
     let control = control_socket(&config.control_socket, senders.events.clone()).await?;
     let threads = threads(&config, state, survived.others(), &senders.events)?;
-    let mut edge = edge(config_path, identity, senders, threads);
+    let mut edge = edge(file, identity, senders, threads);
     let (start, journal) = survived.into_start(config, random()?);
     edge.begin_journal(Begin::With(journal));
     let node = Node::new(start, clock::now());
-    info!(host = %identity.host, instance = identity.instance, "overlayd {} starting", env!("CARGO_PKG_VERSION"));
+    info!("overlayd {} starting", env!("CARGO_PKG_VERSION"));
     if node.waiting().is_some() {
         // There is nothing to be applied first.
         edge.systemd.ready();
@@ -120,11 +149,11 @@ fn queues() -> (Senders, Inboxes) {
 }
 
 /// Everything outside of the node, before anything has happened.
-fn edge(config_path: PathBuf, identity: state_dir::Identity, senders: Senders, threads: Threads) -> Edge {
+fn edge(config_file: (PathBuf, String), identity: state_dir::Identity, senders: Senders, threads: Threads) -> Edge {
     let standing = standing(&identity);
     let (kernel, addresses, files) = threads;
     Edge {
-        config_path,
+        config_file,
         files,
         identity,
         transport: Transport::new(standing.clone(), senders.inbox.clone()),
@@ -244,46 +273,15 @@ fn random() -> Result<u64> {
     getrandom::u64().context("cannot get random numbers from the kernel")
 }
 
-/// Prints what would be done to this host were it formed with the file's segments; changes nothing.
-///
-/// # Errors
-/// Kernel state cannot be read, or the underlay is missing.
-pub fn check(config: HostConfig) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start a runtime")?;
-    let plan = runtime.block_on(kernel::rehearse(&config))?;
-    let known = StateDir::peek(&config.state_dir).map(|identity| identity.formation);
-    if let Some(Formation::Formed(_)) = known {
-        // What a restart would do here is nothing of the kind, and removing its segments reads like an alarm.
-        warn!(
-            "this host is in a cluster, and the cluster's segments apply: the plan below is for the file alone, and a restart \
-             does not follow it; see `overlayctl plan` for pending changes"
-        );
-    }
-    for op in &plan.ops {
-        print_line(&op.to_string());
-    }
-    for obstacle in &plan.obstacles {
-        warn!("{obstacle}");
-    }
-    for kind in netlink::unknown_kinds(&plan.ops) {
-        warn!("{}", netlink::Error::NoSuchKind(kind));
-    }
-    Ok(())
-}
-
 /// Removes everything that the agent ever made on this host.
 ///
 /// # Errors
 /// Guests are attached and `force` does not say to cut them off, an agent runs, or something could not be removed.
 pub fn cleanup(config: HostConfig, force: bool) -> Result<()> {
+    refuse_unprivileged()?;
+    let known = StateDir::peek(&config.state_dir);
     let state = StateDir::open(&config.state_dir)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start a runtime")?;
+    let runtime = runtime()?;
     let guests = if force {
         kernel::Guests::CutOff
     } else {
@@ -296,16 +294,31 @@ pub fn cleanup(config: HostConfig, force: bool) -> Result<()> {
     if !removed.kept.is_empty() {
         bail!("not everything could be removed:\n{}", removed.kept.join("\n"));
     }
+    let membership = known.and_then(|identity| match identity.formation {
+        Formation::Formed(cluster) => Some((identity.host, cluster)),
+        Formation::Unformed | Formation::Left { .. } => None,
+    });
     let identity = state_dir::Identity {
         host: HostId(random()?),
         formation: Formation::Unformed,
+        former: membership
+            .map(|(host, _)| host)
+            .or(known.and_then(|identity| identity.former)),
         instance: 0,
         drained: Drained::No,
     };
-    state.change_cluster(&identity)
+    state.change_cluster(&identity)?;
+    if let Some((_, cluster)) = membership {
+        warn!(
+            "this host has forgotten that it is a member of cluster {cluster}, with its leases and address ranges. If it is \
+             to come back, start overlayd and run `overlayctl join ADDR` here; else run `overlayctl peer remove NAME` on a \
+             member, with the name of this host"
+        );
+    }
+    Ok(())
 }
 
 #[allow(clippy::print_stdout)]
-fn print_line(line: &str) {
+pub(crate) fn print_line(line: &str) {
     println!("{line}");
 }

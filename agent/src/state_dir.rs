@@ -31,6 +31,8 @@ pub struct Identity {
     pub host: HostId,
     /// The cluster, if any.
     pub formation: Formation,
+    /// The host that this one was before `overlayd --cleanup`, until it is in a cluster again.
+    pub former: Option<HostId>,
     /// Grows with each start.
     pub instance: u64,
     /// Whether an operator has drained it.
@@ -109,6 +111,7 @@ impl StateDir {
                     Identity {
                         host: new,
                         formation: Formation::Unformed,
+                        former: None,
                         instance: 0,
                         drained: Drained::No,
                     }
@@ -117,6 +120,7 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Identity {
                 host: new,
                 formation: Formation::Unformed,
+                former: None,
                 instance: 0,
                 drained: Drained::No,
             },
@@ -264,8 +268,9 @@ fn identity_text(identity: &Identity, files: Files) -> String {
         Files::Own => "own",
         Files::Former => "former",
     };
+    let former = identity.former.map_or("none".to_owned(), |former| former.to_string());
     let body = format!(
-        "host {}\ncluster {formation}\ninstance {}\ndrained {drained}\nfiles {files}\n",
+        "host {}\ncluster {formation}\nformer {former}\ninstance {}\ndrained {drained}\nfiles {files}\n",
         identity.host, identity.instance
     );
     format!("{body}check {:08x}\n", crc32fast::hash(body.as_bytes()))
@@ -292,6 +297,10 @@ fn parse_identity(text: &str) -> Option<(Identity, Files)> {
     let identity = Identity {
         host,
         formation,
+        former: match value("former")? {
+            "none" => None,
+            id => Some(id.parse().ok()?),
+        },
         instance: value("instance")?.parse().ok()?,
         drained: match value("drained")? {
             "no" => Drained::No,
@@ -358,6 +367,7 @@ mod tests {
         let new = Identity {
             host: ME,
             formation: Formation::Formed(ClusterId(2)),
+            former: None,
             instance: 1,
             drained: Drained::No,
         };

@@ -49,7 +49,7 @@ impl Survived {
             journal,
             leases,
             disk,
-            records: cluster(state)?,
+            records: decoded(state.cluster()?),
             answered: state.answered(),
             found: found_addresses()?,
         })
@@ -57,18 +57,7 @@ impl Survived {
 
     /// The VTEPs of the other members.
     pub(crate) fn others(&self) -> BTreeSet<IpAddr> {
-        let vtep = |record: &Record| match record {
-            Record::Host(host) => (host.id != self.identity.host).then_some(host.vtep),
-            Record::StaticPeer(peer) => (peer.presence == Presence::Here).then_some(peer.address),
-            Record::Segment(_)
-            | Record::Removed(_)
-            | Record::Claim(_)
-            | Record::Findings(_)
-            | Record::Endpoint(_)
-            | Record::Lease(_)
-            | Record::Share(_) => None,
-        };
-        self.records.iter().filter_map(vtep).collect()
+        others(&self.records, self.identity.host)
     }
 
     /// What the node begins with, and the journal that goes on.
@@ -78,6 +67,7 @@ impl Survived {
             instance: self.identity.instance,
             formation: self.identity.formation,
             drained: self.identity.drained,
+            former: self.identity.former,
             seed,
             config,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -91,6 +81,64 @@ impl Survived {
     }
 }
 
+/// The VTEPs of the other members.
+pub(crate) fn others(records: &[Record], me: HostId) -> BTreeSet<IpAddr> {
+    let vtep = |record: &Record| match record {
+        Record::Host(host) => (host.id != me).then_some(host.vtep),
+        Record::StaticPeer(peer) => (peer.presence == Presence::Here).then_some(peer.address),
+        Record::Segment(_)
+        | Record::Removed(_)
+        | Record::Claim(_)
+        | Record::Findings(_)
+        | Record::Endpoint(_)
+        | Record::Lease(_)
+        | Record::Share(_) => None,
+    };
+    records.iter().filter_map(vtep).collect()
+}
+
+/// What the node would begin with, were it started now; nothing is changed, and an agent may be running.
+///
+/// # Errors
+/// A file or kernel state cannot be read.
+pub(crate) fn peek(identity: Identity, config: HostConfig) -> Result<Start> {
+    let read = |name: &str| {
+        let path = config.state_dir.join(name);
+        journal::Journal::peek(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let journal = read("journal")?.and_then(|records| recovered(&records));
+    let (leases, disk) = match journal {
+        Some(leases) => (leases, Disk::Whole),
+        None => (Recovered::default(), Disk::Lost),
+    };
+    Ok(Start {
+        host: identity.host,
+        instance: identity.instance + 1,
+        formation: identity.formation,
+        drained: identity.drained,
+        former: identity.former,
+        seed: 0,
+        version: String::new(),
+        records: decoded(read("cluster")?.unwrap_or_default()),
+        leases,
+        disk,
+        found: found_addresses()?,
+        answered: BTreeSet::new(),
+        config,
+    })
+}
+
+/// What the records of a journal say; `None`: this version cannot read one of them.
+fn recovered(records: &[Vec<u8>]) -> Option<Recovered> {
+    let mut recovered = Recovered::default();
+    for bytes in records {
+        let (sequence, record) = disk::decode(bytes)?;
+        recovered.sequence = sequence;
+        recovered.records.push(record);
+    }
+    Some(recovered)
+}
+
 fn open_journal(state: &StateDir) -> Result<(journal::Journal, Recovered, Disk)> {
     let (journal, found) = state.journal()?;
     Ok(match found {
@@ -102,16 +150,13 @@ fn open_journal(state: &StateDir) -> Result<(journal::Journal, Recovered, Disk)>
                     "dropped an incomplete record at the end of the journal, left by a crash; nothing that was confirmed is lost"
                 );
             }
-            let mut recovered = Recovered::default();
-            for bytes in &records {
-                let Some((sequence, record)) = disk::decode(bytes) else {
+            match recovered(&records) {
+                Some(recovered) => (journal, recovered, Disk::Whole),
+                None => {
                     error!("the journal has a record that this version cannot read; treating the journal as lost");
-                    return Ok((journal, Recovered::default(), Disk::Lost));
-                };
-                recovered.sequence = sequence;
-                recovered.records.push(record);
+                    (journal, Recovered::default(), Disk::Lost)
+                }
             }
-            (journal, recovered, Disk::Whole)
         }
         journal::Found::Damaged { at, kept } => {
             error!(
@@ -125,9 +170,10 @@ fn open_journal(state: &StateDir) -> Result<(journal::Journal, Recovered, Disk)>
     })
 }
 
-fn cluster(state: &StateDir) -> Result<Vec<Record>> {
+/// What the cluster knew.
+fn decoded(saved: Vec<Vec<u8>>) -> Vec<Record> {
     let mut records = Vec::new();
-    for bytes in state.cluster()? {
+    for bytes in saved {
         match overlayd_proto::gossip::Record::decode(bytes.as_slice())
             .ok()
             .and_then(|record| record.try_into().ok())
@@ -136,7 +182,7 @@ fn cluster(state: &StateDir) -> Result<Vec<Record>> {
             None => warn!("cannot read a record of the saved cluster state; the other hosts send it again"),
         }
     }
-    Ok(records)
+    records
 }
 
 fn found_addresses() -> Result<Vec<Found>> {

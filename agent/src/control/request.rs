@@ -8,7 +8,23 @@ use overlayd_core::node::{Force, Refusal};
 use overlayd_proto::control as wire;
 use prost::Message as _;
 use tonic::metadata::{AsciiMetadataValue, BinaryMetadataValue};
-use tonic::{Code, Status};
+use tonic::transport::server::UdsConnectInfo;
+use tonic::{Code, Request, Status};
+use tracing::info;
+
+/// Who has something changed, and what: for the log.
+pub(super) fn log_command<Q, W: AsRef<str>>(request: &Request<Q>, words: impl FnOnce(&Q) -> W) {
+    let caller = request
+        .extensions()
+        .get::<UdsConnectInfo>()
+        .and_then(|info| info.peer_cred);
+    let (uid, pid) = (
+        caller.map(|caller| caller.uid()),
+        caller.and_then(|caller| caller.pid()),
+    );
+    let words = words(request.get_ref());
+    info!(uid, pid, command = words.as_ref().trim_end(), "an operator's command");
+}
 
 use super::wire::loss;
 

@@ -8,9 +8,10 @@ use overlayd_proto::control as wire;
 use overlayd_proto::control::control_server::Control;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
+use tracing::info;
 
-use super::request::{address, forced, ip, refused, segment_name, spoken};
-use super::wire::{change, endpoint, gateway, lease, loss, peer, range, segment};
+use super::request::{address, forced, ip, log_command, refused, segment_name, spoken};
+use super::wire::{change, endpoint, gateway, lease, loss, misconfigured, peer, range, segment};
 use crate::event::{Ask, Event, ReplyTo};
 
 /// The service on the control socket.
@@ -35,7 +36,10 @@ impl Service {
 
     /// Asks for what changes something; answered once that is on disk.
     async fn change<T>(&self, ask: impl FnOnce(ReplyTo<Result<T, Refusal>>) -> Ask) -> Result<T, Status> {
-        let changed = self.ask(ask).await?.map_err(refused)?;
+        let changed = self.ask(ask).await?.map_err(|refusal| {
+            info!(reason = %refusal, "an operator's command is refused");
+            refused(refusal)
+        })?;
         self.ask(Ask::Flush).await?;
         Ok(changed)
     }
@@ -54,7 +58,8 @@ impl Service {
 
 #[tonic::async_trait]
 impl Control for Service {
-    async fn init(&self, _: Request<wire::InitRequest>) -> Answer<wire::InitResponse> {
+    async fn init(&self, request: Request<wire::InitRequest>) -> Answer<wire::InitResponse> {
+        log_command(&request, |_| "init");
         let init = self.change(Ask::Init).await?;
         Ok(Response::new(wire::InitResponse {
             cluster_id: init.cluster.to_string(),
@@ -67,6 +72,7 @@ impl Control for Service {
     }
 
     async fn join(&self, request: Request<wire::JoinRequest>) -> Answer<wire::JoinResponse> {
+        log_command(&request, |it| format!("join {}", it.address));
         let request = request.into_inner();
         let to = address(&request.address)?;
         if request.token.is_some() {
@@ -86,12 +92,27 @@ impl Control for Service {
                 via,
                 hosts,
                 gave_way,
+                already_member: false,
+            })),
+            Done::AlreadyMember { cluster, host, hosts } => Ok(Response::new(wire::JoinResponse {
+                cluster_id: cluster.to_string(),
+                via: host,
+                hosts,
+                gave_way: Vec::new(),
+                already_member: true,
             })),
             other => Err(unexpected(&other)),
         }
     }
 
+    async fn join_cancel(&self, request: Request<wire::JoinCancelRequest>) -> Answer<wire::JoinCancelResponse> {
+        log_command(&request, |_| "join, given up");
+        self.ask(Ask::CancelJoin).await?.map_err(refused)?;
+        Ok(Response::new(wire::JoinCancelResponse {}))
+    }
+
     async fn leave(&self, request: Request<wire::LeaveRequest>) -> Answer<wire::LeaveResponse> {
+        log_command(&request, |_| "leave");
         let force = forced(request.into_inner().force);
         // A guest may have been plugged in since the kernel's thread last looked.
         let ports = self.ask_kernel(Ask::Ports).await?;
@@ -119,18 +140,23 @@ impl Control for Service {
     }
 
     async fn peer_add(&self, request: Request<wire::PeerAddRequest>) -> Answer<wire::PeerAddResponse> {
+        log_command(&request, |it| format!("peer add {}", it.address));
         let to = address(&request.into_inner().address)?;
-        self.change(|reply| Ask::Invite { to, reply }).await?;
+        let done = self.change(|reply| Ask::Invite { to, reply }).await?;
         // The newcomer's record is here: it joined through this host.
         let peers = self.ask(Ask::Peers).await?;
         let found = peers.into_iter().find(|line| line.address == Some(to.ip()));
-        Ok(Response::new(wire::PeerAddResponse { peer: found.map(peer) }))
+        Ok(Response::new(wire::PeerAddResponse {
+            peer: found.map(peer),
+            already_member: matches!(done, Done::AlreadyMember { .. }),
+        }))
     }
 
     async fn peer_add_static(
         &self,
         request: Request<wire::PeerAddStaticRequest>,
     ) -> Answer<wire::PeerAddStaticResponse> {
+        log_command(&request, |it| format!("peer add --static {}", it.address));
         let request = request.into_inner();
         let address = ip(&request.address)?;
         let segment = request.segment.as_deref().map(segment_name).transpose()?;
@@ -152,6 +178,7 @@ impl Control for Service {
     }
 
     async fn peer_remove(&self, request: Request<wire::PeerRemoveRequest>) -> Answer<wire::PeerRemoveResponse> {
+        log_command(&request, |it| format!("peer remove {}", it.name));
         let name = request.into_inner().name;
         let found = self.ask(Ask::Peers).await?.into_iter().find(|line| line.name == name);
         match self.change(|reply| Ask::RemovePeer { name, reply }).await? {
@@ -188,6 +215,7 @@ impl Control for Service {
         &self,
         request: Request<wire::SegmentDeleteRequest>,
     ) -> Answer<wire::SegmentDeleteResponse> {
+        log_command(&request, |it| format!("segment delete {}", it.name));
         let request = request.into_inner();
         let (name, force) = (segment_name(&request.name)?, forced(request.force));
         let deleted = self.change(|reply| Ask::DeleteSegment { name, force, reply }).await?;
@@ -198,6 +226,9 @@ impl Control for Service {
     }
 
     async fn apply(&self, request: Request<wire::ApplyRequest>) -> Answer<wire::ApplyResponse> {
+        log_command(&request, |it| {
+            format!("apply -f {}{}", it.file, if it.dry_run { " --dry-run" } else { "" })
+        });
         let request = request.into_inner();
         let segments = match config::built_segments(&request.text, &request.file) {
             Ok(segments) => segments,
@@ -232,6 +263,9 @@ impl Control for Service {
     }
 
     async fn gateway_move(&self, request: Request<wire::GatewayMoveRequest>) -> Answer<wire::GatewayMoveResponse> {
+        log_command(&request, |it| {
+            format!("gateway move {} {}", it.segment, it.host.as_deref().unwrap_or(""))
+        });
         let request = request.into_inner();
         let name = segment_name(&request.segment)?;
         let (segment, to) = (name.clone(), request.host);
@@ -245,6 +279,7 @@ impl Control for Service {
     }
 
     async fn drain(&self, request: Request<wire::DrainRequest>) -> Answer<wire::DrainResponse> {
+        log_command(&request, |_| "drain");
         let until = if request.into_inner().until_restart {
             DrainUntil::Restarted
         } else {
@@ -259,7 +294,8 @@ impl Control for Service {
         }
     }
 
-    async fn undrain(&self, _: Request<wire::UndrainRequest>) -> Answer<wire::UndrainResponse> {
+    async fn undrain(&self, request: Request<wire::UndrainRequest>) -> Answer<wire::UndrainResponse> {
+        log_command(&request, |_| "undrain");
         self.change(Ask::Undrain).await?;
         Ok(Response::new(wire::UndrainResponse {}))
     }
@@ -277,6 +313,7 @@ impl Control for Service {
     }
 
     async fn lease_release(&self, request: Request<wire::LeaseReleaseRequest>) -> Answer<wire::LeaseReleaseResponse> {
+        log_command(&request, |it| format!("lease release {}", it.address));
         let request = request.into_inner();
         let address = ip(&request.address)?;
         let segment = request.segment.as_deref().map(segment_name).transpose()?;
@@ -302,7 +339,8 @@ impl Control for Service {
         }))
     }
 
-    async fn pool_recover(&self, _: Request<wire::PoolRecoverRequest>) -> Answer<wire::PoolRecoverResponse> {
+    async fn pool_recover(&self, request: Request<wire::PoolRecoverRequest>) -> Answer<wire::PoolRecoverResponse> {
+        log_command(&request, |_| "pool recover");
         match self.change(Ask::Recover).await? {
             Done::Recovered { quarantine } => Ok(Response::new(wire::PoolRecoverResponse {
                 quarantine_ms: u64::try_from(quarantine.as_millis()).unwrap_or(u64::MAX),
@@ -331,21 +369,6 @@ impl Control for Service {
 
 fn stopping() -> Status {
     Status::unavailable("overlayd is stopping")
-}
-
-/// Every mistake of the file, each with its place.
-fn misconfigured(errors: &config::Errors) -> wire::ApplyResponse {
-    let errors = errors.iter().map(|error| wire::ConfigError {
-        line: u32::try_from(error.line).unwrap_or(0),
-        column: u32::try_from(error.column).unwrap_or(0),
-        key: error.key.clone(),
-        message: error.message.clone(),
-        hint: (!error.hint.is_empty()).then(|| error.hint.clone()),
-    });
-    wire::ApplyResponse {
-        errors: errors.collect(),
-        ..Default::default()
-    }
 }
 
 /// An operation ended as another kind would have.

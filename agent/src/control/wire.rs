@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use overlayd_core::cluster::membership::PeerState;
+use overlayd_core::config;
 use overlayd_core::lease::LeaseState;
 use overlayd_core::node::{
     Applied, Change, EndpointLine, GatewayLine, LeaseLine, Loss, Lost, PeerLine, PoolLine, SegmentLine, Sighting,
@@ -162,5 +163,20 @@ pub(super) fn endpoint(line: EndpointLine) -> wire::Endpoint {
         addresses: line.addresses.iter().map(ToString::to_string).collect(),
         host: line.host,
         interface: line.interface,
+    }
+}
+
+/// Every mistake of the file, each with its place.
+pub(super) fn misconfigured(errors: &config::Errors) -> wire::ApplyResponse {
+    let errors = errors.iter().map(|error| wire::ConfigError {
+        line: u32::try_from(error.line).unwrap_or(0),
+        column: u32::try_from(error.column).unwrap_or(0),
+        key: error.key.clone(),
+        message: error.message.clone(),
+        hint: (!error.hint.is_empty()).then(|| error.hint.clone()),
+    });
+    wire::ApplyResponse {
+        errors: errors.collect(),
+        ..Default::default()
     }
 }

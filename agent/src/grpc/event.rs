@@ -99,6 +99,8 @@ pub struct JoinRequest {
     pub token: String,
     /// The cluster that it expects or is alone in.
     pub cluster: Option<ClusterId>,
+    /// The host that it was before `overlayd --cleanup`.
+    pub former: Option<HostId>,
 }
 
 /// What a newcomer is told.

@@ -73,6 +73,7 @@ pub async fn join(address: SocketAddr, request: JoinRequest, patience: Duration)
         host: Some(request.host.into()),
         token: request.token,
         cluster: request.cluster.map(|cluster| cluster.0),
+        former: request.former.map(|former| former.0),
     };
     let call = async {
         client(address)

@@ -230,6 +230,7 @@ impl Peer for Service {
             host,
             token: request.token,
             cluster: request.cluster.map(ClusterId),
+            former: request.former.map(HostId),
         };
         let (reply, answer) = oneshot::channel();
         let JoinReply {

@@ -281,6 +281,7 @@ async fn join_carries_the_answer_of_the_event_loop() {
         host: record(1),
         token: "t".to_owned(),
         cluster: None,
+        former: Some(HostId(8)),
     };
     let answer = JoinReply {
         cluster: CLUSTER,
@@ -328,6 +329,7 @@ async fn join_where_nobody_listens_names_the_address() {
             host: record(1),
             token: String::new(),
             cluster: None,
+            former: None,
         },
         PATIENCE,
     )

@@ -206,6 +206,12 @@ fn source(route: &RouteMessage) -> Option<IpAddr> {
     })
 }
 
+/// Whether an address is this host's own.
+pub(super) fn is_local(connection: &mut Connection, address: IpAddr) -> Result<bool, Error> {
+    let route = route_to(connection, address, None)?;
+    Ok(route.is_some_and(|route| route.header.kind == RouteType::Local))
+}
+
 /// The route that the kernel would take to an address, by whatever interface or by that one alone, if there is one.
 fn route_to(connection: &mut Connection, to: IpAddr, by: Option<u32>) -> Result<Option<RouteMessage>, Error> {
     let mut question = RouteMessage::default();

@@ -134,6 +134,14 @@ impl Netlink {
         facts::global_addresses(&mut *self.connection.lock().await, link)
     }
 
+    /// Whether an address is this host's own.
+    ///
+    /// # Errors
+    /// Kernel state could not be read; the next call starts on a new socket.
+    pub async fn is_local(&self, address: IpAddr) -> Result<bool, Error> {
+        facts::is_local(&mut *self.connection.lock().await, address)
+    }
+
     /// How the kernel reaches each of these, in the same order, with the source that it takes out of `underlay`; nothing where
     /// there is no such interface.
     ///

@@ -102,7 +102,7 @@ async fn serve(
         };
         let Err(error) = ended else { return };
         if error.to_string() != said {
-            warn!(%segment, %interface, %error, "cannot open a DHCP socket on the gateway interface; retrying");
+            warn!(%interface, %error, "cannot open a DHCP socket on the gateway interface; retrying");
             said = error.to_string();
         }
         // What waited for the old socket is too old when there is a new one.

@@ -86,7 +86,7 @@ impl Prober {
     /// Where a thousand probes wait unsent, this one is dropped without outcome.
     pub fn probe(&self, host: HostId, number: u64, address: IpAddr) {
         if self.probes.try_send((host, number, address)).is_err() {
-            warn!(%host, %address, "echo probe dropped: queue full");
+            warn!(%address, "echo probe dropped: queue full");
         }
     }
 }

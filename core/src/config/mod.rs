@@ -17,6 +17,7 @@ mod difference;
 mod emit;
 mod error;
 mod host;
+mod host_change;
 mod option_format;
 mod range;
 mod read_addresses;
@@ -42,6 +43,7 @@ pub use dhcp_option::{DhcpOption, OptionNumber, StaticRoute};
 pub use difference::{FieldChange, difference};
 pub use error::{Error, Errors};
 pub use host::*;
+pub use host_change::{HostChange, Outcome, host_changes};
 pub use range::*;
 pub use segment::*;
 

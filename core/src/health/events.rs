@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::cluster::membership::{Peer, PeerState, Who};
+use crate::config::{HostChange, Outcome};
 use crate::gateway::uplink::Health;
 use crate::id::{ClusterId, Mac, SegmentName, Term};
 use crate::time::Duration;
@@ -104,6 +105,26 @@ pub enum Event {
         /// The generation.
         generation: u64,
     },
+    /// A guest has a lease that it did not have, by this host's word as its owner or keeper.
+    LeaseBound {
+        /// The segment, by name.
+        segment: String,
+        /// The address.
+        address: String,
+        /// The guest.
+        client: Mac,
+        /// Its name, if it has one.
+        hostname: String,
+    },
+    /// A guest has no lease any more, by this host's word.
+    LeaseEnded {
+        /// The segment, by name.
+        segment: String,
+        /// The address.
+        address: String,
+        /// The guest.
+        client: Mac,
+    },
     /// A guest asked for an address, and none was free.
     PoolExhausted {
         /// The segment, by name.
@@ -152,6 +173,10 @@ pub enum Event {
     JournalLost,
     /// An operator had this host begin with an empty journal.
     JournalRestarted,
+    /// The file was read again, and a key of it is another.
+    ConfigurationChanged(HostChange),
+    /// The file was read again, and says what it said.
+    ConfigurationUnchanged,
     /// This host's uplink works again.
     UplinkWorks,
     /// This host's uplink does not work.
@@ -222,9 +247,16 @@ impl Event {
                 GatewayChange::Taken(_) | GatewayChange::Elsewhere { .. } => Level::Info,
                 GatewayChange::Claimed(_) | GatewayChange::None => Level::Debug,
             },
-            Self::ClusterFormed { .. }
+            Self::ConfigurationChanged(change) => match change.outcome {
+                Outcome::AtRestart | Outcome::Differs | Outcome::Stays => Level::Warn,
+                Outcome::Applied | Outcome::Introduced => Level::Info,
+            },
+            Self::ConfigurationUnchanged
+            | Self::ClusterFormed { .. }
             | Self::ClusterJoined { .. }
             | Self::DeclaredDown
+            | Self::LeaseBound { .. }
+            | Self::LeaseEnded { .. }
             | Self::HostJoined { .. }
             | Self::HostLeft { .. }
             | Self::HostRemoved { .. }

@@ -20,7 +20,7 @@ pub(super) fn no_gateway(vitals: &Vitals) -> Vec<Finding> {
         depends_on: match vitals.underlay {
             UnderlayState::Present if vitals.is_held(segment) => vec![Id::SubnetConflict],
             UnderlayState::Present => Vec::new(),
-            UnderlayState::Missing { .. } => vec![Id::UnderlayMissing],
+            UnderlayState::Missing(_) => vec![Id::UnderlayMissing],
         },
     };
     vitals.without_gateway.iter().map(missing).collect()

@@ -1,36 +1,29 @@
 //! Findings about hosts: this one on its underlay, and its peers.
 
 use super::finding::{Finding, Id, Severity};
-use super::vitals::{LoweredMtu, Meanwhile, RefusedJoin, UnderlayState, Vitals};
+use super::vitals::{LoweredMtu, Meanwhile, NoUnderlay, RefusedJoin, UnderlayState, Vitals};
 use crate::cluster::membership::PeerState;
 use crate::id::SegmentName;
 
 pub(super) fn underlay_missing(vitals: &Vitals) -> Vec<Finding> {
-    let UnderlayState::Missing { named } = &vitals.underlay else {
+    let UnderlayState::Missing(why) = &vitals.underlay else {
         return Vec::new();
     };
-    let (subject, evidence, cause) = match named {
-        Some(underlay) => (
-            underlay.to_string(),
-            format!("the underlay is missing: no interface {underlay}, or no global address on it"),
-            "the interface is down, renamed or gone, or its DHCP lease has ended",
-        ),
-        None => (
-            "underlay".to_owned(),
-            "the underlay is missing: no default route, or no global address on its interface".to_owned(),
-            "the network of this host is not up",
-        ),
+    let cause = match why {
+        NoUnderlay::NoDefaultRoute => "the network of this host is not up",
+        NoUnderlay::NoInterface(_) => "the interface was renamed or is gone",
+        NoUnderlay::NoAddress(_) => "the interface is not configured, or its DHCP lease has ended",
+        NoUnderlay::NotOwn(_) => "the address was removed, or the configuration is wrong",
     };
     vec![Finding {
         id: Id::UnderlayMissing,
         severity: Severity::Fail,
         host: vitals.host.clone(),
         segment: None,
-        subject,
-        evidence,
+        subject: why.subject(),
+        evidence: format!("the underlay is missing: {why}"),
         cause: cause.to_owned(),
-        fix: "bring the interface up, or set `host.underlay` and `host.address` and run `systemctl reload overlayd`"
-            .to_owned(),
+        fix: format!("{}; after a change of the file `systemctl reload overlayd`", why.fix()),
         verify: "ip address".to_owned(),
         depends_on: Vec::new(),
     }]
@@ -183,6 +176,6 @@ fn explained_by(vitals: &Vitals) -> Vec<Id> {
 fn explained_by_underlay(vitals: &Vitals) -> Vec<Id> {
     match vitals.underlay {
         UnderlayState::Present => Vec::new(),
-        UnderlayState::Missing { .. } => vec![Id::UnderlayMissing],
+        UnderlayState::Missing(_) => vec![Id::UnderlayMissing],
     }
 }

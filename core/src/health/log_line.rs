@@ -4,6 +4,7 @@
 
 use super::events::{Event, GatewayChange};
 use crate::cluster::membership::PeerState;
+use crate::config::HostChange;
 use crate::id::{Mac, SegmentName, Term};
 
 /// What an event is about; absent where it is about no such thing.
@@ -23,6 +24,12 @@ pub struct Fields {
     pub term: Option<u64>,
     /// The generation of a definition.
     pub generation: Option<u64>,
+    /// A key of the configuration.
+    pub key: Option<String>,
+    /// What was there before.
+    pub old: Option<String>,
+    /// What is there now.
+    pub new: Option<String>,
     /// Why, or what else there is to say.
     pub reason: Option<String>,
 }
@@ -64,6 +71,8 @@ impl Event {
             Self::SegmentUnreadable { .. } => {
                 "cannot read this generation of the segment; upgrade overlayd on this host"
             }
+            Self::LeaseBound { .. } => "lease given to a guest",
+            Self::LeaseEnded { .. } => "lease ended",
             Self::PoolExhausted { .. } => "no free address for a guest; see `overlayctl pool show`",
             Self::LeaseLimitReached { .. } => {
                 "`max_leases` reached, no address for a guest; see `overlayctl lease list`"
@@ -84,6 +93,8 @@ impl Event {
             Self::JournalRestarted => {
                 "starting with an empty journal: no new guest gets an address before a full lease time has passed"
             }
+            Self::ConfigurationChanged(_) => "configuration changed",
+            Self::ConfigurationUnchanged => "configuration read again: nothing has changed",
             Self::UplinkWorks => "the uplink works",
             Self::UplinkFails { .. } => "the uplink does not work",
             Self::UplinkPartly { .. } => "one of the next hops does not work; others do",
@@ -121,6 +132,23 @@ impl Event {
                 .host(host)
                 .reason(format!("generation {newer} of {other} counts")),
             Self::SegmentUnreadable { segment, generation } => none.segment(segment).generation(*generation),
+            Self::LeaseBound {
+                segment,
+                address,
+                client,
+                hostname,
+            } => {
+                let fields = none.segment(segment).address(address).mac(*client);
+                match hostname.as_str() {
+                    "" => fields,
+                    name => fields.reason(name),
+                }
+            }
+            Self::LeaseEnded {
+                segment,
+                address,
+                client,
+            } => none.segment(segment).address(address).mac(*client),
             Self::PoolExhausted { segment, client } | Self::LeaseLimitReached { segment, client } => {
                 none.segment(segment).mac(*client)
             }
@@ -136,7 +164,15 @@ impl Event {
             } => none.segment(segment).address(address).mac(*client),
             Self::LeasesUnconfirmed { leases } => none.reason(format!("{leases} leases")),
             Self::UplinkFails { health } | Self::UplinkPartly { health } => none.reason(health),
-            Self::RemovedFromCluster
+            Self::ConfigurationChanged(HostChange { key, old, new, outcome }) => Fields {
+                key: Some(key.clone()),
+                old: old.clone(),
+                new: new.clone(),
+                ..none
+            }
+            .reason(outcome),
+            Self::ConfigurationUnchanged
+            | Self::RemovedFromCluster
             | Self::AddressesRevoked
             | Self::DeclaredDown
             | Self::JournalLost

@@ -21,8 +21,8 @@ mod vitals;
 pub use finding::{Finding, Id, Severity};
 pub use log_line::Fields;
 pub use vitals::{
-    Conflict, DuplicateMac, EdgeState, FailingUplink, Held, JournalState, LoweredMtu, Meanwhile, RefusedJoin, Rejected,
-    SubnetConflict, UnderlayState, Unsaved, Vitals,
+    Conflict, DuplicateMac, EdgeState, FailingUplink, Held, JournalState, LoweredMtu, Meanwhile, NoUnderlay, RefusedJoin,
+    Rejected, SubnetConflict, UnderlayState, Unsaved, Vitals,
 };
 
 const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
@@ -143,9 +143,7 @@ mod tests {
                 Id::UnderlayMissing,
                 Fail,
                 Vitals {
-                    underlay: UnderlayState::Missing {
-                        named: Some(link("eth0")),
-                    },
+                    underlay: UnderlayState::Missing(NoUnderlay::NoAddress(link("eth0"))),
                     ..all_is_well()
                 },
             ),
@@ -433,7 +431,7 @@ mod tests {
     #[test]
     fn the_worst_comes_first_and_what_another_finding_explains_says_so() {
         let vitals = Vitals {
-            underlay: UnderlayState::Missing { named: None },
+            underlay: UnderlayState::Missing(NoUnderlay::NoDefaultRoute),
             peers: vec![
                 ("hv2".to_owned(), PeerState::Failed),
                 ("hv3".to_owned(), PeerState::Suspect),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
@@ -85,10 +85,47 @@ pub enum UnderlayState {
     #[default]
     Present,
     /// It lacks one of them.
-    Missing {
-        /// The interface that the configuration names.
-        named: Option<IfName>,
-    },
+    Missing(NoUnderlay),
+}
+
+/// Why a host is not on its underlay.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoUnderlay {
+    /// The configuration names no interface, and no default route leads to one.
+    #[error("there is no default route, and `host.underlay` names no interface")]
+    NoDefaultRoute,
+    /// There is no such interface.
+    #[error("there is no interface {0}")]
+    NoInterface(IfName),
+    /// The interface has no global address that can be used.
+    #[error("interface {0} has no global address")]
+    NoAddress(IfName),
+    /// No interface has the configured address.
+    #[error("no interface has the address {0} (`host.address`)")]
+    NotOwn(IpAddr),
+}
+
+impl NoUnderlay {
+    /// What it is about.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::NoDefaultRoute => "underlay".to_owned(),
+            Self::NoInterface(link) | Self::NoAddress(link) => link.to_string(),
+            Self::NotOwn(address) => address.to_string(),
+        }
+    }
+
+    /// What to do about it, in the imperative.
+    pub fn fix(&self) -> String {
+        match self {
+            Self::NoDefaultRoute => "add a default route, or name the interface in `host.underlay`".to_owned(),
+            Self::NoInterface(link) => format!("create {link}, or name another interface in `host.underlay`"),
+            Self::NoAddress(link) => {
+                format!("`ip address add ADDRESS/LENGTH dev {link}`, or name another interface in `host.underlay`")
+            }
+            Self::NotOwn(_) => "add it to the underlay, or correct `host.address`".to_owned(),
+        }
+    }
 }
 
 /// A MAC that moves between hosts all the time.

@@ -91,6 +91,10 @@ impl Derived {
         self.kernel.is_some()
     }
 
+    pub(super) fn last_inputs(self) -> Option<Inputs> {
+        self.kernel
+    }
+
     /// How many guests on other hosts were handed out.
     pub(super) fn remote_guests(&self) -> usize {
         let segments = self.kernel.iter().flat_map(|inputs| inputs.segments.values());

@@ -103,6 +103,8 @@ pub struct JoinRequest {
     pub host: HostRecord,
     /// The cluster it is in already, if any: alone, or it would not ask.
     pub cluster: Option<ClusterId>,
+    /// The host that it was until its operator had everything of it removed.
+    pub former: Option<HostId>,
 }
 
 /// A host is let in.
@@ -213,6 +215,15 @@ pub enum Done {
         hosts: u32,
         /// What this host gave up, one sentence each.
         gave_way: Vec<String>,
+    },
+    /// Nothing was to be done: the agent that was named is in this host's cluster.
+    AlreadyMember {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The host's name.
+        host: String,
+        /// Hosts in it, this one included.
+        hosts: u32,
     },
     /// This host is out, and the kernel is as it was.
     Left {

@@ -24,6 +24,7 @@ mod loss;
 mod member;
 mod operations;
 mod rehearsal;
+mod reload;
 mod report;
 mod route;
 mod show;
@@ -42,7 +43,7 @@ pub use findings::Reported;
 pub use loss::{Guest, GuestLease, Loss, Lost, Sighting};
 use member::Member;
 pub use operations::{Applied, Change, Deleted, DrainUntil, Forming, InitReply, Run};
-pub use rehearsal::rehearse;
+pub use rehearsal::{rehearse, rehearse_restart};
 pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, SegmentLine, Serves};
 pub use start::{Disk, Drained, Formation, Found, Start};
 
@@ -51,7 +52,7 @@ use crate::cluster::reachability::Outcome;
 use crate::config::{HostConfig, Trust};
 use crate::election::{AddressEvent, GroupId};
 use crate::gateway::uplink::Health;
-use crate::health::EdgeState;
+use crate::health::{EdgeState, NoUnderlay};
 use crate::health::events::Event;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId};
 use crate::time::Instant;
@@ -65,8 +66,12 @@ pub struct Node {
     version: String,
     rng: Xoshiro256PlusPlus,
     facts: Option<Facts>,
+    /// Why there are no facts; `None` as well while the edge has not looked yet.
+    no_underlay: Option<NoUnderlay>,
     looked: Looked,
     formation: Formation,
+    /// The host that this one was before `overlayd --cleanup`.
+    former: Option<HostId>,
     formed: Option<Box<Member>>,
     effects: VecDeque<Effect>,
     /// What guests' ports are on which bridge, as last observed.
@@ -96,8 +101,10 @@ impl Node {
             config: start.config,
             version: start.version,
             facts: None,
+            no_underlay: None,
             looked: Looked::NotYet,
             formation: start.formation,
+            former: start.former,
             formed: None,
             effects: VecDeque::new(),
             ports: BTreeMap::new(),
@@ -124,6 +131,7 @@ impl Node {
                 }
                 formed.tell_duty(now);
                 node.formed = Some(Box::new(formed));
+                node.introduce_again(now);
                 if !node.config.cluster.join.is_empty() {
                     node.join_listed(now);
                 }
@@ -153,8 +161,13 @@ impl Node {
         self.formation
     }
 
-    /// What the edge has found out about this host; `None`: its underlay is missing.
-    pub fn set_facts(&mut self, facts: Option<Facts>, now: Instant) {
+    /// What the edge has found out about this host, or why it is not on its underlay.
+    pub fn set_facts(&mut self, facts: Result<Facts, NoUnderlay>, now: Instant) {
+        let (facts, no_underlay) = match facts {
+            Ok(facts) => (Some(facts), None),
+            Err(why) => (None, Some(why)),
+        };
+        self.no_underlay = no_underlay;
         if self.facts == facts && self.looked == Looked::Once {
             return;
         }
@@ -166,15 +179,6 @@ impl Node {
                 formed.election.set_uplink(facts.uplink(), now);
             }
             formed.touch_now(now);
-        }
-        self.settle(now);
-    }
-
-    /// A new configuration after SIGHUP: labels, candidacy and the like; what cannot change while running stays.
-    pub fn set_config(&mut self, config: HostConfig, now: Instant) {
-        self.config = config;
-        if let Some(formed) = &mut self.formed {
-            formed.touch(now);
         }
         self.settle(now);
     }

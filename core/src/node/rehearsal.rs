@@ -27,6 +27,7 @@ pub fn rehearse(config: &HostConfig, facts: Facts) -> Option<Inputs> {
         instance: 1,
         formation: Formation::Unformed,
         drained: Drained::No,
+        former: None,
         seed: 0,
         config: alone,
         version: String::new(),
@@ -37,7 +38,14 @@ pub fn rehearse(config: &HostConfig, facts: Facts) -> Option<Inputs> {
         answered: BTreeSet::new(),
     };
     let mut node = Node::new(start, now);
-    node.set_facts(Some(facts.clone()), now);
+    node.set_facts(Ok(facts.clone()), now);
     node.handle_timeout(now + Duration::from_secs(1));
     node.formed.map(|formed| formed.inputs(&facts, now))
+}
+
+/// What the agent first wants the kernel to have when it starts now: for showing.
+pub fn rehearse_restart(start: Start, facts: Facts, now: Instant) -> Option<Inputs> {
+    let mut node = Node::new(start, now);
+    node.set_facts(Ok(facts), now);
+    node.formed.and_then(|formed| formed.derived.last_inputs())
 }

@@ -3,11 +3,12 @@
 use super::cause::words;
 use super::member::Member;
 use crate::addresses::LeaseEvent;
-use crate::cluster::gossip::{Change, Content, Departure, Record, SegmentRecord};
+use crate::cluster::gossip::{Change, ChangeOrigin, Content, Departure, Record, SegmentRecord};
 use crate::election::{Cause, GroupId, Role};
 use crate::gateway::dhcp::Shortage;
 use crate::health::events::{Event, GatewayChange};
 use crate::id::{Mac, SegmentId};
+use crate::lease::{Lease, LeaseState};
 
 impl Member {
     pub(super) fn report_role(&mut self, group: GroupId, role: Role, cause: Cause) {
@@ -76,9 +77,40 @@ impl Member {
         });
     }
 
-    /// Hosts that come or go, and segments that change, are events.
+    /// Leases that begin or end by this host's word.
+    fn report_lease(&mut self, old: Option<&Record>, new: &Lease) {
+        let held = |lease: &Lease| lease.client.filter(|_| lease.state == LeaseState::Held);
+        let before = match old {
+            Some(Record::Lease(lease)) => held(lease),
+            _ => None,
+        };
+        let after = held(new);
+        if before == after {
+            return;
+        }
+        let (segment, address) = (self.name_or_id(new.segment), new.address.ip().to_string());
+        match (before, after) {
+            (_, Some(client)) => self.report(Event::LeaseBound {
+                segment,
+                address,
+                client,
+                hostname: new.hostname.clone(),
+            }),
+            (Some(client), None) => self.report(Event::LeaseEnded {
+                segment,
+                address,
+                client,
+            }),
+            (None, None) => {}
+        }
+    }
+
+    /// Hosts that come or go, segments that change, and leases that this host speaks of are events.
     pub(super) fn report_record(&mut self, change: &Change) {
         let Some(new) = change.new.as_deref() else { return };
+        if let (Record::Lease(lease), ChangeOrigin::Own) = (new, change.origin) {
+            return self.report_lease(change.old.as_deref(), lease);
+        }
         let event = match new {
             Record::Host(host) if change.old.is_none() && host.id != self.me => Event::HostJoined {
                 host: host.name.clone(),

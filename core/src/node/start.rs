@@ -63,6 +63,8 @@ pub struct Start {
     pub formation: Formation,
     /// Whether it was drained.
     pub drained: Drained,
+    /// The host that it was before `overlayd --cleanup`, until it is in a cluster again.
+    pub former: Option<HostId>,
     /// Random.
     pub seed: u64,
     /// Its configuration.

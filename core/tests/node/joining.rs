@@ -2,6 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+use overlayd_core::cluster::membership::PeerState;
+use overlayd_core::node::Done;
+
 use crate::world::{ACK, NAK, World, blue};
 
 const ONE: &str = "52:54:00:00:00:01";
@@ -113,4 +116,99 @@ fn a_loner_whose_leases_cannot_be_settled_is_connected_all_the_same() {
     assert_eq!(inputs.segments.values().next().unwrap().peers.len(), 2);
     let notes = world.notes(loner);
     assert!(notes.contains(ONE) && notes.contains("192.168.124.50"), "{notes}");
+}
+
+#[test]
+fn a_host_does_not_join_itself_whoever_asks() {
+    let mut world = World::formed(1);
+    world.apply(0, &blue());
+    world.run(3_000);
+    let refusal = world.join(0, 0).unwrap_err();
+    assert_eq!(refusal.what, "172.31.0.11 is this host itself");
+    assert_eq!(refusal.hint.unwrap(), "run this on the other hosts");
+    let refusal = world.invite(0, 0).unwrap_err();
+    assert_eq!(refusal.what, "172.31.0.11 is this host itself");
+    // By an address that it did not know as its own.
+    let refusal = world.let_itself_in(0).unwrap_err();
+    assert_eq!(refusal.what, "172.31.0.11 is this host itself");
+    world.run(3_000);
+    assert_eq!(
+        world.ask(0, ONE, address(50)),
+        Some((ACK, address(50))),
+        "it owns addresses"
+    );
+}
+
+#[test]
+fn a_list_that_names_the_host_itself_is_searched_without_it() {
+    let mut world = World::formed(1);
+    let newcomer = world.add("hv2");
+    world.join_by_list(newcomer, &[newcomer, 0]);
+    world.run(2_000);
+    assert_eq!(world.states(0).len(), 2);
+    let hermit = world.add("hv3");
+    world.join_by_list(hermit, &[hermit]);
+    world.run(2_000);
+    let waiting = world.node(hermit).waiting().unwrap();
+    assert!(waiting.contains("172.31.0.13 is this host itself"), "{waiting}");
+}
+
+#[test]
+fn a_member_that_is_joined_or_invited_again_is_no_failure() {
+    let mut world = World::formed(2);
+    for done in [world.join(0, 1).unwrap(), world.invite(0, 1).unwrap()] {
+        let Done::AlreadyMember { host, hosts, .. } = done else {
+            panic!("{done:?}")
+        };
+        assert_eq!((host.as_str(), hosts), ("hv2", 2));
+    }
+}
+
+#[test]
+fn a_join_that_is_given_up_ends_at_once_unless_the_host_has_been_let_in() {
+    let mut world = World::formed(1);
+    let [early, late] = ["hv2", "hv3"].map(|name| world.add(name));
+    // Nobody was asked yet: the underlay is still looked for.
+    let call = world.begin_join(early, 0);
+    world.cancel_join(early).unwrap();
+    let refusal = world.answer(early, call);
+    assert!(refusal.is_none(), "its call is on its way");
+    world.run(100);
+    assert!(matches!(world.answer(early, call), Some(Ok(Done::Joined { .. }))));
+    assert_eq!(world.states(0).len(), 2, "both sides think the same");
+
+    world.cut(0);
+    let call = world.begin_join(late, 0);
+    world.run(3_000);
+    world.cancel_join(late).unwrap();
+    world.run(5_000);
+    let refusal = world.answer(late, call).unwrap().clone().unwrap_err();
+    assert_eq!(refusal.what, "the join was cancelled; nothing was changed");
+    assert_eq!(world.states(0).len(), 2);
+    assert!(world.cancel_join(late).is_err(), "there is none any more");
+}
+
+#[test]
+fn a_host_that_was_cleaned_up_joins_again_without_anybodys_help() {
+    let mut world = World::formed(3);
+    world.apply(0, &blue());
+    world.run(3_000);
+    world.clean_up(2);
+    world.join(2, 0).unwrap();
+    world.run(3_000);
+    for host in 0..3 {
+        assert_eq!(world.states(host), [PeerState::Alive; 3], "as seen by host {host}");
+    }
+    assert!(world.notes(0).contains("host was removed from the cluster"));
+}
+
+#[test]
+fn what_a_newcomer_was_is_not_removed_while_it_is_heard() {
+    let mut world = World::formed(2);
+    let newcomer = world.add("hv3");
+    // As if a state directory had been copied before it was cleaned up.
+    world.claim_to_have_been(newcomer, 1);
+    let refusal = world.join(newcomer, 0).unwrap_err();
+    assert!(refusal.what.contains("the former host hv2"), "{refusal}");
+    assert_eq!(world.states(0), [PeerState::Alive; 2]);
 }

@@ -10,6 +10,7 @@ mod losing;
 mod moving;
 mod networks;
 mod recovering;
+mod reloading;
 mod world;
 
 use overlayd_core::cluster::membership::PeerState;

@@ -51,10 +51,14 @@ struct Host {
     networks: BTreeSet<HostNetwork>,
     next_hops: BTreeSet<Ipv4Addr>,
     config: HostConfig,
+    /// The text that it was read from.
+    file: String,
     node: Option<Node>,
     /// Whether its kernel answers and forwards.
     kernel: bool,
     cut: bool,
+    /// What it was before `overlayd --cleanup`.
+    former: Option<HostId>,
     disk_full: bool,
     /// Whether its gossip is still on its way, for as long as is looked.
     gossip_lags: bool,
@@ -76,6 +80,9 @@ struct Host {
     /// What it logged.
     notes: Vec<String>,
 }
+
+/// How long the edge waits for the answer to a join.
+const JOIN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Kinds of DHCP messages (RFC 2132, option 53).
 const DISCOVER: u8 = 1;
@@ -142,10 +149,8 @@ impl World {
     /// A host with the address of host number `at`, counted from zero.
     pub(crate) fn add_at(&mut self, name: &str, at: usize) -> usize {
         let index = self.hosts.len();
-        let config = config::host(
-            &format!("host: {{ name: {name} }}\ncluster: {{ insecure: false }}\n"),
-            "host.yaml",
-        );
+        let file = format!("host: {{ name: {name} }}\ncluster: {{ insecure: false }}\n");
+        let config = config::host(&file, "host.yaml");
         self.hosts.push(Host {
             name: name.to_owned(),
             vtep: Ipv4Addr::new(172, 31, 0, 11 + u8::try_from(at).unwrap()),
@@ -156,9 +161,11 @@ impl World {
             networks: BTreeSet::new(),
             next_hops: BTreeSet::new(),
             config: config.unwrap(),
+            file,
             node: None,
             kernel: true,
             cut: false,
+            former: None,
             disk_full: false,
             gossip_lags: false,
             identity: (HostId(0x1000 + index as u64 * 7919), Formation::Unformed, 0),
@@ -196,6 +203,70 @@ impl World {
     pub(crate) fn join(&mut self, host: usize, through: usize) -> Result<Done, Refusal> {
         let (now, to) = (self.now, self.listen(through));
         self.call(host, |node, call| node.join(call, to, now))
+    }
+
+    pub(crate) fn begin_join(&mut self, host: usize, through: usize) -> Call {
+        let (now, to) = (self.now, self.listen(through));
+        self.begin(host, |node, call| node.join(call, to, now))
+    }
+
+    pub(crate) fn cancel_join(&mut self, host: usize) -> Result<(), Refusal> {
+        let now = self.now;
+        let cancelled = self.node_mut(host).cancel_join(now);
+        self.carry(host);
+        cancelled
+    }
+
+    pub(crate) fn invite(&mut self, host: usize, whom: usize) -> Result<Done, Refusal> {
+        let to = self.listen(whom);
+        self.call(host, |node, call| node.invite(call, to))
+    }
+
+    /// A host asks itself to be let in, by an address that it does not know as its own.
+    pub(crate) fn let_itself_in(&mut self, host: usize) -> Result<Box<Welcome>, Refusal> {
+        let now = self.now;
+        let node = self.node_mut(host);
+        let request = JoinRequest {
+            host: node.host_record(node.me()).unwrap().clone(),
+            cluster: None,
+            former: None,
+        };
+        node.handle_join(Call(0), request, now);
+        loop {
+            if let Effect::AnswerJoin { result, .. } = node.poll_effect().unwrap() {
+                return result;
+            }
+        }
+    }
+
+    /// The host's file is changed; what is in force now, and what it was.
+    pub(crate) fn edit(&mut self, host: usize, change: impl FnOnce(&str) -> String) -> (String, HostConfig) {
+        let it = &mut self.hosts[host];
+        let text = change(&it.file);
+        let config = config::host(&text, "host.yaml").unwrap();
+        (
+            std::mem::replace(&mut it.file, text),
+            std::mem::replace(&mut it.config, config),
+        )
+    }
+
+    /// The file is changed and read again.
+    pub(crate) fn reload(&mut self, host: usize, change: impl FnOnce(&str) -> String) -> Result<(), Refusal> {
+        let (text, before) = self.edit(host, change);
+        let it = &self.hosts[host];
+        let config = it.config.clone();
+        let changes = config::host_changes((&text, &before), (&it.file, &config));
+        let now = self.now;
+        let reloaded = self.node_mut(host).reload(config, changes, now);
+        self.carry(host);
+        reloaded
+    }
+
+    /// The agent comes back with a `join:` list.
+    pub(crate) fn join_by_list(&mut self, host: usize, members: &[usize]) {
+        let members: Vec<SocketAddr> = members.iter().map(|member| self.listen(*member)).collect();
+        self.hosts[host].config.cluster.join = members;
+        self.restart(host);
     }
 
     pub(crate) fn leave(&mut self, host: usize, force: Force) -> Result<Done, Refusal> {
@@ -361,7 +432,7 @@ impl World {
     pub(crate) fn set_underlay_mtu(&mut self, host: usize, mtu: u32) {
         self.hosts[host].mtu = mtu;
         let (now, facts) = (self.now, self.facts(host));
-        self.node_mut(host).set_facts(Some(facts), now);
+        self.node_mut(host).set_facts(Ok(facts), now);
         self.carry(host);
     }
 
@@ -457,7 +528,7 @@ impl World {
     pub(crate) fn set_bridge_netfilter(&mut self, host: usize, it: BridgeNetfilter) {
         self.hosts[host].bridge_netfilter = it;
         let (now, facts) = (self.now, self.facts(host));
-        self.node_mut(host).set_facts(Some(facts), now);
+        self.node_mut(host).set_facts(Ok(facts), now);
         self.carry(host);
     }
 
@@ -499,7 +570,7 @@ impl World {
 
     fn tell_facts(&mut self, host: usize) {
         let (now, facts) = (self.now, self.facts(host));
-        self.node_mut(host).set_facts(Some(facts), now);
+        self.node_mut(host).set_facts(Ok(facts), now);
         self.carry(host);
     }
 
@@ -532,6 +603,7 @@ impl World {
             instance: it.identity.2,
             formation: it.identity.1,
             drained: it.drained,
+            former: it.former.take(),
             seed: it.identity.0.0 ^ it.identity.2,
             config: it.config.clone(),
             version: "test".to_owned(),
@@ -543,7 +615,7 @@ impl World {
         };
         it.node = Some(Node::new(start, now));
         let facts = self.facts(host);
-        self.node_mut(host).set_facts(Some(facts), now);
+        self.node_mut(host).set_facts(Ok(facts), now);
         self.carry(host);
     }
 
@@ -554,6 +626,18 @@ impl World {
         self.kill_agent(host);
         self.hosts[host].records = saved;
         self.restart(host);
+    }
+
+    pub(crate) fn claim_to_have_been(&mut self, host: usize, other: usize) {
+        self.hosts[host].former = Some(self.hosts[other].identity.0);
+        self.restart(host);
+    }
+
+    /// `overlayd --cleanup`, and a start.
+    pub(crate) fn clean_up(&mut self, host: usize) {
+        self.hosts[host].former = Some(self.hosts[host].identity.0);
+        self.hosts[host].addresses.clear();
+        self.lose_disk(host);
     }
 
     /// The agent dies and comes back with nothing on disk.
@@ -595,6 +679,10 @@ impl World {
             self.node_mut(host).disconnected(id, now);
             self.carry(host);
         }
+    }
+
+    pub(crate) fn unite(&mut self, one: usize, other: usize) {
+        self.parted.remove(&(one.min(other), one.max(other)));
     }
 
     pub(crate) fn heal(&mut self, host: usize) {
@@ -772,6 +860,10 @@ impl World {
             Event::Join(from, to, request) => {
                 let there = (0..self.hosts.len()).find(|host| *host != from && self.listen(*host) == to);
                 let Some(host) = there.filter(|host| self.linked(from, *host)) else {
+                    let silence = Err(Refusal::new("no agent responds"));
+                    self.sequence += 1;
+                    let key = (now + JOIN_PATIENCE, self.sequence);
+                    self.queue.insert(key, Event::Welcome(from, to, silence));
                     return;
                 };
                 self.calls += 1;
@@ -783,7 +875,7 @@ impl World {
             }
             Event::Welcome(host, from, result) => {
                 let node = self.node_mut(host);
-                let result = result.map(|welcome| *welcome).map_err(Refusal::until_changed);
+                let result = result.map(|welcome| *welcome);
                 node.handle_welcome(from, result, now);
                 host
             }
@@ -851,7 +943,7 @@ impl World {
             Effect::CallJoin { to, request } => self.later(Event::Join(host, to, request)),
             Effect::AnswerJoin { call, result } => {
                 if let Some((joiner, from)) = self.joins.remove(&call) {
-                    self.later(Event::Welcome(joiner, from, result));
+                    self.later(Event::Welcome(joiner, from, result.map_err(Refusal::until_changed)));
                 }
             }
             Effect::Probe {

@@ -56,6 +56,9 @@ pub struct JoinRequest {
     pub address: ::prost::alloc::string::String,
     #[prost(string, optional, tag = "2")]
     pub token: ::core::option::Option<::prost::alloc::string::String>,
+    /// Although guests are attached or segments of this host's own are lost.
+    #[prost(bool, tag = "3")]
+    pub force: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JoinResponse {
@@ -70,7 +73,14 @@ pub struct JoinResponse {
     /// What this host gave up for the cluster's state, one sentence each (segments of the same name, leases taken already).
     #[prost(string, repeated, tag = "4")]
     pub gave_way: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Nothing was to be done: `via` is a member of this host's cluster.
+    #[prost(bool, tag = "5")]
+    pub already_member: bool,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinCancelRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinCancelResponse {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeaveRequest {
     /// Leave although guests lose something by that, or although ranges could not be handed over.
@@ -132,6 +142,9 @@ pub struct PeerAddRequest {
 pub struct PeerAddResponse {
     #[prost(message, optional, tag = "1")]
     pub peer: ::core::option::Option<Peer>,
+    /// Nothing was to be done: it is in this host's cluster.
+    #[prost(bool, tag = "2")]
+    pub already_member: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PeerAddStaticRequest {
@@ -911,6 +924,31 @@ pub mod control_client {
                 .insert(GrpcMethod::new("overlayd.v1.control.Control", "Join"));
             self.inner.unary(req, path, codec).await
         }
+        /// Gives a join up that is going on; it ends as refused, unless a member has let this host in already.
+        pub async fn join_cancel(
+            &mut self,
+            request: impl tonic::IntoRequest<super::JoinCancelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::JoinCancelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/overlayd.v1.control.Control/JoinCancel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("overlayd.v1.control.Control", "JoinCancel"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Hands over what this host serves, tells the others, removes all that the agent made on this host.
         pub async fn leave(
             &mut self,
@@ -1411,6 +1449,14 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::JoinRequest>,
         ) -> std::result::Result<tonic::Response<super::JoinResponse>, tonic::Status>;
+        /// Gives a join up that is going on; it ends as refused, unless a member has let this host in already.
+        async fn join_cancel(
+            &self,
+            request: tonic::Request<super::JoinCancelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::JoinCancelResponse>,
+            tonic::Status,
+        >;
         /// Hands over what this host serves, tells the others, removes all that the agent made on this host.
         async fn leave(
             &self,
@@ -1688,6 +1734,51 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = JoinSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/overlayd.v1.control.Control/JoinCancel" => {
+                    #[allow(non_camel_case_types)]
+                    struct JoinCancelSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::JoinCancelRequest>
+                    for JoinCancelSvc<T> {
+                        type Response = super::JoinCancelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::JoinCancelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::join_cancel(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = JoinCancelSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

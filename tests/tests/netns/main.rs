@@ -14,6 +14,7 @@ mod moves;
 mod netfilter;
 mod netlink;
 mod networks;
+mod operator;
 mod outage;
 mod passage;
 mod peers;

@@ -1,18 +1,21 @@
 //! What is done once: everything of ours is removed; and what the program does without an agent.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use overlayd_core::config::HostConfig;
 use overlayd_core::id::IfName;
 use overlayd_core::kernel::desired::Desired;
 use overlayd_core::kernel::plan::{self, Op, Plan};
+use overlayd_core::node::{self, Start};
 
 use super::look::ROUNDS;
 use super::order::{Guests, Removed};
 use super::ports::ports;
 use super::report::Report;
 use super::worker::Worker;
+use crate::clock;
 
 impl<R> Worker<R> {
     pub(super) async fn remove_all(&mut self, guests: Guests) -> Removed {
@@ -51,16 +54,37 @@ impl<R> Worker<R> {
     }
 }
 
-/// What would be due on this host were it formed alone with the segments of its file; nothing is changed.
+/// What is rehearsed.
+pub enum Rehearsal {
+    /// This host is alone in a new cluster, with the segments of its file.
+    Formed,
+    /// The agent starts again with what survived.
+    Restart {
+        /// That.
+        start: Box<Start>,
+        /// The VTEPs of the other members.
+        members: BTreeSet<IpAddr>,
+    },
+}
+
+/// What would be due on this host; nothing is changed.
 ///
 /// # Errors
 /// Kernel state cannot be read, or the underlay is missing.
-pub async fn rehearse(config: &HostConfig) -> Result<Plan> {
+pub async fn rehearse(config: &HostConfig, rehearsal: Rehearsal) -> Result<Plan> {
     let mut worker = idle(config)?;
-    let Some(facts) = worker.facts().await? else {
-        bail!("the underlay is missing: no default route, no such interface, or no address on it");
+    if let Rehearsal::Restart { members, .. } = &rehearsal {
+        worker.members.clone_from(members);
+    }
+    let facts = worker
+        .facts()
+        .await?
+        .map_err(|why| anyhow!("the underlay is missing: {why}\nhint: {}", why.fix()))?;
+    let inputs = match rehearsal {
+        Rehearsal::Formed => node::rehearse(config, facts),
+        Rehearsal::Restart { start, .. } => node::rehearse_restart(*start, facts, clock::now()),
     };
-    worker.desired = overlayd_core::node::rehearse(config, facts).map(Box::new);
+    worker.desired = inputs.map(Box::new);
     Ok(worker.plan().await?.0)
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use overlayd_core::config::CLUSTER_PORT;
+use overlayd_core::health::NoUnderlay;
 use overlayd_core::node::Facts;
 
 use super::resolvers::resolvers;
@@ -11,7 +12,7 @@ use super::worker::Worker;
 use crate::netlink::OwnNetwork;
 
 impl<R> Worker<R> {
-    pub(super) async fn facts(&mut self) -> Result<Option<Facts>> {
+    pub(super) async fn facts(&mut self) -> Result<Result<Facts, NoUnderlay>> {
         let (ways, uplink_health) = self.ways_out().await?;
         let host = &self.config.host;
         let underlay = match &host.underlay {
@@ -19,13 +20,14 @@ impl<R> Worker<R> {
             None => self.netlink.default_routes().await?.into_iter().next(),
         };
         let Some(underlay) = underlay else {
-            return Ok(None);
+            return Ok(Err(NoUnderlay::NoDefaultRoute));
         };
-        let Some((vtep, underlay_mtu)) = self.on_underlay(&underlay).await? else {
-            return Ok(None);
+        let (vtep, underlay_mtu) = match self.on_underlay(&underlay).await? {
+            Ok(found) => found,
+            Err(why) => return Ok(Err(why)),
         };
         let OwnNetwork { networks, next_hops } = self.netlink.own_network().await?;
-        Ok(Some(Facts {
+        Ok(Ok(Facts {
             name: host.name.clone().map_or_else(host_name, Ok)?,
             vtep,
             sources: self.sources().await?,

@@ -19,7 +19,7 @@ use super::bridge_netfilter;
 use super::order::Order;
 use super::ports::{guests, ports, with_ports};
 use super::report::{Look, Report, Stage};
-use super::worker::{LOOK_EVERY, Worker};
+use super::worker::{DueTo, LOOK_EVERY, Worker};
 use crate::clock;
 use crate::netlink::{Applied, Failure};
 use crate::nfnetlink;
@@ -32,6 +32,9 @@ const TRIED: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(500);
 /// A plan that leaves another plan behind is followed at most so often without a pause.
 pub(super) const ROUNDS: u32 = 4;
+
+/// So many repairs of one look are named one by one.
+const REPAIRS_LOGGED: usize = 10;
 
 impl<R: Fn(Report)> Worker<R> {
     /// One look, with all that follows from it; how long until the next.
@@ -76,7 +79,7 @@ impl<R: Fn(Report)> Worker<R> {
                 debug!(%op, "pending");
             }
             let applied = self.netlink.apply(&plan.ops).await;
-            failures.extend(self.book(&applied));
+            failures.extend(self.book(&plan, &applied));
             self.tell_left(&plan.ops, &seen);
             match applied.retry() {
                 Some(Retry::Again) => again = RETRY,
@@ -115,11 +118,12 @@ impl<R: Fn(Report)> Worker<R> {
     }
 
     /// What an apply has shown, logged and kept; the failures as text.
-    fn book(&mut self, applied: &Applied) -> Vec<String> {
+    fn book(&mut self, plan: &Plan, applied: &Applied) -> Vec<String> {
         self.replaced.remember(&applied.replaced);
         self.lacking = applied.failures.iter().any(Failure::is_lack);
-        if applied.done > 0 {
-            info!(ops = applied.done, "plan applied");
+        match self.due_to {
+            DueTo::Desired => debug!(ops = applied.done, "plan applied"),
+            DueTo::Kernel => self.log_repairs(plan, applied),
         }
         let failures: Vec<String> = applied.failures.iter().map(ToString::to_string).collect();
         for text in &failures {
@@ -148,6 +152,46 @@ impl<R: Fn(Report)> Worker<R> {
         if left {
             (self.report)(Report::Looked(told.clone()));
         }
+    }
+
+    /// What nobody asked for was changed by somebody else, or is new, like a guest's port. Where guests are changes by
+    /// itself: the kernel learns.
+    fn log_repairs(&self, plan: &Plan, applied: &Applied) {
+        let failed = |op: &Op| applied.failures.iter().any(|failure| failure.op == *op);
+        let learnt = |op: &Op| {
+            matches!(
+                op,
+                Op::ReplaceRemote { .. } | Op::RemoveRemote { .. } | Op::RemoveBehind { .. }
+            )
+        };
+        let done: Vec<&Op> = plan.ops.iter().filter(|op| !failed(op) && !learnt(op)).collect();
+        for op in done.iter().take(REPAIRS_LOGGED) {
+            let line = op.to_string();
+            let segment = self.segment_of(&line);
+            info!(
+                segment,
+                op = line,
+                "the kernel differed from what this host should have: repaired"
+            );
+        }
+        if done.len() > REPAIRS_LOGGED {
+            info!(more = done.len() - REPAIRS_LOGGED, "further repairs");
+        }
+    }
+
+    /// The segment whose interface a line names.
+    fn segment_of(&self, line: &str) -> Option<&str> {
+        let segments = self.desired.iter().flat_map(|inputs| inputs.segments.values());
+        let mut here = segments.map(|it| &it.segment);
+        let found = here.find(|segment| {
+            let own = [
+                segment.bridge.to_string(),
+                format!("vx-{}", segment.name),
+                format!("gw-{}", segment.name),
+            ];
+            line.split(' ').any(|word| own.iter().any(|name| name == word))
+        });
+        found.map(|segment| segment.name.as_str())
     }
 
     fn stage(&mut self, stage: Stage) -> Stage {
@@ -196,6 +240,9 @@ impl<R: Fn(Report)> Worker<R> {
             }
         }
         self.logged.clear();
+        if plan.ops.is_empty() {
+            self.due_to = DueTo::Kernel;
+        }
         let ports = ports(&seen);
         let inputs = self.desired.as_ref();
         let lacking = inputs.map(|inputs| self.wholeness.handle_look(inputs, plan, clock::now()));
@@ -246,9 +293,8 @@ impl<R: Fn(Report)> Worker<R> {
 
     pub(super) async fn tell_facts(&mut self) -> Result<()> {
         let facts = self.facts().await?;
-        if !self.told_facts || self.facts != facts {
-            self.told_facts = true;
-            self.facts.clone_from(&facts);
+        if self.facts.as_ref() != Some(&facts) {
+            self.facts = Some(facts.clone());
             (self.report)(Report::Facts(facts));
         }
         Ok(())

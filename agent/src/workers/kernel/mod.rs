@@ -33,7 +33,7 @@ use anyhow::{Context, Result};
 use overlayd_core::config::HostConfig;
 use tokio::sync::mpsc;
 
-pub use cleanup::{clean, rehearse};
+pub use cleanup::{Rehearsal, clean, rehearse};
 use events::runtime;
 pub use order::{Guests, Order, Removed};
 pub use report::{Look, RemoteMacs, Report, Stage};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use overlayd_core::election::GroupId;
-use overlayd_core::health::Rejected;
+use overlayd_core::health::{NoUnderlay, Rejected};
 use overlayd_core::id::{IfName, Mac, SegmentName};
 use overlayd_core::kernel::foreign::ForeignChain;
 use overlayd_core::kernel::plan::Obstacle;
@@ -13,8 +13,8 @@ use overlayd_core::node::Facts;
 /// What was seen.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// This host on its underlay; `None`: there is none.
-    Facts(Option<Facts>),
+    /// This host on its underlay, or why it is not there.
+    Facts(Result<Facts, NoUnderlay>),
     /// A look that ended with nothing left to do, or with what could not be done.
     Looked(Look),
     /// As [`Order::Prepare`](super::Order::Prepare) asked.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use overlayd_core::config::Transport;
+use overlayd_core::health::NoUnderlay;
 use overlayd_core::id::IfName;
 use overlayd_core::kernel::vtep;
 use overlayd_core::mtu::UnderlayMtu;
@@ -12,10 +13,10 @@ use overlayd_core::mtu::UnderlayMtu;
 use super::worker::Worker;
 
 impl<R> Worker<R> {
-    /// Its VTEP address, and the least of the underlay's own MTU and of those of the routes to the members. `None`: there is
-    /// no such interface, or no address of the members' family.
-    pub(super) async fn on_underlay(&self, underlay: &IfName) -> Result<Option<(IpAddr, UnderlayMtu)>> {
-        let before = self.facts.as_ref().map(|facts| facts.vtep);
+    /// Its VTEP address, and the least of the underlay's own MTU and of those of the routes to the members.
+    pub(super) async fn on_underlay(&self, underlay: &IfName) -> Result<Result<(IpAddr, UnderlayMtu), NoUnderlay>> {
+        let before = self.facts.as_ref().and_then(|facts| facts.as_ref().ok());
+        let before = before.map(|facts| facts.vtep);
         let to = vtep::destinations(&self.members, &self.config.cluster.join, before);
         let paths = self.netlink.paths(&to, underlay).await?;
         let sources = paths.iter().filter_map(|path| path.source);
@@ -24,17 +25,23 @@ impl<R> Worker<R> {
             (configured, _) => {
                 let mut there = self.netlink.global_addresses(underlay).await?.into_iter();
                 match configured {
+                    Some(address) if !self.netlink.is_local(address).await? => {
+                        return Ok(Err(NoUnderlay::NotOwn(address)));
+                    }
                     Some(address) => there.next().map(|_| address),
                     None => there.find(|address| to.iter().any(|to| to.is_ipv4() == address.is_ipv4())),
                 }
             }
         };
         let Some(own) = self.netlink.link_mtu(underlay).await? else {
-            return Ok(None);
+            return Ok(Err(NoUnderlay::NoInterface(underlay.clone())));
         };
         let known = paths.iter().filter(|_| !self.members.is_empty());
         let least = known.filter_map(|path| path.mtu).fold(own, UnderlayMtu::min);
-        Ok(vtep.map(|vtep| (vtep, least)))
+        Ok(match vtep {
+            Some(vtep) => Ok((vtep, least)),
+            None => Err(NoUnderlay::NoAddress(underlay.clone())),
+        })
     }
 
     /// From which address it sends to the multicast groups of segments that name an interface.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use overlayd_core::config::HostConfig;
 use overlayd_core::election::GroupId;
+use overlayd_core::health::NoUnderlay;
 use overlayd_core::kernel::inputs::Inputs;
 use overlayd_core::kernel::wholeness::Wholeness;
 use overlayd_core::node::Facts;
@@ -33,16 +34,26 @@ const SETTLE: Duration = Duration::from_millis(3);
 /// guests a look takes long.
 const REST: u32 = 9;
 
+/// What the next plan follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DueTo {
+    /// Something else is wanted than before.
+    Desired,
+    /// The kernel was as wanted, and is no longer.
+    Kernel,
+}
+
 pub(super) struct Worker<R> {
     pub(super) netlink: Netlink,
     pub(super) config: HostConfig,
     pub(super) desired: Option<Box<Inputs>>,
     /// The VTEPs of the other members, as last known.
     pub(super) members: BTreeSet<IpAddr>,
-    pub(super) facts: Option<Facts>,
-    pub(super) told_facts: bool,
+    /// As told last.
+    pub(super) facts: Option<Result<Facts, NoUnderlay>>,
     pub(super) replaced: Replaced,
     pub(super) told: Option<Look>,
+    pub(super) due_to: DueTo,
     /// Failures that were logged since.
     pub(super) logged: BTreeSet<String>,
     /// Whether the host turned out to lack what segments and gateways are made of.
@@ -67,9 +78,9 @@ impl<R> Worker<R> {
             desired: None,
             members,
             facts: None,
-            told_facts: false,
             replaced: Replaced::open(state_dir.join("sysctls")),
             told: None,
+            due_to: DueTo::Desired,
             logged: BTreeSet::new(),
             lacking: false,
             preparing: Vec::new(),
@@ -157,6 +168,7 @@ impl<R: Fn(Report)> Worker<R> {
                     self.members = others;
                 }
                 self.desired = Some(inputs);
+                self.due_to = DueTo::Desired;
             }
             Order::Prepare(group) => self.preparing.push(group),
             Order::Config(config) => self.config = *config,

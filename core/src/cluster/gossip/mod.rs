@@ -34,7 +34,7 @@ pub use write::Written;
 
 use store::Store;
 
-use crate::id::{HostId, SegmentName};
+use crate::id::{HostId, SegmentId, SegmentName};
 use crate::time::{Duration, Instant};
 
 /// How often digests are compared: with convergence promised within 2 s, one lost exchange may be made good.
@@ -69,6 +69,8 @@ pub struct Gossip {
     removed: BTreeSet<HostId>,
     connected: BTreeSet<HostId>,
     lost: BTreeSet<(SegmentName, u64, HostId)>,
+    /// Segments that wait for a member's word that their names are new.
+    introductions: BTreeMap<SegmentName, (String, SegmentId)>,
     rng: Xoshiro256PlusPlus,
     next_digest: Instant,
     outbox: BTreeMap<HostId, BTreeSet<Key>>,
@@ -88,6 +90,7 @@ impl Gossip {
             removed: BTreeSet::new(),
             connected: BTreeSet::new(),
             lost: BTreeSet::new(),
+            introductions: BTreeMap::new(),
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             next_digest: now + DIGEST_EVERY,
             outbox: BTreeMap::new(),
@@ -170,7 +173,10 @@ impl Gossip {
                 }
                 self.flush_if_due(now);
             }
-            Message::Digest(theirs) => self.compare(from, &theirs),
+            Message::Digest(theirs) => {
+                self.introduce_unknown_to(&theirs, now);
+                self.compare(from, &theirs);
+            }
             Message::Summary { span, entries } => self.answer(from, span, &entries, now),
             Message::Want(points) => {
                 let keys: Vec<Key> = points

@@ -39,6 +39,11 @@ fn range_of(point: u64) -> usize {
     (point >> (64 - RANGES.ilog2())) as usize
 }
 
+/// The range of a digest that a key counts in.
+pub(super) fn range_of_key(key: &Key) -> usize {
+    range_of(fingerprint::of_key(key))
+}
+
 #[derive(Clone, Debug)]
 struct Entry {
     record: Record,

@@ -6,6 +6,7 @@ use super::record::{
     Content, Departure, Endpoint, FindingNote, GatewayClaim, HostFindings, HostRecord, Key, Presence, Record, Removed,
     SegmentRecord, StaticPeer,
 };
+use super::store::{self, RANGES};
 use super::{GATHER, Gossip, SAVE_AFTER};
 use crate::id::{HostId, SegmentId, SegmentName};
 use crate::lease::{Lease, Share};
@@ -79,6 +80,28 @@ impl Gossip {
             return Written::Refused;
         }
         self.apply(name, definition, fresh, now)
+    }
+
+    /// Introduces a segment as soon as a member's digest shows that it has never heard of the name either: of a second id
+    /// for one name the leases would be orphans.
+    pub fn introduce_later(&mut self, name: &SegmentName, definition: String, fresh: SegmentId) {
+        self.introductions.insert(name.clone(), (definition, fresh));
+    }
+
+    pub(super) fn introduce_unknown_to(&mut self, theirs: &[u64; RANGES], now: Instant) {
+        if self.introductions.is_empty() {
+            return;
+        }
+        let ours = self.store.digest();
+        for (name, (definition, fresh)) in std::mem::take(&mut self.introductions) {
+            let range = store::range_of_key(&Key::Segment(name.clone()));
+            if ours[range] == theirs[range] {
+                // Whoever knows the name by now has the say.
+                self.introduce(&name, definition, fresh, now);
+            } else {
+                self.introductions.insert(name, (definition, fresh));
+            }
+        }
     }
 
     /// Deletes a segment. [`Written::Refused`]: there is none of that name.

@@ -1,5 +1,8 @@
-//! Another host asks to be let in.
+//! Another host asks to be let in. A refusal is read there, after the address of this host: `it` is this one.
 
+use std::net::IpAddr;
+
+use super::join::itself;
 use super::pending::Operation;
 use crate::cluster::gossip::{Message, Record};
 use crate::node::Node;
@@ -19,12 +22,21 @@ impl Node {
         let leaving = self.has_pending(|operation| matches!(operation, Operation::Leave(_)));
         let own = self.facts.as_ref().map(|facts| (facts.name.clone(), facts.vtep));
         let Some(member) = &mut self.formed else {
-            return Err(Refusal::new("this host is in no cluster yet").hint("run `overlayctl init` on one host first"));
+            return Err(Refusal::new("it is in no cluster yet").hint("run `overlayctl init` on one host first"));
         };
         if member.left || leaving {
-            return Err(Refusal::new("this host is leaving its cluster").hint("join through another member"));
+            return Err(Refusal::new("it is leaving its cluster").hint("join through another member"));
         }
+        member.refuse_itself(&request, own.as_ref())?;
         member.refuse_stranger(&request)?;
+        if let Some(former) = request.former.and_then(|id| member.gossip.host(id)) {
+            let (id, name) = (former.id, former.name.clone());
+            member.superseded.insert(id, now);
+            self.remove_former(id, now);
+            return Err(Refusal::new(format!(
+                "the former host {name} is being removed from the cluster"
+            )));
+        }
         member.refuse_double(&request, own, now)?;
         member.refuse_within_segment(&request.host.name, request.host.vtep)?;
         let host = request.host;
@@ -37,7 +49,7 @@ impl Node {
         member.touch_now(now);
         self.settle(now);
         let Some(member) = &self.formed else {
-            return Err(Refusal::new("this host has just left its cluster"));
+            return Err(Refusal::new("it has just left its cluster"));
         };
         Ok(Welcome {
             cluster: member.cluster,
@@ -50,12 +62,31 @@ impl Node {
 }
 
 impl Member {
+    /// This host, which has called itself by an address that it did not know as its own; or one that runs on a copy of its
+    /// state directory.
+    fn refuse_itself(&self, request: &JoinRequest, own: Option<&(String, IpAddr)>) -> Result<(), Refusal> {
+        let host = &request.host;
+        match own {
+            _ if host.id != self.me => Ok(()),
+            Some((name, vtep)) if *vtep != host.vtep => Err(Refusal::new(format!(
+                "{} runs on a copy of {name}'s state directory: both have host id {}",
+                host.name, host.id
+            ))
+            .hint(format!(
+                "stop overlayd on {}, remove its state directory, start it and join again",
+                host.name
+            ))
+            .until_changed()),
+            Some(_) | None => Err(itself(host.vtep)),
+        }
+    }
+
     /// Hosts of other clusters, and those that were removed from this one.
     fn refuse_stranger(&self, request: &JoinRequest) -> Result<(), Refusal> {
         let name = &request.host.name;
         if let Some(other) = request.cluster.filter(|cluster| *cluster != self.cluster) {
             return Err(Refusal::new(format!(
-                "{name} is in cluster {other} and this host in {}: two clusters never merge",
+                "{name} is in cluster {other}, and it in {}: two clusters never merge",
                 self.cluster
             ))
             .hint(format!(
@@ -78,7 +109,7 @@ impl Member {
     fn refuse_double(
         &mut self,
         request: &JoinRequest,
-        own: Option<(String, std::net::IpAddr)>,
+        own: Option<(String, IpAddr)>,
         now: Instant,
     ) -> Result<(), Refusal> {
         let host = &request.host;
@@ -99,7 +130,7 @@ impl Member {
         };
         Err(Refusal::new(format!("{what} by host {name} ({id})"))
             .hint(format!(
-                "give this host another, or, if {name} is gone for good, run `overlayctl peer remove {name}` there"
+                "give the new host another, or, if {name} is gone for good, run `overlayctl peer remove {name}` there"
             ))
             .until_changed())
     }

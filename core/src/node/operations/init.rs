@@ -49,8 +49,8 @@ impl Node {
         if let Some(member) = &self.formed {
             return Ok(reply(member.cluster, Forming::Before));
         }
-        if listen.is_none() {
-            return Err(no_underlay());
+        if let Some(refusal) = self.no_underlay() {
+            return Err(refusal);
         }
         let refusal = Refusal::new("`overlayctl init` formed a cluster on this host meanwhile");
         self.end(|operation| matches!(operation, Operation::Join(_)), &Err(refusal));
@@ -69,7 +69,7 @@ impl Node {
         cluster
     }
 
-    /// The file's segments that the cluster has never heard of.
+    /// The file's segments that the cluster has never heard of: at once by whoever knows all that it knows.
     pub(super) fn introduce(&mut self, now: Instant) {
         let Some(member) = &mut self.formed else { return };
         for segment in &self.config.segments {
@@ -79,8 +79,26 @@ impl Node {
         member.touch_now(now);
     }
 
+    /// The same after a restart or a change of the file: others may have made a segment of that name meanwhile.
+    pub(in crate::node) fn introduce_again(&mut self, now: Instant) {
+        let me = self.me;
+        let Some(member) = &mut self.formed else { return };
+        let roster = member.leases.roster();
+        let others = member.gossip.hosts().any(|host| host.id != me);
+        if !others && roster.members.iter().eq([&me]) {
+            return self.introduce(now);
+        }
+        for segment in &self.config.segments {
+            if member.gossip.segment(&segment.name).is_none() {
+                let id = SegmentId(self.rng.next_u64());
+                member.gossip.introduce_later(&segment.name, segment.to_yaml(), id);
+            }
+        }
+    }
+
     pub(super) fn enter(&mut self, mut member: Member, now: Instant) {
         self.formation = Formation::Formed(member.cluster);
+        self.former = None;
         self.effects.push_back(Effect::SaveIdentity(self.formation));
         if let Some(facts) = &self.facts {
             member.election.set_uplink(facts.uplink(), now);
@@ -92,7 +110,10 @@ impl Node {
     }
 }
 
-pub(super) fn no_underlay() -> Refusal {
-    Refusal::new("the underlay of this host is missing")
-        .hint("bring the interface up, or set `host.underlay` and `host.address`")
+impl Node {
+    /// Why nothing can be done that needs the underlay.
+    pub fn no_underlay(&self) -> Option<Refusal> {
+        let why = self.no_underlay.as_ref()?;
+        Some(Refusal::new(format!("the underlay of this host is missing: {why}")).hint(why.fix()))
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::join::itself;
 use crate::cluster::gossip::Presence;
 use crate::config::Trust;
 use crate::id::SegmentName;
@@ -12,6 +13,15 @@ use crate::time::Instant;
 impl Node {
     /// Invites the agent at `to` into this host's cluster.
     pub fn invite(&mut self, call: Call, to: SocketAddr) {
+        if self.is_own(to) {
+            return self.answer(Some(call), Err(itself(to.ip())));
+        }
+        if let Some(member) = self.other_at(to) {
+            return self.answer(Some(call), Ok(member));
+        }
+        if let Some(refusal) = self.no_underlay() {
+            return self.answer(Some(call), Err(refusal));
+        }
         match self.member() {
             Ok(_) => self.effects.push_back(Effect::CallInvite { call, to }),
             Err(refusal) => self.answer(Some(call), Err(refusal)),

@@ -5,22 +5,22 @@
 //!          ▲                         └► refused ─┐
 //!          └────────────── 500 ms ───────────────┘
 //! ```
-//! An operator's join gives up after 5 s; the list is tried until this host has others in its cluster. While an operator
-//! joins, the list waits.
+//! An operator's join gives up after 5 s, or when the operator does; a call that is on its way then is waited for, because
+//! its host may have let this one in already. The list is tried until this host has others in its cluster. While an
+//! operator joins, the list waits. This host itself is never asked.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use super::init::no_underlay;
 use super::machine::Machine;
 use super::pending::{Join, Operation, Pace, WantedBy};
-use crate::cluster::gossip::{Message, Record};
+use crate::cluster::gossip::{HostRecord, Message, Record};
 use crate::health::events::Event;
 use crate::id::SegmentName;
 use crate::node::Node;
 use crate::node::derive::host_record;
 use crate::node::derived::group_of;
-use crate::node::effect::{Call, Done, Effect, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
+use crate::node::effect::{Call, Done, Effect, Facts, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
 use crate::node::member::Duty;
 use crate::node::member::Member;
 use crate::node::start::Survived;
@@ -46,14 +46,25 @@ impl Join {
             asked: None,
             refused: None,
             wanted_by,
+            given_up: None,
         }
     }
+}
+
+/// An address that is this host's own.
+pub(super) fn itself(address: IpAddr) -> Refusal {
+    Refusal::new(format!("{address} is this host itself"))
+        .hint("run this on the other hosts")
+        .until_changed()
 }
 
 impl Node {
     /// Joins the cluster of the host at `to`; the call is answered when this host is a member, or after 5 s.
     pub fn join(&mut self, call: Call, to: SocketAddr, now: Instant) {
-        let begun = match self.why_not_join() {
+        if let Some(member) = self.other_at(to) {
+            return self.answer(Some(call), Ok(member));
+        }
+        let begun = match self.why_not_join(to) {
             None => {
                 // A late reply to the list is no answer to the operator.
                 self.joins().for_each(|listed| listed.asked = None);
@@ -71,9 +82,33 @@ impl Node {
         self.wait_for(None, join, now);
     }
 
-    fn why_not_join(&self) -> Option<Refusal> {
-        if self.facts.is_none() {
-            return Some(no_underlay());
+    /// The operator gives an own join up; it ends unless a member has let this host in already.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn cancel_join(&mut self, now: Instant) -> Result<(), Refusal> {
+        if !self.operator_joins() {
+            return Err(Refusal::new("this host is not joining a cluster"));
+        }
+        for join in self.joins().filter(|join| join.wanted_by == WantedBy::Operator) {
+            join.given_up = Some(Refusal::new("the join was cancelled; nothing was changed"));
+        }
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Nothing is looked for at the addresses of the configuration any more.
+    pub(in crate::node) fn stop_listed(&mut self) {
+        let listed = |operation: &Operation| matches!(operation, Operation::Join(join) if join.wanted_by == WantedBy::Configuration);
+        self.take(listed);
+    }
+
+    fn why_not_join(&self, to: SocketAddr) -> Option<Refusal> {
+        if self.is_own(to) {
+            return Some(itself(to.ip()));
+        }
+        if let Some(refusal) = self.no_underlay() {
+            return Some(refusal);
         }
         if self.operator_joins() {
             return Some(Refusal::new("this host is already joining a cluster").hint("try again in 5 s"));
@@ -85,6 +120,24 @@ impl Node {
             ),
             Some(Company::Alone) | None => None,
         }
+    }
+
+    pub(super) fn is_own(&self, address: SocketAddr) -> bool {
+        let ip = address.ip();
+        let own = |facts: &Facts| address == facts.listen || ip == facts.vtep;
+        ip.is_loopback() || ip.is_unspecified() || self.facts.as_ref().is_some_and(own)
+    }
+
+    /// The other member of this host's cluster whose agent listens there.
+    pub(super) fn other_at(&self, address: SocketAddr) -> Option<Done> {
+        let member = self.formed.as_ref()?;
+        let there = |host: &&HostRecord| host.id != self.me && host.listen == address;
+        let other = member.gossip.hosts().find(there)?;
+        Some(Done::AlreadyMember {
+            cluster: member.cluster,
+            host: other.name.clone(),
+            hosts: member.count(),
+        })
     }
 
     fn operator_joins(&self) -> bool {
@@ -202,11 +255,10 @@ impl Node {
             }
         }
         self.settle(now);
-        let hosts = self.formed.as_ref().map_or(0, |member| member.gossip.hosts().count());
         Done::Joined {
             cluster: welcome.cluster,
             via: welcome.via_name,
-            hosts: u32::try_from(hosts).unwrap_or(u32::MAX),
+            hosts: self.formed.as_ref().map_or(0, |member| member.count()),
             gave_way,
         }
     }
@@ -240,6 +292,11 @@ impl Machine for Join {
     }
 
     fn look(&mut self, node: &mut Node, _now: Instant) -> Option<Result<Done, Refusal>> {
+        if self.asked.is_none()
+            && let Some(given_up) = self.given_up.take()
+        {
+            return Some(Err(given_up));
+        }
         let found = self.wanted_by == WantedBy::Configuration && node.company() == Some(Company::Others);
         found.then(|| Err(Refusal::new("this host is in a cluster with other members")))
     }
@@ -252,7 +309,11 @@ impl Machine for Join {
             WantedBy::Configuration => node.formed.as_ref().map(|member| member.cluster),
         };
         let facts = node.facts.as_ref().filter(|_| self.asked.is_none())?;
-        let to = *self.addresses.get(self.next % self.addresses.len().max(1))?;
+        let others: Vec<SocketAddr> = self.addresses.iter().copied().filter(|at| !node.is_own(*at)).collect();
+        let Some(&to) = others.get(self.next % others.len().max(1)) else {
+            self.refused = self.addresses.first().map(|own| itself(own.ip()));
+            return None;
+        };
         self.next += 1;
         self.asked = Some(to);
         let host = host_record(
@@ -265,21 +326,34 @@ impl Machine for Join {
         );
         node.effects.push_back(Effect::CallJoin {
             to,
-            request: Box::new(JoinRequest { host, cluster }),
+            request: Box::new(JoinRequest {
+                host,
+                cluster,
+                former: node.former,
+            }),
         });
         None
     }
 
     fn expire(&mut self, _node: &mut Node, _now: Instant) -> Option<Result<Done, Refusal>> {
         let at = self.addresses.first().map(ToString::to_string).unwrap_or_default();
-        Some(Err(self.refused.take().unwrap_or_else(|| {
+        let refusal = self.refused.take().unwrap_or_else(|| {
             Refusal::new(format!("no reply from {at}"))
                 .hint("check that overlayd runs there and that a firewall lets its port through")
-        })))
+        });
+        if self.asked.is_none() {
+            return Some(Err(refusal));
+        }
+        self.given_up.get_or_insert(refusal);
+        None
     }
 }
 
 impl Member {
+    fn count(&self) -> u32 {
+        u32::try_from(self.gossip.hosts().count()).unwrap_or(u32::MAX)
+    }
+
     /// What of this cluster of one is not in the other, one sentence each.
     fn what_gives_way(&self, theirs: &[Record]) -> Vec<String> {
         let known = |name: &SegmentName| {

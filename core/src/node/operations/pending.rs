@@ -64,6 +64,8 @@ pub(super) struct Join {
     /// What the last one said that refused.
     pub(super) refused: Option<Refusal>,
     pub(super) wanted_by: WantedBy,
+    /// Nobody is asked any more: the answer, unless the call that is on its way brings another.
+    pub(super) given_up: Option<Refusal>,
 }
 
 /// Who wants this host to join.

@@ -43,6 +43,17 @@ impl Node {
         self.begin(call, begun, now);
     }
 
+    /// Forgets what a newcomer was before its operator had everything of it removed there, which is the word that it is
+    /// off for good. While somebody hears it the newcomer has to ask again.
+    pub(super) fn remove_former(&mut self, host: HostId, now: Instant) {
+        if self.removal(host).is_some() {
+            return;
+        }
+        if let Ok(Ok(Some(removal))) = self.member().map(|member| member.begin_removal(&host.to_string(), now)) {
+            self.wait_for(None, Operation::RemovePeer(removal), now);
+        }
+    }
+
     fn removal(&mut self, host: HostId) -> Option<&mut RemovePeer> {
         self.pending.iter_mut().find_map(|pending| {
             if let Operation::RemovePeer(removal) = &mut pending.operation

@@ -46,7 +46,7 @@ impl Node {
             (None, Formation::Left { .. }) => {
                 "this host has left its cluster: run `overlayctl join ADDR` or `init`".into()
             }
-            (None, _) if self.facts.is_none() => "waiting for the underlay interface and its address".into(),
+            (None, _) if let Some(why) = &self.no_underlay => format!("waiting for the underlay: {why}"),
             (None, _) => "run `overlayctl init` here, or `overlayctl join ADDR` with the address of a member".into(),
         })
     }

@@ -36,11 +36,9 @@ impl Node {
         };
         Vitals {
             host,
-            underlay: match self.facts {
-                Some(_) => UnderlayState::Present,
-                None => UnderlayState::Missing {
-                    named: self.config.host.underlay.clone(),
-                },
+            underlay: match &self.no_underlay {
+                Some(why) => UnderlayState::Missing(why.clone()),
+                None => UnderlayState::Present,
             },
             refused_join: self.refused_join(Meanwhile::Alone),
             peers: self.members_seen(),
