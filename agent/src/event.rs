@@ -55,6 +55,10 @@ pub enum Ask {
     Join {
         /// A member's agent.
         to: SocketAddr,
+        /// Whether guests may lose something.
+        force: Force,
+        /// What [`Ask::Ports`] has just found.
+        ports: BTreeMap<IfName, Vec<IfName>>,
         /// When this host is a member.
         reply: ReplyTo<Result<Done, Refusal>>,
     },

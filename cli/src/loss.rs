@@ -25,6 +25,7 @@ impl From<Loss> for LossRow {
             LossKind::Lease => "lease",
             LossKind::PublishedPort => "published_port",
             LossKind::GatewayAddress => "gateway_address",
+            LossKind::Segment => "segment",
         };
         let Loss {
             segment,

@@ -12,7 +12,15 @@ use crate::workers::kernel::Order;
 pub fn answer(node: &mut Node, edge: &mut Edge, ask: Ask, now: Instant) {
     match ask {
         Ask::Init(reply) => send(reply, node.init(now)),
-        Ask::Join { to, reply } => node.join(edge.call(reply), to, now),
+        Ask::Join {
+            to,
+            force,
+            ports,
+            reply,
+        } => {
+            node.set_ports(ports);
+            node.join(edge.call(reply), to, force, now);
+        }
         Ask::CancelJoin(reply) => send(reply, node.cancel_join(now)),
         Ask::Ports(reply) => edge.order_kernel(Order::Ports(reply)),
         Ask::Leave { force, ports, reply } => {

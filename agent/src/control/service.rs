@@ -81,18 +81,28 @@ impl Control for Service {
                     .hint("run `overlayctl join ADDR` without --token"),
             ));
         }
-        match self.change(|reply| Ask::Join { to, reply }).await? {
+        let force = forced(request.force);
+        let ports = self.ask_kernel(Ask::Ports).await?;
+        let join = |reply| Ask::Join {
+            to,
+            force,
+            ports,
+            reply,
+        };
+        match self.change(join).await? {
             Done::Joined {
                 cluster,
                 via,
                 hosts,
                 gave_way,
+                losses,
             } => Ok(Response::new(wire::JoinResponse {
                 cluster_id: cluster.to_string(),
                 via,
                 hosts,
                 gave_way,
                 already_member: false,
+                losses: losses.iter().map(loss).collect(),
             })),
             Done::AlreadyMember { cluster, host, hosts } => Ok(Response::new(wire::JoinResponse {
                 cluster_id: cluster.to_string(),
@@ -100,6 +110,7 @@ impl Control for Service {
                 hosts,
                 gave_way: Vec::new(),
                 already_member: true,
+                losses: Vec::new(),
             })),
             other => Err(unexpected(&other)),
         }

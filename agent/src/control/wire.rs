@@ -109,6 +109,9 @@ pub(super) fn loss(loss: &Loss) -> wire::Loss {
             addresses: vec![address.to_string()],
             ..of(wire::LossKind::GatewayAddress)
         },
+        Lost::Segment => wire::Loss {
+            ..of(wire::LossKind::Segment)
+        },
     }
 }
 

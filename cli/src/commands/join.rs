@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::args::Join;
 use crate::client::{Client, LONG, SHORT, interrupted};
 use crate::failure::Failure;
+use crate::loss::{self, LossRow};
 use crate::output::Output;
 
 #[derive(Serialize)]
@@ -15,6 +16,7 @@ struct Joined {
     hosts: u32,
     gave_way: Vec<String>,
     already_member: bool,
+    losses: Vec<LossRow>,
 }
 
 impl From<JoinResponse> for Joined {
@@ -25,6 +27,7 @@ impl From<JoinResponse> for Joined {
             hosts,
             gave_way,
             already_member,
+            losses,
         } = answer;
         Self {
             cluster_id,
@@ -32,6 +35,7 @@ impl From<JoinResponse> for Joined {
             hosts,
             gave_way,
             already_member,
+            losses: loss::rows(losses),
         }
     }
 }
@@ -64,6 +68,7 @@ pub(super) async fn run(join: &Join, client: &Client, output: &Output) -> Result
     for what in &joined.gave_way {
         output.warning(what);
     }
+    loss::warn("lost", &joined.losses, output);
     let Joined {
         cluster_id, via, hosts, ..
     } = &joined;

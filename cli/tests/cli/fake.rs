@@ -213,6 +213,7 @@ impl Control for Fake {
                 }
             },
             already_member: self.mood == Mood::Member,
+            losses: Vec::new(),
         };
         if self.mood == Mood::Slow {
             self.given_up.notified().await;

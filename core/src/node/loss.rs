@@ -32,6 +32,8 @@ pub enum Lost {
     Published(PortForward),
     /// The gateway address that guests use, with the length of the prefix that they were told.
     Gateway(Ipv4Net),
+    /// The segment itself, with its definition.
+    Segment,
 }
 
 /// What a kind of loss is called.
@@ -48,6 +50,7 @@ impl Lost {
             Lost::Lease(_) => ("lease", "leases"),
             Lost::Published(_) => ("published port", "published ports"),
             Lost::Gateway(_) => ("gateway address", "gateway addresses"),
+            Lost::Segment => ("segment", "segments"),
         };
         Noun { one, many }
     }
@@ -177,6 +180,7 @@ impl fmt::Display for Lost {
                 write!(f, "published port {protocol}/{listen} to {to}")
             }
             Lost::Gateway(address) => write!(f, "gateway address {address}"),
+            Lost::Segment => f.write_str("the segment"),
         }
     }
 }

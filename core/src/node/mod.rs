@@ -23,6 +23,7 @@ mod lease_migration;
 mod loss;
 mod member;
 mod operations;
+mod refusal;
 mod rehearsal;
 mod reload;
 mod report;

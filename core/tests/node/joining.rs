@@ -42,7 +42,7 @@ fn a_newcomer_learns_the_leases_that_were_given_before_it_came() {
 fn a_loner_that_joins_brings_its_leases() {
     let (mut world, loner) = two_and_a_loner();
     assert_eq!(world.ask_at(loner, loner, ONE, address(50)), Some((ACK, address(50))));
-    world.join(loner, 0).unwrap();
+    world.join_by_force(loner, 0).unwrap();
     world.run(5_000);
     for host in 0..3 {
         let (client, owner) = world.holder_of(host, address(50)).unwrap();
@@ -62,7 +62,7 @@ fn a_call_that_waits_for_the_cluster_that_is_given_up_is_refused() {
     let call = world.begin_recover(loner);
     world.run(10);
     assert_eq!(world.answer(loner, call), None, "it waits for the disk");
-    world.join(loner, 0).unwrap();
+    world.join_by_force(loner, 0).unwrap();
     let refusal = world.answer(loner, call).unwrap().clone().unwrap_err();
     assert_eq!(refusal.what, "this host has joined another cluster meanwhile");
 }
@@ -75,7 +75,7 @@ fn a_lease_that_is_taken_where_a_loner_joins_is_named_and_its_guest_hears_nak() 
         .unwrap();
     assert_eq!(world.ask_at(gateway, 0, OTHER, address(50)), Some((ACK, address(50))));
     assert_eq!(world.ask_at(loner, loner, ONE, address(50)), Some((ACK, address(50))));
-    world.join(loner, 0).unwrap();
+    world.join_by_force(loner, 0).unwrap();
     world.run(5_000);
     let notes = world.notes(loner);
     assert!(notes.contains(ONE) && notes.contains("192.168.124.50"), "{notes}");
@@ -87,7 +87,7 @@ fn a_lease_that_is_taken_where_a_loner_joins_is_named_and_its_guest_hears_nak() 
 fn a_loners_bridges_are_connected_when_its_leases_are_settled() {
     let (mut world, loner) = two_and_a_loner();
     assert_eq!(world.ask_at(loner, loner, ONE, address(50)), Some((ACK, address(50))));
-    world.join(loner, 0).unwrap();
+    world.join_by_force(loner, 0).unwrap();
     let mut settled = false;
     for _ in 0..6_000 {
         world.run(1);
@@ -110,7 +110,7 @@ fn a_loner_whose_leases_cannot_be_settled_is_connected_all_the_same() {
     // The cluster's pool has no such address.
     world.apply(0, &blue().replace("124.16-", "124.100-"));
     world.run(1_000);
-    world.join(loner, 0).unwrap();
+    world.join_by_force(loner, 0).unwrap();
     world.run(6_000);
     let inputs = world.inputs(loner).unwrap();
     assert_eq!(inputs.segments.values().next().unwrap().peers.len(), 2);
@@ -211,4 +211,46 @@ fn what_a_newcomer_was_is_not_removed_while_it_is_heard() {
     let refusal = world.join(newcomer, 0).unwrap_err();
     assert!(refusal.what.contains("the former host hv2"), "{refusal}");
     assert_eq!(world.states(0), [PeerState::Alive; 2]);
+}
+
+#[test]
+fn a_loner_with_guests_or_segments_of_its_own_gives_them_up_only_by_force_and_only_there() {
+    let (mut world, loner) = two_and_a_loner();
+    world.apply(
+        loner,
+        &blue()
+            .replace("blue", "red")
+            .replace("vni: 10", "vni: 20")
+            .replace("124.", "125."),
+    );
+    world.plug(loner, "br-blue", "tap0");
+    let refusal = world.join(loner, 0).unwrap_err();
+    let losses: Vec<String> = refusal.losses.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        losses,
+        ["blue: port tap0 on loner", "blue: the segment", "red: the segment"]
+    );
+    assert!(refusal.hint.unwrap().contains("join --force"));
+    world.allow_plain_text(loner);
+    let refusal = world.be_invited(loner, 0).unwrap_err();
+    assert_eq!(refusal.losses.len(), 3, "{refusal}");
+    assert_eq!(world.states(loner).len(), 1, "nothing was changed");
+
+    let Done::Joined { losses, gave_way, .. } = world.join_by_force(loner, 0).unwrap() else {
+        panic!()
+    };
+    let losses: Vec<String> = losses.iter().map(ToString::to_string).collect();
+    assert_eq!(losses, ["red: the segment"], "blue goes on");
+    assert_eq!(gave_way.len(), 1, "{gave_way:?}");
+}
+
+#[test]
+fn what_stands_in_a_loners_file_is_introduced_where_it_joins_and_is_no_loss() {
+    let mut world = World::formed(2);
+    let loner = world.add("loner");
+    world.reload(loner, |text| format!("{text}{}", blue())).unwrap();
+    world.init(loner);
+    world.join(loner, 0).unwrap();
+    world.run(3_000);
+    assert_eq!(world.node(0).segment_lines().len(), 1);
 }

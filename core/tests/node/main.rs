@@ -304,7 +304,7 @@ fn a_host_alone_in_its_cluster_adopts_the_other_and_says_what_gave_way() {
     world.init(loner);
     world.apply(loner, &blue().replace("vni: 10", "vni: 99"));
     world.run(2_000);
-    let Done::Joined { gave_way, hosts, .. } = world.join(loner, 1).unwrap() else {
+    let Done::Joined { gave_way, hosts, .. } = world.join_by_force(loner, 1).unwrap() else {
         panic!()
     };
     assert_eq!(hosts, 3);

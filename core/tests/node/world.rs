@@ -202,12 +202,24 @@ impl World {
 
     pub(crate) fn join(&mut self, host: usize, through: usize) -> Result<Done, Refusal> {
         let (now, to) = (self.now, self.listen(through));
-        self.call(host, |node, call| node.join(call, to, now))
+        self.call(host, |node, call| node.join(call, to, Force::No, now))
+    }
+
+    /// Although what this host alone has is lost.
+    pub(crate) fn join_by_force(&mut self, host: usize, through: usize) -> Result<Done, Refusal> {
+        let (now, to) = (self.now, self.listen(through));
+        self.call(host, |node, call| node.join(call, to, Force::Yes, now))
+    }
+
+    /// Another host's operator invites this one.
+    pub(crate) fn be_invited(&mut self, host: usize, by: usize) -> Result<Done, Refusal> {
+        let (now, from) = (self.now, self.listen(by));
+        self.call(host, |node, call| node.handle_invite(call, from, now))
     }
 
     pub(crate) fn begin_join(&mut self, host: usize, through: usize) -> Call {
         let (now, to) = (self.now, self.listen(through));
-        self.begin(host, |node, call| node.join(call, to, now))
+        self.begin(host, |node, call| node.join(call, to, Force::No, now))
     }
 
     pub(crate) fn cancel_join(&mut self, host: usize) -> Result<(), Refusal> {
@@ -248,6 +260,12 @@ impl World {
             std::mem::replace(&mut it.file, text),
             std::mem::replace(&mut it.config, config),
         )
+    }
+
+    /// `cluster.insecure: true`: it takes invitations.
+    pub(crate) fn allow_plain_text(&mut self, host: usize) {
+        self.reload(host, |text| text.replace("insecure: false", "insecure: true"))
+            .unwrap();
     }
 
     /// The file is changed and read again.

@@ -60,7 +60,7 @@ pub struct JoinRequest {
     #[prost(bool, tag = "3")]
     pub force: bool,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JoinResponse {
     #[prost(string, tag = "1")]
     pub cluster_id: ::prost::alloc::string::String,
@@ -76,6 +76,9 @@ pub struct JoinResponse {
     /// Nothing was to be done: `via` is a member of this host's cluster.
     #[prost(bool, tag = "5")]
     pub already_member: bool,
+    /// What that cost guests.
+    #[prost(message, repeated, tag = "6")]
+    pub losses: ::prost::alloc::vec::Vec<Loss>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JoinCancelRequest {}
@@ -609,6 +612,8 @@ pub enum LossKind {
     PublishedPort = 3,
     /// The gateway address that guests use.
     GatewayAddress = 4,
+    /// The segment itself, with its definition.
+    Segment = 5,
 }
 impl LossKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -622,6 +627,7 @@ impl LossKind {
             Self::Lease => "LOSS_KIND_LEASE",
             Self::PublishedPort => "LOSS_KIND_PUBLISHED_PORT",
             Self::GatewayAddress => "LOSS_KIND_GATEWAY_ADDRESS",
+            Self::Segment => "LOSS_KIND_SEGMENT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -632,6 +638,7 @@ impl LossKind {
             "LOSS_KIND_LEASE" => Some(Self::Lease),
             "LOSS_KIND_PUBLISHED_PORT" => Some(Self::PublishedPort),
             "LOSS_KIND_GATEWAY_ADDRESS" => Some(Self::GatewayAddress),
+            "LOSS_KIND_SEGMENT" => Some(Self::Segment),
             _ => None,
         }
     }

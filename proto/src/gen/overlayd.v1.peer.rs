@@ -10,6 +10,9 @@ pub struct JoinRequest {
     /// The cluster that the newcomer expects or is alone in, if any.
     #[prost(fixed64, optional, tag = "3")]
     pub cluster: ::core::option::Option<u64>,
+    /// The host that the newcomer was before `overlayd --cleanup`, which is gone for good.
+    #[prost(fixed64, optional, tag = "4")]
+    pub former: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JoinReply {

@@ -248,7 +248,18 @@ fn a_loner_that_joins_brings_its_guests_leases() {
         }
         let guest = world.guest("hv2", "br-blue")?;
         let had = guest.dhcp()?;
-        loner.ctl(&["join", &hv1.address().to_string()])?;
+        let to = hv1.address().to_string();
+        for refused in [
+            loner.refused(&["join", &to])?,
+            hv1.refused(&["peer", "add", "172.31.0.12"])?,
+        ] {
+            assert!(
+                refused.contains(guest.port()) && refused.contains("--force"),
+                "{refused}"
+            );
+        }
+        assert_eq!(loner.alive()?, ["hv2"]);
+        loner.ctl(&["join", &to, "--force"])?;
         world.all_know_each_other(SOON)?;
         until("hv1 knows the lease", SOON, || {
             let leases = hv1.list(&["lease", "list", "blue"])?;

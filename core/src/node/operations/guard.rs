@@ -87,6 +87,25 @@ impl Member {
         self.catalogue.iter().flat_map(of_segment).chain(kept).collect()
     }
 
+    /// What is at stake when this host gives its own cluster up for another one: its guests' network, and the segments that
+    /// are not in its file, from which it introduces them there.
+    pub(super) fn losses_of_joining(
+        &self,
+        file: &[Segment],
+        ports: &BTreeMap<IfName, Vec<IfName>>,
+        now: Instant,
+    ) -> Vec<Loss> {
+        let attached = self.losses_of_leaving(ports, now).into_iter();
+        let attached = attached.filter(|loss| matches!(loss.what, Lost::Port(_)));
+        let known = self.catalogue.iter().map(|known| &known.segment);
+        let own = known.filter(|known| file.iter().all(|written| written.name != known.name));
+        let segments = own.map(|known| Loss {
+            segment: Some(known.name.clone()),
+            what: Lost::Segment,
+        });
+        attached.chain(segments).collect()
+    }
+
     fn in_use(&self, known: &Definition, ports: &BTreeMap<IfName, Vec<IfName>>, now: Instant) -> InUse {
         InUse {
             guests: self.guests_of(known, ports),

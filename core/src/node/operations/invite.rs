@@ -7,7 +7,7 @@ use crate::cluster::gossip::Presence;
 use crate::config::Trust;
 use crate::id::SegmentName;
 use crate::node::Node;
-use crate::node::effect::{Call, Done, Effect, Refusal};
+use crate::node::effect::{Call, Done, Effect, Force, Refusal};
 use crate::time::Instant;
 
 impl Node {
@@ -36,7 +36,7 @@ impl Node {
     /// Another host's operator invites this one to its cluster; answered like [`Node::join`].
     pub fn handle_invite(&mut self, call: Call, from: SocketAddr, now: Instant) {
         match self.config.cluster.trust {
-            Trust::Insecure => self.join(call, from, now),
+            Trust::Insecure => self.join(call, from, Force::No, now),
             Trust::MutualTls => {
                 let refusal = Refusal::new("this host accepts invitations only with a token")
                     .hint("run `overlayctl join` there instead");

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use super::guard::guard;
 use super::machine::Machine;
 use super::pending::{Join, Operation, Pace, WantedBy};
 use crate::cluster::gossip::{HostRecord, Message, Record};
@@ -20,7 +21,8 @@ use crate::id::SegmentName;
 use crate::node::Node;
 use crate::node::derive::host_record;
 use crate::node::derived::group_of;
-use crate::node::effect::{Call, Done, Effect, Facts, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
+use crate::node::effect::{Call, Done, Effect, Facts, Force, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
+use crate::node::loss::Loss;
 use crate::node::member::Duty;
 use crate::node::member::Member;
 use crate::node::start::Survived;
@@ -60,11 +62,11 @@ pub(super) fn itself(address: IpAddr) -> Refusal {
 
 impl Node {
     /// Joins the cluster of the host at `to`; the call is answered when this host is a member, or after 5 s.
-    pub fn join(&mut self, call: Call, to: SocketAddr, now: Instant) {
+    pub fn join(&mut self, call: Call, to: SocketAddr, force: Force, now: Instant) {
         if let Some(member) = self.other_at(to) {
             return self.answer(Some(call), Ok(member));
         }
-        let begun = match self.why_not_join(to) {
+        let begun = match self.why_not_join(to, force, now) {
             None => {
                 // A late reply to the list is no answer to the operator.
                 self.joins().for_each(|listed| listed.asked = None);
@@ -103,7 +105,7 @@ impl Node {
         self.take(listed);
     }
 
-    fn why_not_join(&self, to: SocketAddr) -> Option<Refusal> {
+    fn why_not_join(&self, to: SocketAddr, force: Force, now: Instant) -> Option<Refusal> {
         if self.is_own(to) {
             return Some(itself(to.ip()));
         }
@@ -118,8 +120,19 @@ impl Node {
                 Refusal::new("this host is in a cluster with other members")
                     .hint("run `overlayctl leave` first, then join again"),
             ),
-            Some(Company::Alone) | None => None,
+            Some(Company::Alone) | None => guard(
+                &self.losses_of_joining(now),
+                force,
+                "detach these guests, keep the segments (`overlayctl segment show NAME > NAME.yaml`), then run `overlayctl join \
+                 --force` on the host that joins",
+            )
+            .err(),
         }
+    }
+
+    fn losses_of_joining(&self, now: Instant) -> Vec<Loss> {
+        let of_member = |member: &Member| member.losses_of_joining(&self.config.segments, &self.ports, now);
+        self.formed.as_deref().map(of_member).unwrap_or_default()
     }
 
     pub(super) fn is_own(&self, address: SocketAddr) -> bool {
@@ -217,6 +230,7 @@ impl Node {
 
     fn welcomed(&mut self, welcome: Welcome, now: Instant) -> Done {
         let mut gave_way = Vec::new();
+        let mut losses = self.losses_of_joining(now);
         match self.formed.take() {
             // A host that had forgotten the others has nothing to give up.
             Some(mut own) if own.cluster == welcome.cluster => {
@@ -224,6 +238,7 @@ impl Node {
                 own.handle(welcome.via, PeerMessage::Gossip(records), now);
                 own.leases.join(welcome.roster, now);
                 self.formed = Some(own);
+                losses.clear();
             }
             own => {
                 let mut brought = Vec::new();
@@ -232,6 +247,8 @@ impl Node {
                     let refusal = Refusal::new("this host has joined another cluster meanwhile");
                     self.end(|operation| !matches!(operation, Operation::Join(_)), &Err(refusal));
                     gave_way = own.what_gives_way(&welcome.records);
+                    // What the cluster has as well goes on there.
+                    losses.retain(|loss| loss.segment.as_ref().is_none_or(|name| !has(&welcome.records, name)));
                     brought = own.own_leases(now);
                     self.stop_serving(&own);
                 }
@@ -260,6 +277,7 @@ impl Node {
             via: welcome.via_name,
             hosts: self.formed.as_ref().map_or(0, |member| member.count()),
             gave_way,
+            losses,
         }
     }
 
@@ -356,14 +374,15 @@ impl Member {
 
     /// What of this cluster of one is not in the other, one sentence each.
     fn what_gives_way(&self, theirs: &[Record]) -> Vec<String> {
-        let known = |name: &SegmentName| {
-            let named = |record: &Record| matches!(record, Record::Segment(segment) if segment.name == *name);
-            theirs.iter().any(named)
-        };
         let names = self.catalogue.iter().map(|definition| &definition.segment.name);
         names
-            .filter(|name| known(name))
+            .filter(|name| has(theirs, name))
             .map(|name| format!("segment {name}: replaced by the cluster's definition"))
             .collect()
     }
+}
+
+fn has(records: &[Record], name: &SegmentName) -> bool {
+    let named = |record: &Record| matches!(record, Record::Segment(segment) if segment.name == *name);
+    records.iter().any(named)
 }
