@@ -48,27 +48,6 @@ fn error(ran: &Ran) -> (String, serde_json::Value) {
 }
 
 #[test]
-fn errors_are_json_where_data_is() {
-    let agent = Agent::start(Mood::Refusing);
-    for arguments in ASKING {
-        let ran = agent.run(&[arguments, &["-o", "json"][..]].concat());
-        assert_eq!((ran.status, ran.stdout.as_str()), (Some(1), ""), "{arguments:?}");
-        let (message, hint) = error(&ran);
-        assert_eq!(message, "guests are attached to br-blue: tap0, tap1");
-        assert_eq!(hint, "detach them, or give --force");
-    }
-    let silent = overlayctl(&["status", "-o", "json", "--socket", "/nonexistent"])
-        .output()
-        .unwrap();
-    let silent = Ran::from(silent);
-    assert_eq!(silent.status, Some(3));
-    assert!(error(&silent).0.contains("/nonexistent"));
-    let yaml = agent.run(&["leave", "-o", "yaml"]);
-    let value: serde_json::Value = serde_yaml::from_str(&yaml.stderr).unwrap();
-    assert_eq!(value["error"]["hint"], "detach them, or give --force");
-}
-
-#[test]
 fn a_file_that_is_not_there_is_told_before_the_agent_is_asked() {
     let ran = Ran::from(
         overlayctl(&["apply", "-f", "/nonexistent.yaml", "--socket", "/nonexistent"])
