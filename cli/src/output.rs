@@ -302,7 +302,7 @@ impl Output {
             return work.await;
         }
         let begun = Instant::now();
-        let mut line = Line::NotYet;
+        let mut line = ProgressLine::NotYet;
         tokio::pin!(work);
         loop {
             tokio::select! {
@@ -315,7 +315,7 @@ impl Output {
 }
 
 /// The line that says what is waited for: whether it is there.
-enum Line {
+enum ProgressLine {
     NotYet,
     /// It is written anew again and again.
     OnTerminal,
@@ -323,7 +323,7 @@ enum Line {
     Elsewhere,
 }
 
-impl Line {
+impl ProgressLine {
     fn show(&mut self, what: &str, waited: Duration) {
         match self {
             Self::NotYet if !std::io::stderr().is_terminal() => {
@@ -339,7 +339,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         match self {
             // Back to the first column, and the line is empty again.

@@ -19,12 +19,12 @@ pub struct HostChange {
     /// What is written now; `None`: nothing.
     pub new: Option<String>,
     /// What becomes of it.
-    pub outcome: Outcome,
+    pub consequence: Consequence,
 }
 
 /// What becomes of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Consequence {
     /// It is in force.
     Applied,
     /// It is read at a start alone.
@@ -38,7 +38,7 @@ pub enum Outcome {
 }
 
 /// After the words for what it is about.
-impl fmt::Display for Outcome {
+impl fmt::Display for Consequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Applied => "applied",
@@ -63,9 +63,9 @@ pub fn host_changes(old: (&str, &HostConfig), new: (&str, &HostConfig)) -> Vec<H
             key: key.clone(),
             old: before.get(key).cloned(),
             new: after.get(key).cloned(),
-            outcome: match key.as_str() {
-                "state_dir" | "control_socket" | "metrics" => Outcome::AtRestart,
-                _ => Outcome::Applied,
+            consequence: match key.as_str() {
+                "state_dir" | "control_socket" | "metrics" => Consequence::AtRestart,
+                _ => Consequence::Applied,
             },
         })
         .collect();
@@ -74,17 +74,17 @@ pub fn host_changes(old: (&str, &HostConfig), new: (&str, &HostConfig)) -> Vec<H
 }
 
 fn segments(old: &HostConfig, new: &HostConfig) -> Vec<HostChange> {
-    let change = |name: &SegmentName, outcome| HostChange {
+    let change = |name: &SegmentName, consequence| HostChange {
         key: format!("segments.{name}"),
         old: None,
         new: None,
-        outcome,
+        consequence,
     };
     let of_now = new.segments.iter().filter_map(|segment| {
         let before = old.segments.iter().find(|before| before.name == segment.name);
         match before {
-            None => Some(change(&segment.name, Outcome::Introduced)),
-            Some(before) if before != segment => Some(change(&segment.name, Outcome::Differs)),
+            None => Some(change(&segment.name, Consequence::Introduced)),
+            Some(before) if before != segment => Some(change(&segment.name, Consequence::Differs)),
             Some(_) => None,
         }
     });
@@ -93,7 +93,7 @@ fn segments(old: &HostConfig, new: &HostConfig) -> Vec<HostChange> {
         .iter()
         .filter(|before| new.segments.iter().all(|now| now.name != before.name));
     of_now
-        .chain(gone.map(|gone| change(&gone.name, Outcome::Stays)))
+        .chain(gone.map(|gone| change(&gone.name, Consequence::Stays)))
         .collect()
 }
 
@@ -132,7 +132,7 @@ mod tests {
     fn changed(old: &str, new: &str) -> Vec<String> {
         let read = |text| crate::config::host(text, "overlayd.yaml").unwrap();
         let changes = host_changes((old, &read(old)), (new, &read(new)));
-        let line = |it: HostChange| format!("{} {:?} {:?} {:?}", it.key, it.old, it.new, it.outcome);
+        let line = |it: HostChange| format!("{} {:?} {:?} {:?}", it.key, it.old, it.new, it.consequence);
         changes.into_iter().map(line).collect()
     }
 

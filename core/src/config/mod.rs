@@ -43,7 +43,7 @@ pub use dhcp_option::{DhcpOption, OptionNumber, StaticRoute};
 pub use difference::{FieldChange, difference};
 pub use error::{Error, Errors};
 pub use host::*;
-pub use host_change::{HostChange, Outcome, host_changes};
+pub use host_change::{Consequence, HostChange, host_changes};
 pub use range::*;
 pub use segment::*;
 

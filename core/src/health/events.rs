@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::cluster::membership::{Peer, PeerState, Who};
-use crate::config::{HostChange, Outcome};
+use crate::config::{Consequence, HostChange};
 use crate::gateway::uplink::Health;
 use crate::id::{ClusterId, Mac, SegmentName, Term};
 use crate::time::Duration;
@@ -247,9 +247,9 @@ impl Event {
                 GatewayChange::Taken(_) | GatewayChange::Elsewhere { .. } => Level::Info,
                 GatewayChange::Claimed(_) | GatewayChange::None => Level::Debug,
             },
-            Self::ConfigurationChanged(change) => match change.outcome {
-                Outcome::AtRestart | Outcome::Differs | Outcome::Stays => Level::Warn,
-                Outcome::Applied | Outcome::Introduced => Level::Info,
+            Self::ConfigurationChanged(change) => match change.consequence {
+                Consequence::AtRestart | Consequence::Differs | Consequence::Stays => Level::Warn,
+                Consequence::Applied | Consequence::Introduced => Level::Info,
             },
             Self::ConfigurationUnchanged
             | Self::ClusterFormed { .. }

@@ -164,13 +164,18 @@ impl Event {
             } => none.segment(segment).address(address).mac(*client),
             Self::LeasesUnconfirmed { leases } => none.reason(format!("{leases} leases")),
             Self::UplinkFails { health } | Self::UplinkPartly { health } => none.reason(health),
-            Self::ConfigurationChanged(HostChange { key, old, new, outcome }) => Fields {
+            Self::ConfigurationChanged(HostChange {
+                key,
+                old,
+                new,
+                consequence,
+            }) => Fields {
                 key: Some(key.clone()),
                 old: old.clone(),
                 new: new.clone(),
                 ..none
             }
-            .reason(outcome),
+            .reason(consequence),
             Self::ConfigurationUnchanged
             | Self::RemovedFromCluster
             | Self::AddressesRevoked

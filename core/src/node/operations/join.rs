@@ -23,8 +23,7 @@ use crate::node::derive::host_record;
 use crate::node::derived::group_of;
 use crate::node::effect::{Call, Done, Effect, Facts, Force, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
 use crate::node::loss::Loss;
-use crate::node::member::Duty;
-use crate::node::member::Member;
+use crate::node::member::{Duty, Member};
 use crate::node::start::Survived;
 use crate::time::{Duration, Instant};
 
