@@ -365,7 +365,6 @@ pub(crate) enum Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_definition_is_consistent() {

@@ -68,7 +68,7 @@ pub(super) async fn run(join: &Join, client: &Client, output: &Output) -> Result
     for what in &joined.gave_way {
         output.warning(what);
     }
-    loss::warn("lost", &joined.losses, output);
+    output.losses("lost", &joined.losses);
     let Joined {
         cluster_id, via, hosts, ..
     } = &joined;
