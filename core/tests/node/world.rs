@@ -961,7 +961,7 @@ impl World {
             Effect::CallJoin { to, request } => self.later(Event::Join(host, to, request)),
             Effect::AnswerJoin { call, result } => {
                 if let Some((joiner, from)) = self.joins.remove(&call) {
-                    self.later(Event::Welcome(joiner, from, result.map_err(Refusal::until_changed)));
+                    self.later(Event::Welcome(joiner, from, result));
                 }
             }
             Effect::Probe {

@@ -60,6 +60,8 @@ const FLAT_MATCHES: &[(&str, &str)] = &[
         "core/src/cluster/gossip/fingerprint.rs: of_record",
         "an arm for each record",
     ),
+    ("core/src/health/log_line.rs: fields", "an arm for each event"),
+    ("core/src/health/log_line.rs: message", "an arm for each event"),
     ("core/src/kernel/plan/model.rs: apply_model", "an arm for each op"),
     ("core/src/kernel/plan/op.rs: fmt", "an arm for each op"),
     ("proto/src/convert/election.rs: part_in", "an arm for each message"),
