@@ -53,8 +53,8 @@ use crate::cluster::reachability::Outcome;
 use crate::config::{HostConfig, Trust};
 use crate::election::{AddressEvent, GroupId};
 use crate::gateway::uplink::Health;
-use crate::health::{EdgeState, NoUnderlay};
 use crate::health::events::Event;
+use crate::health::{EdgeState, NoUnderlay};
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId};
 use crate::time::Instant;
 

@@ -503,7 +503,7 @@ impl World {
     pub(crate) fn never_candidate(&mut self, host: usize) {
         self.hosts[host].config.host.gateway.candidate = CandidateSetting::Never;
         let (now, config) = (self.now, self.hosts[host].config.clone());
-        self.node_mut(host).set_config(config, now);
+        self.node_mut(host).reload(config, Vec::new(), now).unwrap();
         self.carry(host);
     }
 
