@@ -21,8 +21,8 @@ mod vitals;
 pub use finding::{Finding, Id, Severity};
 pub use log_line::Fields;
 pub use vitals::{
-    Conflict, DuplicateMac, EdgeState, FailingUplink, Held, JournalState, LoweredMtu, Meanwhile, NoUnderlay, RefusedJoin,
-    Rejected, SubnetConflict, UnderlayState, Unsaved, Vitals,
+    Conflict, DuplicateMac, EdgeState, FailingUplink, Held, JournalState, LoweredMtu, Meanwhile, NoUnderlay,
+    RefusedJoin, Rejected, SubnetConflict, UnderlayState, Unsaved, Vitals,
 };
 
 const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
