@@ -94,7 +94,7 @@ impl<R: Fn(Report)> Worker<R> {
 
     /// Somebody came to need it after it was switched off.
     fn give_back_bridge_netfilter(&mut self) {
-        match self.facts.as_ref().map(|facts| facts.bridge_netfilter) {
+        match self.known_facts().map(|facts| facts.bridge_netfilter) {
             Some(BridgeNetfilter::SwitchOff) | None => {}
             Some(BridgeNetfilter::LeftOff | BridgeNetfilter::LeftOn) => {
                 for line in self.replaced.put_back(bridge_netfilter::is_one) {

@@ -9,14 +9,19 @@ use overlayd_core::health::NoUnderlay;
 use overlayd_core::id::IfName;
 use overlayd_core::kernel::vtep;
 use overlayd_core::mtu::UnderlayMtu;
+use overlayd_core::node::Facts;
 
 use super::worker::Worker;
 
 impl<R> Worker<R> {
+    /// What was told of it last, where it was there.
+    pub(super) fn known_facts(&self) -> Option<&Facts> {
+        self.facts.as_ref()?.as_ref().ok()
+    }
+
     /// Its VTEP address, and the least of the underlay's own MTU and of those of the routes to the members.
     pub(super) async fn on_underlay(&self, underlay: &IfName) -> Result<Result<(IpAddr, UnderlayMtu), NoUnderlay>> {
-        let before = self.facts.as_ref().and_then(|facts| facts.as_ref().ok());
-        let before = before.map(|facts| facts.vtep);
+        let before = self.known_facts().map(|facts| facts.vtep);
         let to = vtep::destinations(&self.members, &self.config.cluster.join, before);
         let paths = self.netlink.paths(&to, underlay).await?;
         let sources = paths.iter().filter_map(|path| path.source);
