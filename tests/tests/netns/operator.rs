@@ -18,7 +18,6 @@ const TWO: Plan = Plan {
 };
 
 fn said(output: &Output) -> String {
-    let not_yet_tested = 0;
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
