@@ -170,21 +170,7 @@ pub(super) async fn run(request: ApplyRequest, client: &Client, output: &Output)
         output.warning(&format!("pending: {waits}"));
     }
     if !applied.errors.is_empty() {
-        let count = applied.errors.len();
-        let sum = format!(
-            "{count} error{}; nothing was applied",
-            if count == 1 { "" } else { "s" }
-        );
-        if output.is_table() {
-            output.note(&sum);
-            return Err(Failure::Reported);
-        }
-        return Err(Failure::Refused {
-            message: format!("{}: {sum}", applied.file),
-            hint: None,
-            losses: Vec::new(),
-            more: 0,
-        });
+        return Err(misconfigured(&applied, output));
     }
     let lost = if dry_run { "would be lost" } else { "lost" };
     for segment in &applied.segments {
@@ -205,6 +191,25 @@ pub(super) async fn run(request: ApplyRequest, client: &Client, output: &Output)
         });
     }
     Ok(())
+}
+
+/// What was wrong is printed; this is the sum of it.
+fn misconfigured(applied: &Applied, output: &Output) -> Failure {
+    let count = applied.errors.len();
+    let sum = format!(
+        "{count} error{}; nothing was applied",
+        if count == 1 { "" } else { "s" }
+    );
+    if output.is_table() {
+        output.note(&sum);
+        return Failure::Reported;
+    }
+    Failure::Refused {
+        message: format!("{}: {sum}", applied.file),
+        hint: None,
+        losses: Vec::new(),
+        more: 0,
+    }
 }
 
 fn changes(applied: &Applied, output: &Output) -> String {

@@ -82,8 +82,7 @@ impl Gossip {
         self.apply(name, definition, fresh, now)
     }
 
-    /// Introduces a segment as soon as a member's digest shows that it has never heard of the name either: of a second id
-    /// for one name the leases would be orphans.
+    /// As soon as a member's digest shows that it has never heard of the name either: leases of a second id are orphans.
     pub fn introduce_later(&mut self, name: &SegmentName, definition: String, fresh: SegmentId) {
         self.introductions.insert(name.clone(), (definition, fresh));
     }
@@ -95,12 +94,11 @@ impl Gossip {
         let ours = self.store.digest();
         for (name, (definition, fresh)) in std::mem::take(&mut self.introductions) {
             let range = store::range_of_key(&Key::Segment(name.clone()));
-            if ours[range] == theirs[range] {
-                // Whoever knows the name by now has the say.
-                self.introduce(&name, definition, fresh, now);
-            } else {
+            if ours[range] != theirs[range] {
                 self.introductions.insert(name, (definition, fresh));
+                continue;
             }
+            self.introduce(&name, definition, fresh, now);
         }
     }
 
