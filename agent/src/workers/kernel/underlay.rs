@@ -21,7 +21,8 @@ impl<R> Worker<R> {
 
     /// Its VTEP address, and the least of the underlay's own MTU and of those of the routes to the members.
     pub(super) async fn on_underlay(&self, underlay: &IfName) -> Result<Result<(IpAddr, UnderlayMtu), NoUnderlay>> {
-        let before = self.known_facts().map(|facts| facts.vtep);
+        let known = self.desired.as_ref().map(|inputs| inputs.host.vtep);
+        let before = self.known_facts().map(|facts| facts.vtep).or(known);
         let to = vtep::destinations(&self.members, &self.config.cluster.join, before);
         let paths = self.netlink.paths(&to, underlay).await?;
         let sources = paths.iter().filter_map(|path| path.source);
