@@ -9,10 +9,11 @@ use overlayd_core::node::Force;
 
 use crate::world::{World, blue};
 
-/// What is wrong with subnets, as a host sees it.
+/// What is wrong with subnets on a host, as it says itself.
 fn conflicts(world: &World, host: usize) -> Vec<(Severity, String)> {
+    let name = format!("hv{}", host + 1);
     let problems = world.problems(host).into_iter();
-    let conflicts = problems.filter(|finding| finding.id == Id::SubnetConflict);
+    let conflicts = problems.filter(|finding| finding.id == Id::SubnetConflict && finding.host == name);
     conflicts.map(|finding| (finding.severity, finding.evidence)).collect()
 }
 
