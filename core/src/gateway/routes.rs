@@ -14,6 +14,9 @@ use std::net::{IpAddr, Ipv4Addr};
 /// A route of fewer bits leads to the whole world: no network is that large, and VPNs cut the default route up.
 const WORLD: u8 = 8;
 
+/// The table that routes are put in by default (`RT_TABLE_MAIN`).
+const MAIN: u32 = 254;
+
 /// One address of each half of the world: whatever leads to both leads outside.
 const OUTSIDE: [Ipv4Addr; 2] = [Ipv4Addr::new(1, 0, 0, 1), Ipv4Addr::new(129, 0, 0, 1)];
 
@@ -24,6 +27,15 @@ pub struct Routing {
     pub rules: Vec<Rule>,
     /// The unicast routes of these tables.
     pub routes: Vec<Route>,
+}
+
+impl Routing {
+    /// The interface of the default route of the main table that counts most.
+    pub fn default_link(&self) -> Option<&IfName> {
+        let default = |route: &&Route| route.table == MAIN && route.to.prefix_len() == 0;
+        let best = self.routes.iter().filter(default).min_by_key(|route| route.metric);
+        best.and_then(|route| route.hops.first()).map(|hop| &hop.link)
+    }
 }
 
 /// A rule (`ip rule`).
@@ -213,8 +225,6 @@ impl Rule {
 mod tests {
     use super::*;
 
-    const MAIN: u32 = 254;
-
     fn link(name: &str) -> IfName {
         IfName::new(name).unwrap()
     }
@@ -295,6 +305,19 @@ mod tests {
         assert_eq!(by_main(shared), pair("eth0 eth1", "10.0.0.1@eth0 10.1.0.1@eth1"));
         let spare = vec![default(200, "eth1", "10.1.0.1"), one];
         assert_eq!(by_main(spare), pair("eth0 eth1", "10.0.0.1@eth0"));
+    }
+
+    #[test]
+    fn the_default_route_that_counts_most_is_the_main_tables_with_the_least_metric() {
+        let routes = vec![
+            route(100, "0.0.0.0/0", 0, &[("tun0", None)]),
+            route(MAIN, "0.0.0.0/1", 0, &[("tun0", None)]),
+            default(200, "eth1", "10.1.0.1"),
+            default(100, "eth0", "10.0.0.1"),
+        ];
+        let routing = Routing { rules: vec![], routes };
+        assert_eq!(routing.default_link(), Some(&link("eth0")));
+        assert_eq!(Routing::default().default_link(), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! A rule may go by anything, so this names a likely cause, and rather too few than too many: a chain that lets something
 //! of ours pass by name is taken to let it all pass.
 
+use crate::id::IfName;
 use std::collections::BTreeSet;
 
 /// Where a base chain is hooked, as far as guests' packets pass it.
@@ -37,14 +38,25 @@ pub enum Otherwise {
     LastRule,
 }
 
-/// The base chains of one table that drop what guests need: `listing` is what `nft list table` prints, `ports` are the UDP
-/// ports of the segments' VXLAN.
-pub fn dropping(table: &str, listing: &str, ports: &BTreeSet<u16>) -> Vec<ForeignChain> {
+/// What guests need, in the words of rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The UDP ports of the segments' VXLAN.
+    pub ports: BTreeSet<u16>,
+    /// The interfaces that guests leave by.
+    pub uplinks: BTreeSet<IfName>,
+}
+
+/// The base chains of one table that drop what guests need; `listing` is what `nft list table` prints.
+pub fn dropping(table: &str, listing: &str, needs: &Needs) -> Vec<ForeignChain> {
     let chains = chains(listing);
     let rules: Vec<&str> = chains.iter().flat_map(|chain| chain.rules.iter().copied()).collect();
     let passes = |hook| match hook {
-        Hook::Input => rules.iter().any(|rule| admits_vxlan(rule, ports)),
-        Hook::Forward => rules.iter().any(|rule| lets_out(rule)) && rules.iter().any(|rule| lets_back(rule)),
+        Hook::Input => rules.iter().any(|rule| admits_vxlan(rule, &needs.ports)),
+        Hook::Forward => {
+            let out = rules.iter().any(|rule| lets_out(rule)) || lets_all_out(&chains, &needs.uplinks);
+            out && rules.iter().any(|rule| lets_back(rule))
+        }
     };
     let base = chains.iter().filter_map(|chain| {
         Some(ForeignChain {
@@ -102,6 +114,8 @@ fn chains(listing: &str) -> Vec<Chain<'_>> {
                     chain.hook = hook(head);
                     chain.drops = head.contains("policy drop");
                 }
+                // Of another type, as nat: no rule, whatever its policy.
+                None if line.starts_with("type ") => {}
                 None => chain.rules.push(line),
             }
         }
@@ -143,6 +157,7 @@ fn admits_vxlan(rule: &str, ports: &BTreeSet<u16>) -> bool {
         "tcp ",
         "iifname \"lo\"",
         "iif \"lo\"",
+        "oif",
         "xt match",
         "ip protocol",
     ];
@@ -161,6 +176,37 @@ fn lets_out(rule: &str) -> bool {
     }
     let ours = rule.contains("iifname") && rule.contains("\"gw-");
     ours || is_for_all(rule)
+}
+
+/// From anywhere to an uplink, as firewalld has it within its default zone. What is for another zone's interfaces is in
+/// chains that not everything passes.
+fn lets_all_out(chains: &[Chain<'_>], uplinks: &BTreeSet<IfName>) -> bool {
+    let accepts: Vec<String> = uplinks
+        .iter()
+        .map(|link| format!("oifname \"{link}\" accept"))
+        .collect();
+    let mut passed = BTreeSet::new();
+    let mut ahead: Vec<&Chain<'_>> = chains
+        .iter()
+        .filter(|chain| chain.hook == Some(Hook::Forward))
+        .collect();
+    while let Some(chain) = ahead.pop() {
+        if chain
+            .rules
+            .iter()
+            .any(|rule| accepts.iter().any(|accept| accept == rule))
+        {
+            return true;
+        }
+        if passed.insert(chain.name) {
+            let leads_to = |name: &str| {
+                let mut verdicts = chain.rules.iter().filter_map(|rule| rule.split_once(' '));
+                verdicts.any(|(verdict, to)| matches!(verdict, "jump" | "goto") && to == name)
+            };
+            ahead.extend(chains.iter().filter(|next| leads_to(next.name)));
+        }
+    }
+    false
 }
 
 /// And the answers.
@@ -186,7 +232,11 @@ mod tests {
     use super::*;
 
     fn named(listing: &str) -> Vec<String> {
-        let found = dropping("ip filter", listing, &BTreeSet::from([4789]));
+        let needs = Needs {
+            ports: [4789].into(),
+            uplinks: [IfName::new("eth0").unwrap()].into(),
+        };
+        let found = dropping("ip filter", listing, &needs);
         found
             .iter()
             .map(|chain| format!("{} {:?}", chain.name, chain.otherwise))
@@ -245,12 +295,33 @@ mod tests {
 \t\tgoto filter_INPUT_ZONES
 \t\treject with icmpx admin-prohibited
 \t}}
+\tchain nat_PREROUTING {{
+\t\ttype nat hook prerouting priority dstnat + 10; policy accept;
+\t}}
+\tchain filter_OUTPUT {{
+\t\ttype filter hook output priority filter + 10; policy accept;
+\t\toifname \"lo\" accept
+\t}}
 \tchain filter_FORWARD {{
 \t\ttype filter hook forward priority filter + 10; policy accept;
 \t\tct state {{ established, related }} accept
 \t\tct status dnat accept
 \t\t{zone}
 \t\treject with icmpx admin-prohibited
+\t}}
+\tchain filter_FWD_public {{
+\t\tjump filter_FWD_public_allow
+\t\treject with icmpx admin-prohibited
+\t}}
+\tchain filter_FWD_public_allow {{
+\t\toifname \"eth0\" accept
+\t}}
+\tchain filter_FWD_internal {{
+\t\tjump filter_FWD_internal_allow
+\t\treject with icmpx admin-prohibited
+\t}}
+\tchain filter_FWD_internal_allow {{
+\t\toifname \"eth7\" accept
 \t}}
 \tchain filter_IN_public_allow {{
 \t\ttcp dport 22 accept
@@ -273,6 +344,10 @@ mod tests {
         );
         assert_eq!(named(&firewalld(ours, "53")), ["filter_INPUT LastRule"]);
         assert_eq!(named(&firewalld(ours, "{ 53, 4789 }")), [""; 0]);
+        // Within its default zone it forwards by itself, to the interfaces that are in it: not to an uplink in another one.
+        assert_eq!(named(&firewalld("goto filter_FWD_public", "4789")), [""; 0]);
+        let elsewhere = format!("{other}\n\t\tgoto filter_FWD_internal");
+        assert_eq!(named(&firewalld(&elsewhere, "4789")), ["filter_FORWARD LastRule"]);
     }
 
     #[test]

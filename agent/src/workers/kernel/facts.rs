@@ -13,10 +13,11 @@ use crate::netlink::OwnNetwork;
 
 impl<R> Worker<R> {
     pub(super) async fn facts(&mut self) -> Result<Result<Facts, NoUnderlay>> {
-        let (ways, uplink_health) = self.ways_out().await?;
+        let routing = self.netlink.routing().await?;
+        let (ways, uplink_health) = self.ways_out(&routing).await?;
         let host = &self.config.host;
-        let underlay = match &host.underlay {
-            Some(named) => Some(named.clone()),
+        let underlay = match host.underlay.as_ref().or(routing.default_link()) {
+            Some(known) => Some(known.clone()),
             None => self.netlink.default_routes().await?.into_iter().next(),
         };
         let Some(underlay) = underlay else {

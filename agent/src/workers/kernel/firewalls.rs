@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::future::pending;
 use std::time::Duration;
 
-use overlayd_core::kernel::foreign::{ForeignChain, Hook, dropping};
+use overlayd_core::kernel::foreign::{ForeignChain, Hook, Needs, dropping};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -22,8 +22,8 @@ const SHARE: u32 = 50;
 #[derive(Default)]
 pub(super) struct Firewalls {
     found: Vec<ForeignChain>,
-    /// What was asked last: hooks, ports, and the generation of the rules.
-    asked: Option<(BTreeSet<Hook>, BTreeSet<u16>, Option<u32>)>,
+    /// What was asked last, and the generation of the rules.
+    asked: Option<(BTreeSet<Hook>, Needs, Option<u32>)>,
     not_before: Option<Instant>,
     reading: Option<JoinHandle<(Vec<ForeignChain>, Duration)>>,
 }
@@ -35,12 +35,12 @@ impl Firewalls {
     }
 
     /// Reads the chains at `hooks` again if something has changed.
-    pub(super) fn look(&mut self, hooks: BTreeSet<Hook>, ports: BTreeSet<u16>) {
+    pub(super) fn look(&mut self, hooks: BTreeSet<Hook>, needs: Needs) {
         let rests = self.not_before.is_some_and(|at| Instant::now() < at);
         if self.reading.is_some() || rests {
             return;
         }
-        let now = (hooks, ports, nfnetlink::generation());
+        let now = (hooks, needs, nfnetlink::generation());
         if self.asked.as_ref() == Some(&now) {
             return;
         }
@@ -48,9 +48,7 @@ impl Firewalls {
         if tables.is_empty() {
             self.found.clear();
         } else {
-            let ports = now.1.clone();
-            let hooks = now.0.clone();
-            self.reading = Some(tokio::spawn(read(tables, hooks, ports)));
+            self.reading = Some(tokio::spawn(read(tables, now.0.clone(), now.1.clone())));
         }
         self.asked = Some(now);
     }
@@ -70,12 +68,12 @@ impl Firewalls {
 }
 
 /// A table that goes meanwhile drops nothing any more.
-async fn read(tables: BTreeSet<String>, hooks: BTreeSet<Hook>, ports: BTreeSet<u16>) -> (Vec<ForeignChain>, Duration) {
+async fn read(tables: BTreeSet<String>, hooks: BTreeSet<Hook>, needs: Needs) -> (Vec<ForeignChain>, Duration) {
     let begun = Instant::now();
     let mut found = Vec::new();
     for table in tables {
         if let Ok(listing) = nft::list(&table).await {
-            let chains = dropping(&table, &listing, &ports);
+            let chains = dropping(&table, &listing, &needs);
             found.extend(chains.into_iter().filter(|chain| hooks.contains(&chain.hook)));
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use overlayd_core::config::UplinkSetting;
-use overlayd_core::gateway::routes::{Hop, Inside, Ways, ways};
+use overlayd_core::gateway::routes::{Hop, Inside, Routing, Ways, ways};
 use overlayd_core::gateway::uplink::{self, Health, NextHop};
 use overlayd_core::id::IfName;
 
@@ -16,11 +16,10 @@ const ASKED: usize = 8;
 
 impl<R> Worker<R> {
     /// The ways out, and whether they work.
-    pub(super) async fn ways_out(&mut self) -> Result<(Ways, Health)> {
+    pub(super) async fn ways_out(&mut self, routing: &Routing) -> Result<(Ways, Health)> {
         let setting = self.config.host.gateway.uplink.clone();
         let (inside, own) = self.inside();
-        let routing = self.netlink.routing().await?;
-        let mut found = ways(&routing, &inside, &own, &setting);
+        let mut found = ways(routing, &inside, &own, &setting);
         let named = match &setting {
             UplinkSetting::Auto => None,
             UplinkSetting::Only(named) => named.first().cloned(),
@@ -29,7 +28,7 @@ impl<R> Worker<R> {
             self.uplink.led_by = Some(setting);
         } else if let Some(link) = &named
             && self.uplink.led_by.as_ref() != Some(&setting)
-            && !ways(&routing, &inside, &own, &UplinkSetting::Auto).hops.is_empty()
+            && !ways(routing, &inside, &own, &UplinkSetting::Auto).hops.is_empty()
         {
             // Nothing that is named ever led outside: what guests need of it may be what is behind it.
             let link = link.clone();
