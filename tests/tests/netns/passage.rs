@@ -103,7 +103,18 @@ fn over_an_ipv6_underlay_a_guest_that_was_not_told_the_mtu_is_told_by_its_host()
         ..TWO
     };
     tell(&v6, |world| {
-        let [far, _near] = untold_guests(world)?;
+        let [far, near] = untold_guests(world)?;
+        // Also what might be fragmented: each end learns it by a first packet that is lost.
+        for (from, to) in [
+            (&far, "192.168.124.22"),
+            (&far, "192.168.124.1"),
+            (&near, &*SERVER.to_string()),
+        ] {
+            let (answered, said) = pings(from, to, "dont", 1500)?;
+            assert!(answered >= 2, "{} to {to}: {said}", from.name());
+        }
+        // What it has learned since is forgotten.
+        far.namespace().sh("ip route flush cache")?;
         are_told(&far, 1430)
     });
 }

@@ -137,6 +137,25 @@ fn guests_may_do_for_each_other_what_their_segment_does_not() {
 }
 
 #[test]
+fn over_an_ipv6_underlay_what_is_too_large_must_not_be_fragmented() {
+    let rule = "ip length > 1430 ip frag-off 0 ip frag-off set 0x4000";
+    for (vtep, mtu, expected) in [("172.31.0.121", 1450, false), ("fd31::1", 1430, true)] {
+        let it = SegmentInputs {
+            guest_ports: BTreeSet::from([name("vnet0")]),
+            mtu: OverlayMtu::new(mtu),
+            ..blue()
+        };
+        let mut inputs = inputs([it]);
+        inputs.host.vtep = ip(vtep);
+        let tables = derive(&inputs).tables;
+        let found = tables
+            .get(&TableName::Netdev)
+            .is_some_and(|table| table.text.contains(rule));
+        assert_eq!(found, expected, "{vtep}: {tables:?}");
+    }
+}
+
+#[test]
 fn a_standby_forwards_nothing_and_still_shields_its_bridge() {
     let reject = "reject with icmpx type admin-prohibited";
     let around = [

@@ -39,6 +39,7 @@ use inet::inet;
 pub use render::REJECTED;
 use render::{Chain, braces, quotable, quoted, render};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// A chain takes 256 devices at most.
 const DEVICES: usize = 200;
@@ -57,22 +58,20 @@ pub fn tables(inputs: &Inputs) -> Vec<Table> {
 /// Filtered where frames come in from a guest; what comes through the VXLAN device was filtered on its own host, and pays
 /// nothing.
 fn netdev(inputs: &Inputs) -> Option<Table> {
-    let mut filtered: BTreeMap<Vec<&str>, BTreeSet<&IfName>> = BTreeMap::new();
+    let mut filtered: BTreeMap<Vec<String>, BTreeSet<&IfName>> = BTreeMap::new();
     for it in inputs.segments.values() {
+        let rules = not_from_guests(&it.segment).into_iter().map(str::to_owned);
+        let rules = rules.chain(told_by_the_kernel(inputs.host.vtep, it)).collect();
         let ports = it.guest_ports.iter().filter(|port| quotable(port));
-        filtered.entry(not_from_guests(&it.segment)).or_default().extend(ports);
+        filtered.entry(rules).or_default().extend(ports);
     }
     let mut chains: Vec<Chain> = Vec::new();
-    for (rules, ports) in filtered.iter().filter(|(rules, _)| !rules.is_empty()) {
-        let ports: Vec<String> = ports.iter().map(|port| quoted(port)).collect();
+    for (rules, ports) in filtered.into_iter().filter(|(rules, _)| !rules.is_empty()) {
+        let ports: Vec<String> = ports.into_iter().map(quoted).collect();
         for ports in ports.chunks(DEVICES) {
             let name = format!("ov_guests_{}", chains.len());
             let hook = format!("filter hook ingress devices = {} priority filter", braces(ports));
-            chains.push(Chain::base(
-                name,
-                hook,
-                rules.iter().copied().map(str::to_owned).collect(),
-            ));
+            chains.push(Chain::base(name, hook, rules.clone()));
         }
     }
     (!chains.is_empty()).then(|| render(TableName::Netdev, &[], &chains))
@@ -85,6 +84,13 @@ fn not_from_guests(segment: &Segment) -> Vec<&'static str> {
     let router6 = segment.ipv6.is_some();
     let ipv6 = ["udp sport 547 drop", "icmpv6 type nd-router-advert drop"];
     dhcp4.into_iter().chain(ipv6.into_iter().filter(|_| router6)).collect()
+}
+
+/// Over IPv6 the kernel fragments no VXLAN, and drops in silence what a guest lets be fragmented. So it must not be: then the
+/// kernel tells the guest what fits, who fragments by itself from then on.
+fn told_by_the_kernel(vtep: IpAddr, it: &SegmentInputs) -> Option<String> {
+    let rule = || format!("ip length > {} ip frag-off 0 ip frag-off set 0x4000", it.mtu);
+    vtep.is_ipv6().then(rule)
 }
 
 /// With bridge netfilter on, a frame to the gateway is tracked when it enters the bridge, and the kernel takes what is
