@@ -48,8 +48,7 @@ fn discover(world: &mut World, mac: &str) -> Option<(u8, Ipv4Addr)> {
 #[test]
 fn a_guest_outside_a_shrunk_range_is_refused_and_gets_another_address() {
     let mut world = leased(3);
-    let smaller = blue().replace("192.168.124.254", "192.168.124.100");
-    world.try_apply(1, &smaller, Force::Yes).unwrap();
+    world.apply(1, &blue().replace("192.168.124.254", "192.168.124.100"));
     world.run(2_000);
     assert_eq!(renew(&mut world, GUEST, OLD).map(|(kind, _)| kind), Some(NAK));
     let (kind, address) = discover(&mut world, GUEST).unwrap();
