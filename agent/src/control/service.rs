@@ -2,6 +2,7 @@
 
 use overlayd_core::config;
 use overlayd_core::id::SegmentName;
+use overlayd_core::lease::LeaseState;
 use overlayd_core::node::{Done, DrainUntil, Ended, Forming, Refusal, Run};
 use overlayd_proto::control as wire;
 use overlayd_proto::control::control_server::Control;
@@ -314,7 +315,9 @@ impl Control for Service {
         let request = request.into_inner();
         let segment = request.segment.as_deref().map(segment_name).transpose()?;
         let lines = self.ask(|reply| Ask::Leases { segment, reply }).await?;
-        let shown = lines.into_iter().filter(|line| request.all || line.lease.is_held());
+        let shown = lines
+            .into_iter()
+            .filter(|line| request.all || line.lease.state == LeaseState::Held);
         Ok(Response::new(wire::LeaseListResponse {
             leases: shown.filter_map(lease).collect(),
         }))
@@ -328,11 +331,9 @@ impl Control for Service {
         let within = segment.clone();
         let lines = self.ask(|reply| Ask::Leases { segment: within, reply }).await?;
         let found = lines.into_iter().find(|line| line.lease.address.ip() == address);
-        let force = forced(request.force);
         self.change(|reply| Ask::Release {
             segment,
             address,
-            force,
             reply,
         })
         .await?;

@@ -91,15 +91,10 @@ pub(super) async fn run(command: &args::Lease, client: &Client, output: &Output)
             };
             list(request, client, output).await
         }
-        args::Lease::Release {
-            address,
-            segment,
-            force,
-        } => {
+        args::Lease::Release { address, segment } => {
             let request = LeaseReleaseRequest {
                 address: address.to_string(),
                 segment: segment.clone(),
-                force: *force,
             };
             release(request, client, output).await
         }

@@ -20,7 +20,6 @@ struct RangeRow {
     held: u64,
     quarantined: u64,
     declined: u64,
-    waits: Option<String>,
 }
 
 impl From<PoolRange> for RangeRow {
@@ -33,7 +32,6 @@ impl From<PoolRange> for RangeRow {
             held,
             quarantined,
             declined,
-            waits,
         } = range;
         Self {
             segment,
@@ -43,21 +41,11 @@ impl From<PoolRange> for RangeRow {
             held,
             quarantined,
             declined,
-            waits,
         }
     }
 }
 
-const HEADER: &[&str] = &[
-    "SEGMENT",
-    "RANGE",
-    "OWNER",
-    "FREE",
-    "HELD",
-    "QUARANTINED",
-    "DECLINED",
-    "WAITS",
-];
+const HEADER: &[&str] = &["SEGMENT", "RANGE", "OWNER", "FREE", "HELD", "QUARANTINED", "DECLINED"];
 
 fn cells(range: &RangeRow) -> Vec<Text> {
     vec![
@@ -71,7 +59,6 @@ fn cells(range: &RangeRow) -> Vec<Text> {
         plain(range.held),
         plain(range.quarantined),
         plain(range.declined),
-        plain(range.waits.as_deref().unwrap_or_default()),
     ]
 }
 

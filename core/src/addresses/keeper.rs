@@ -50,7 +50,8 @@ impl Keeper {
             transfer::finish_give(store, host, from, Range::one(address), epoch);
         }
         let before = store.live.get(&address).and_then(|live| live.relied_until);
-        let same = record.goes_on_from(&store.at(address).record);
+        let client = record.client();
+        let same = store.at(address).record.client() == client;
         let newer = store.at(address).record.version < version;
         store.update(host, Range::one(address), |_, state| {
             state.promised = state.promised.max(epoch);
@@ -96,7 +97,7 @@ impl Keeper {
                 let state = store.at(address);
                 state.owner != Some(host.me)
                     && state.record.keeper == Some(host.me)
-                    && state.record.client().is_some()
+                    && state.record.is_bound()
                     && !self.replaced.contains(&address)
             })
             .count()
@@ -126,7 +127,7 @@ fn refusal(
     if state.owner == Some(host.me) {
         return no_time(PutRefusal::Owner);
     }
-    let stays = record.keeper == Some(host.me) && record.goes_on_from(&state.record);
+    let stays = record.keeper == Some(host.me) && record.client() == state.record.client();
     let left = store.relied_here(host, address, now);
     (left > Duration::ZERO && !stays).then_some((PutRefusal::Keeps, left))
 }

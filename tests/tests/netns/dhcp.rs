@@ -180,9 +180,7 @@ impl Table {
                 copies: 1,
             },
             Request::Bind { .. } => Answer::Nak,
-            Request::Release { .. } | Request::Revoke { .. } | Request::Decline { .. } | Request::Conflict { .. } => {
-                Answer::Done
-            }
+            Request::Release { .. } | Request::Decline { .. } | Request::Conflict { .. } => Answer::Done,
         };
         self.asked.push(request);
         answer

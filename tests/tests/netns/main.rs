@@ -10,7 +10,6 @@ mod gateway;
 mod guests;
 mod laboratory;
 mod lacking;
-mod leases;
 mod moves;
 mod netfilter;
 mod netlink;

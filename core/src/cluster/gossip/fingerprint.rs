@@ -74,13 +74,10 @@ pub(super) fn of_record(record: &Record) -> u64 {
         }
         Record::Segment(segment) => {
             out.pair(segment.generation, segment.introducer.0);
-            out.pair(segment.id.0, segment.born);
+            out.number(segment.id.0);
             match &segment.content {
                 Content::Definition(text) => out.text(text),
-                Content::Tombstone { of } => {
-                    out.number(u64::MAX);
-                    out.text(of);
-                }
+                Content::Tombstone => out.number(u64::MAX),
             }
         }
         Record::StaticPeer(peer) => {

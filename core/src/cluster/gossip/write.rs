@@ -41,7 +41,7 @@ impl Gossip {
     }
 
     /// Gives a segment a definition: the next generation, by this host. `fresh` becomes its id if the name is new or
-    /// stands under a tombstone; that of the tombstone itself if the segment goes on.
+    /// stands under a tombstone.
     pub fn apply(&mut self, name: &SegmentName, definition: String, fresh: SegmentId, now: Instant) -> Written {
         self.apply_above(0, name, definition, fresh, now)
     }
@@ -61,17 +61,14 @@ impl Gossip {
             return Written::Unchanged;
         }
         let generation = known.map_or(0, |known| known.generation).max(above) + 1;
-        let standing = known.filter(|known| !known.is_tombstone());
-        let id = standing.map_or(fresh, |known| known.id);
-        let born = known
-            .filter(|known| known.id == id)
-            .map_or(generation, |known| known.born);
+        let id = known
+            .filter(|known| known.content != Content::Tombstone)
+            .map_or(fresh, |known| known.id);
         let segment = SegmentRecord {
             generation,
             introducer: self.me,
             name: name.clone(),
             id,
-            born,
             content,
         };
         self.write(Record::Segment(segment), now)
@@ -110,14 +107,14 @@ impl Gossip {
         let Some(known) = self.segment(name) else {
             return Written::Refused;
         };
-        let Content::Definition(of) = &known.content else {
+        if known.content == Content::Tombstone {
             return Written::Unchanged;
-        };
+        }
         let generation = known.generation + 1;
         let segment = SegmentRecord {
             generation,
             introducer: self.me,
-            content: Content::Tombstone { of: of.clone() },
+            content: Content::Tombstone,
             ..known.clone()
         };
         self.write(Record::Segment(segment), now)
@@ -364,7 +361,7 @@ impl Gossip {
             return;
         };
         let same_generation = known.generation == incoming.generation && known.introducer != incoming.introducer;
-        let live = !known.is_tombstone() && !incoming.is_tombstone();
+        let live = known.content != Content::Tombstone && incoming.content != Content::Tombstone;
         let two_segments = live && known.id != incoming.id;
         if known.content == incoming.content || !(same_generation || two_segments) {
             return;
