@@ -53,6 +53,7 @@ pub fn suite() -> Vec<Tool> {
             tool("dbus-daemon", "dbus-daemon"),
             tool("dnsmasq", "dnsmasq-base"),
             tool("iptables-nft", "iptables"),
+            tool("sysctl", "procps"),
             tool("tcpdump", "tcpdump"),
             tool("/usr/bin/setpriv", "util-linux"),
         ])
