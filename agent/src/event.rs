@@ -157,6 +157,8 @@ pub enum Ask {
         segment: Option<SegmentName>,
         /// The leased address.
         address: IpAddr,
+        /// Whether its guest may be attached.
+        force: Force,
         /// When its owner has ended the lease.
         reply: ReplyTo<Result<Done, Refusal>>,
     },

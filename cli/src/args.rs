@@ -328,19 +328,23 @@ pub(crate) enum Lease {
     },
     /// End the lease of an address
     ///
-    /// The guest is not notified: use it for guests that are gone.
+    /// Nobody extends it any more, and a renewal is refused. The address is free when its guest cannot use it any more.
+    /// Refused while the guest is attached.
     Release {
         /// The address
         address: IpAddr,
         /// Its segment, where more than one has the address
         #[arg(long, value_name = "SEGMENT")]
         segment: Option<String>,
+        /// End it even if the guest is attached
+        #[arg(long)]
+        force: bool,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pool {
-    /// Show the ranges: owner, free, held, quarantined, declined
+    /// Show the ranges: owner, free, held, quarantined, declined, and what they wait for
     Show {
         /// Only this segment
         segment: Option<String>,

@@ -100,6 +100,17 @@ pub enum LeaseState {
     Settled,
 }
 
+impl Lease {
+    /// Whether a guest has it, as far as is known: of a reservation, whether its guest has been there of late.
+    pub fn is_held(&self) -> bool {
+        match self.state {
+            LeaseState::Held => true,
+            LeaseState::Settled => self.left.0.is_some_and(|left| !left.is_zero()),
+            LeaseState::Free | LeaseState::Quarantined | LeaseState::Declined | LeaseState::Pending => false,
+        }
+    }
+}
+
 /// A time that runs out; `None`: it has no end. All values are equal: two hosts see the same record at different moments.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Left(pub Option<Duration>);

@@ -54,9 +54,10 @@ pub fn answer(node: &mut Node, edge: &mut Edge, ask: Ask, now: Instant) {
         Ask::Release {
             segment,
             address,
+            force,
             reply,
-        } => node.release(edge.call(reply), segment.as_ref(), address, now),
-        Ask::Pools { segment, reply } => send(reply, node.pool_lines(segment.as_ref())),
+        } => node.release(edge.call(reply), segment.as_ref(), address, force, now),
+        Ask::Pools { segment, reply } => send(reply, node.pool_lines(segment.as_ref(), now)),
         Ask::Recover(reply) => node.recover(edge.call(reply), now),
         Ask::Endpoints { segment, reply } => send(reply, node.endpoint_lines(segment.as_ref(), now)),
         Ask::Flush(reply) => {

@@ -2,7 +2,6 @@
 
 use overlayd_core::config;
 use overlayd_core::id::SegmentName;
-use overlayd_core::lease::LeaseState;
 use overlayd_core::node::{Done, DrainUntil, Ended, Forming, Refusal, Run};
 use overlayd_proto::control as wire;
 use overlayd_proto::control::control_server::Control;
@@ -315,9 +314,7 @@ impl Control for Service {
         let request = request.into_inner();
         let segment = request.segment.as_deref().map(segment_name).transpose()?;
         let lines = self.ask(|reply| Ask::Leases { segment, reply }).await?;
-        let shown = lines
-            .into_iter()
-            .filter(|line| request.all || line.lease.state == LeaseState::Held);
+        let shown = lines.into_iter().filter(|line| request.all || line.lease.is_held());
         Ok(Response::new(wire::LeaseListResponse {
             leases: shown.filter_map(lease).collect(),
         }))
@@ -331,9 +328,11 @@ impl Control for Service {
         let within = segment.clone();
         let lines = self.ask(|reply| Ask::Leases { segment: within, reply }).await?;
         let found = lines.into_iter().find(|line| line.lease.address.ip() == address);
+        let force = forced(request.force);
         self.change(|reply| Ask::Release {
             segment,
             address,
+            force,
             reply,
         })
         .await?;

@@ -121,6 +121,7 @@ pub(super) fn lease(line: LeaseLine) -> Option<wire::Lease> {
         LeaseState::Held => wire::LeaseState::Bound,
         LeaseState::Settled => wire::LeaseState::Reserved,
         LeaseState::Pending => wire::LeaseState::Pending,
+        LeaseState::Quarantined if line.lease.left.0.is_some() => wire::LeaseState::Ending,
         LeaseState::Quarantined => wire::LeaseState::Quarantined,
         LeaseState::Declined => wire::LeaseState::Declined,
         LeaseState::Free => return None,
@@ -156,6 +157,7 @@ pub(super) fn range(line: PoolLine) -> wire::PoolRange {
         held: line.line.held,
         quarantined: line.line.quarantined,
         declined: line.line.declined,
+        waits: line.waits,
     }
 }
 

@@ -91,10 +91,15 @@ pub(super) async fn run(command: &args::Lease, client: &Client, output: &Output)
             };
             list(request, client, output).await
         }
-        args::Lease::Release { address, segment } => {
+        args::Lease::Release {
+            address,
+            segment,
+            force,
+        } => {
             let request = LeaseReleaseRequest {
                 address: address.to_string(),
                 segment: segment.clone(),
+                force: *force,
             };
             release(request, client, output).await
         }

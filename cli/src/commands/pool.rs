@@ -20,6 +20,7 @@ struct RangeRow {
     held: u64,
     quarantined: u64,
     declined: u64,
+    waits: Option<String>,
 }
 
 impl From<PoolRange> for RangeRow {
@@ -32,6 +33,7 @@ impl From<PoolRange> for RangeRow {
             held,
             quarantined,
             declined,
+            waits,
         } = range;
         Self {
             segment,
@@ -41,11 +43,21 @@ impl From<PoolRange> for RangeRow {
             held,
             quarantined,
             declined,
+            waits,
         }
     }
 }
 
-const HEADER: &[&str] = &["SEGMENT", "RANGE", "OWNER", "FREE", "HELD", "QUARANTINED", "DECLINED"];
+const HEADER: &[&str] = &[
+    "SEGMENT",
+    "RANGE",
+    "OWNER",
+    "FREE",
+    "HELD",
+    "QUARANTINED",
+    "DECLINED",
+    "WAITS",
+];
 
 fn cells(range: &RangeRow) -> Vec<Text> {
     vec![
@@ -59,6 +71,7 @@ fn cells(range: &RangeRow) -> Vec<Text> {
         plain(range.held),
         plain(range.quarantined),
         plain(range.declined),
+        plain(range.waits.as_deref().unwrap_or_default()),
     ]
 }
 

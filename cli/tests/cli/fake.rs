@@ -386,6 +386,7 @@ impl Control for Fake {
             held: 1,
             quarantined: 0,
             declined: 1,
+            waits: Some("for hv3".into()),
         };
         let orphan = PoolRange {
             owner: None,

@@ -50,9 +50,9 @@ blue     192.168.124.17  -                  -         -                     hv1 
         &agent,
         &["pool", "show"],
         "\
-SEGMENT  RANGE                           OWNER  FREE  HELD  QUARANTINED  DECLINED
-blue     192.168.124.16-192.168.124.127  hv1    110   1     0            1
-blue     192.168.124.128                 none   110   1     0            1
+SEGMENT  RANGE                           OWNER  FREE  HELD  QUARANTINED  DECLINED  WAITS
+blue     192.168.124.16-192.168.124.127  hv1    110   1     0            1         for hv3
+blue     192.168.124.128                 none   110   1     0            1         for hv3
 ",
     );
     check(
@@ -125,9 +125,9 @@ fn json_has_the_documented_keys() {
         &["pool", "show"],
         r#"[
         {"segment": "blue", "range": "192.168.124.16-192.168.124.127", "owner": "hv1", "free": 110, "held": 1,
-         "quarantined": 0, "declined": 1},
+         "quarantined": 0, "declined": 1, "waits": "for hv3"},
         {"segment": "blue", "range": "192.168.124.128", "owner": null, "free": 110, "held": 1,
-         "quarantined": 0, "declined": 1}]"#,
+         "quarantined": 0, "declined": 1, "waits": "for hv3"}]"#,
     );
     json(
         &["endpoint", "list"],

@@ -44,9 +44,12 @@ impl Participation {
         peer.part = Some(said.part);
         peer.took_part = said.part == Part::Taking || peer.took_part && said.part == Part::Leaving;
         for told in &said.generations {
-            let known = peer.generations.entry(told.segment).or_default();
-            *known = told.generation.max(*known);
+            let (known, at) = peer.generations.entry(told.segment).or_default();
+            *known = (told.generation, told.life).max(*known);
+            *at = said.sequence.max(*at);
         }
+        // What it names no more it has forgotten, unless this is an older word.
+        peer.generations.retain(|_, (_, at)| *at >= said.sequence);
         peer.removed.extend(&said.removed);
         peer.members.clone_from(&said.members);
 

@@ -9,8 +9,9 @@ use crate::time::Instant;
 use super::live::{Asker, Origin, Timer};
 use super::message::Claim;
 use super::participation::Participation;
+use super::request::Wanted;
 use super::request::{Answer, Effect, LeaseEvent};
-use super::requests::{Requests, Wanted};
+use super::requests::Requests;
 use super::store::AddressStore;
 
 impl Requests {

@@ -7,9 +7,9 @@ use crate::time::{Duration, Instant};
 
 use super::journal::JournalRecord;
 use super::live::Timer;
-use super::message::Generation;
+use super::message::{Generation, Life};
 use super::participation::Participation;
-use super::record::{AddressState, Holder, LeaseRecord, Transfer};
+use super::record::{Holder, LeaseRecord, Transfer};
 use super::store::AddressStore;
 use super::timing::MOVED;
 use super::view::{Guest, SegmentPool};
@@ -32,7 +32,7 @@ impl AddressStore {
 
     /// Whether the newest configuration that this host ever knew is the one it has.
     pub(super) fn is_current(&self) -> bool {
-        self.configured.deleted.is_none()
+        self.configured.life == Life::Stands
             && self
                 .configured
                 .pool
@@ -45,7 +45,7 @@ impl AddressStore {
         let Holder::Reserved(client) = record.holder else {
             return false;
         };
-        !self.is_current() && self.configured.deleted.is_none()
+        !self.is_current() && self.configured.life == Life::Stands
             || self
                 .configured
                 .reserved
@@ -72,6 +72,7 @@ impl AddressStore {
         Generation {
             segment: self.id,
             generation: self.configured.generation,
+            life: self.configured.life,
             longest: self.configured.longest,
             agreed: self.configured.agreed,
         }
@@ -81,6 +82,7 @@ impl AddressStore {
         let sequence = host.journal.write(JournalRecord::Segment {
             segment: self.id,
             generation: self.configured.generation,
+            life: self.configured.life,
             longest: self.configured.longest,
             agreed: self.configured.agreed,
         });
@@ -98,13 +100,16 @@ pub(super) fn set_pool(store: &mut AddressStore, host: &mut Participation, pool:
     {
         return;
     }
+    if store.configured.life != Life::Stands && pool.generation <= store.configured.generation {
+        return;
+    }
     let before = store.generation();
     let was_offered: Vec<Range> = store.configured.offered.iter().map(|(range, ())| range).collect();
     let configured = &mut store.configured;
     configured.offer(&pool, host.me);
     let introducer = pool.introducer;
     // After a start, a later generation does not say which of its addresses were new in it.
-    let certain = configured.pool.is_some() || pool.generation == 1;
+    let certain = configured.pool.is_some() || pool.generation == pool.born;
     let birth = certain.then_some(Epoch {
         number: pool.generation,
         host: introducer,
@@ -159,44 +164,16 @@ pub(super) fn set_forgotten_pool(
     set_pool(store, host, pool, now);
 }
 
-/// The segment has a tombstone.
-pub(super) fn set_deleted(store: &mut AddressStore, host: &Participation, now: Instant) {
-    if store.configured.deleted.is_some() {
-        return;
-    }
-    store.configured.deleted = Some(now);
+/// Nothing is offered any more; what is known of the addresses stays.
+pub(super) fn withdraw_pool(store: &mut AddressStore, me: HostId) {
     store.configured.pool = None;
     store.configured.reserved.clear();
     store.configured.reserved_for.clear();
     store.configured.offered = RangeMap::default();
     let all: Vec<Range> = store.state().iter().map(|(range, _)| range).collect();
     for range in all {
-        store.refresh_free(host.me, range);
+        store.refresh_free(me, range);
     }
-    store.at_time(now + grave_time(store), Timer::Tick);
-}
-
-/// How long the addresses of a deleted segment wait.
-fn grave_time(store: &AddressStore) -> Duration {
-    timing::relied(store.configured.longest)
-}
-
-/// Until when no other segment may begin with these addresses.
-pub(super) fn grave(store: &AddressStore) -> Option<(Vec<Range>, Instant)> {
-    let until = store.configured.deleted? + grave_time(store);
-    Some((store.state().iter().map(|(range, _)| range).collect(), until))
-}
-
-/// Forgets a deleted segment whose addresses have waited.
-pub(super) fn forget(store: &mut AddressStore, host: &mut Participation) {
-    let all: Vec<Range> = store.state().iter().map(|(range, _)| range).collect();
-    for range in all {
-        store.update(host, range, |_, state| *state = AddressState::UNKNOWN);
-    }
-    store.configured.generation = 0;
-    store.configured.longest = Duration::ZERO;
-    store.configured.agreed = Duration::ZERO;
-    store.write_configured(host);
 }
 
 /// What another member knows of the configuration.

@@ -6,6 +6,7 @@ use crate::id::{HostId, Mac};
 use crate::range::{Address, Range, RangeMap};
 use crate::time::{Duration, Instant};
 
+use super::message::Life;
 use super::view::{ReservedAddress, SegmentPool};
 
 /// The configuration, prepared for looking up.
@@ -18,19 +19,22 @@ pub(super) struct Configured {
     pub(super) offered: RangeMap<()>,
     /// Newest generation ever known; on disk.
     pub(super) generation: u64,
+    /// Whether that is the segment's last; on disk.
+    pub(super) life: Life,
+    /// Since when every member is known to know that.
+    pub(super) dead_since: Option<Instant>,
     /// Longest lease time of any generation known; on disk.
     pub(super) longest: Duration,
     /// The lease time that every member knows; on disk.
     pub(super) agreed: Duration,
-    /// When the tombstone was learned.
-    pub(super) deleted: Option<Instant>,
 }
 
 impl Configured {
     /// A pool is offered from now on. Whoever introduced its first generation need not wait for others to agree.
     pub(super) fn offer(&mut self, pool: &SegmentPool, me: HostId) {
         let reservations = &pool.reservations;
-        self.deleted = None;
+        self.life = Life::Stands;
+        self.dead_since = None;
         self.reserved = reservations.iter().map(|r| (r.address.into(), r.clone())).collect();
         self.reserved_for = reservations.iter().map(|r| (r.client, r.address.into())).collect();
         self.offered = RangeMap::default();

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 
 use crate::id::{HostId, SegmentId};
+use crate::range::RangeMap;
 use crate::time::Instant;
 
 use super::acknowledge::Acknowledgement;
 use super::live::Timer;
-use super::message::Message;
+use super::message::{Life, Message};
 use super::participation::{Departure, Participation};
 use super::request::{Effect, Reason, Timeout};
 use super::segment::SegmentLeases;
-use super::{Leases, configure, ending, initial_owner, owner, replication, report, transfer};
+use super::{Leases, configure, ending, grave, initial_owner, owner, replication, report, transfer};
 
 impl Leases {
     /// A message of another host.
@@ -46,7 +47,12 @@ impl Leases {
         let generations = said.generations.clone();
         let news = self.host.handle_acknowledge(from, said, now);
         for told in generations {
+            // Whoever hears of a deletion must say so, whatever it knows of the segment, and never begin with it later.
+            if told.life == Life::Deleted {
+                self.segment(told.segment, now);
+            }
             if let Some(segment) = self.segments.get_mut(&told.segment) {
+                grave::learn_death(&mut segment.store, &mut self.host, told, now);
                 configure::learn_generation(&mut segment.store, &mut self.host, told);
             }
         }
@@ -233,17 +239,10 @@ impl Leases {
                 segment.handle_timer(&mut self.host, timer, now);
             }
         }
-        let gone: Vec<SegmentId> = self
-            .segments
-            .iter()
-            .filter(|(_, segment)| configure::grave(&segment.store).is_some_and(|(_, until)| until <= now))
-            .map(|(&id, _)| id)
-            .collect();
-        for id in gone {
-            if let Some(mut segment) = self.segments.remove(&id) {
-                configure::forget(&mut segment.store, &mut self.host);
-            }
+        if self.segments.values().any(|segment| segment.store.due.grave) {
+            self.block_graves();
         }
+        self.forget_graves();
         self.depart(now);
         self.end_turn(now);
     }
@@ -297,6 +296,46 @@ impl Leases {
         self.host.acknowledge(generations, knows, now);
         self.host.send_borrows(now);
         self.host.flush();
+    }
+
+    /// Forgets deleted segments that nobody has back any more.
+    fn forget_graves(&mut self) {
+        let host = &self.host;
+        let forgotten = |segment: &SegmentLeases| grave::is_forgotten(&segment.store, host);
+        let gone: Vec<SegmentId> = self
+            .segments
+            .iter()
+            .filter(|(_, segment)| forgotten(segment))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in gone {
+            if let Some(mut segment) = self.segments.remove(&id) {
+                grave::forget(&mut segment.store, &mut self.host);
+            }
+        }
+    }
+
+    /// No other segment uses addresses that somebody may still rely on in a deleted one.
+    pub(super) fn block_graves(&mut self) {
+        let mut blocked = RangeMap::default();
+        for SegmentLeases { store, .. } in self.segments.values_mut() {
+            store.due.grave = false;
+            if store.configured.life == Life::Deleted {
+                for range in grave::known_ranges(store) {
+                    blocked.set(range, store.id);
+                }
+            }
+        }
+        let me = self.host.me;
+        for SegmentLeases { store, .. } in self.segments.values_mut() {
+            if store.blocked != blocked {
+                let before = std::mem::replace(&mut store.blocked, blocked.clone());
+                for (range, _) in before.iter().chain(blocked.iter()) {
+                    store.refresh_free(me, range);
+                }
+                store.due.share = true;
+            }
+        }
     }
 
     pub(super) fn segment(&mut self, id: SegmentId, now: Instant) -> &mut SegmentLeases {

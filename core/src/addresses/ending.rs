@@ -7,6 +7,7 @@ use crate::range::{Address, Range};
 use crate::time::{Duration, Instant};
 
 use super::live::{Replication, Timer};
+use super::message::Reply;
 use super::participation::Participation;
 use super::record::{Holder, LeaseRecord, Reuse, Transfer};
 use super::request::{Effect, LeaseEvent};
@@ -51,6 +52,32 @@ pub(super) fn release(store: &mut AddressStore, address: Address, client: Mac, n
     }
 }
 
+/// An operator ends a client's lease: from now on nobody extends it, and it is free when nobody can rely on it any more.
+pub(super) fn revoke(
+    store: &mut AddressStore,
+    host: &mut Participation,
+    address: Address,
+    (client, version): (Mac, Version),
+    now: Instant,
+) -> Reply {
+    let record = &store.at(address).record;
+    if record.holder != Holder::Client(client) || record.version != version {
+        return Reply::CannotSay { owner: None };
+    }
+    replication::drop_waiters(store, host, address, now);
+    store.update(host, Range::one(address), |_, state| {
+        state.record.version = fresh_version(state);
+        state.record.holder = Holder::Released(client);
+    });
+    if let Some(live) = store.live.get_mut(&address) {
+        live.confirmed.clear();
+        live.work = Some(Replication::new(now));
+    }
+    store.look_at(address, now);
+    listing::tell(store, host, address, now);
+    Reply::Done
+}
+
 /// A client found its address in use, or a foreign user was seen at one that nobody has.
 pub(super) fn decline(
     store: &mut AddressStore,
@@ -63,8 +90,8 @@ pub(super) fn decline(
     let fits = match (by, state.record.holder) {
         (Some(client), Holder::Client(holder)) => client == holder,
         (None, Holder::Free { .. }) => true,
-        (Some(_), Holder::Free { .. } | Holder::Reserved(_) | Holder::Declined)
-        | (None, Holder::Client(_) | Holder::Reserved(_) | Holder::Declined) => false,
+        (Some(_), Holder::Free { .. } | Holder::Reserved(_) | Holder::Released(_) | Holder::Declined)
+        | (None, Holder::Client(_) | Holder::Reserved(_) | Holder::Released(_) | Holder::Declined) => false,
     };
     if !store.owns(host, address) || !fits {
         return;
@@ -77,7 +104,8 @@ pub(super) fn decline(
             version: fresh_version(state),
             holder: Holder::Declined,
             lease_time: time.max(state.record.lease_time),
-            keeper: None,
+            // It stops extending, and says when its own time is over.
+            keeper: state.record.keeper,
             client_id: Vec::new(),
             hostname: String::new(),
             strikes: state.record.strikes + 1,

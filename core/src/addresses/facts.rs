@@ -5,12 +5,14 @@ use std::net::IpAddr;
 
 use crate::id::{HostId, Mac, SegmentId};
 use crate::lease::Lease;
+use crate::range::Range;
 use crate::time::{Duration, Instant};
 
-use super::message::Part;
+use super::message::{Life, Part};
 use super::record::AddressState;
-use super::view::{RangeLine, Roster};
-use super::{Leases, listing, timing};
+use super::segment::SegmentLeases;
+use super::view::{RangeLine, Roster, Wait};
+use super::{Leases, grave, listing, timing};
 
 impl Leases {
     /// The last append about this host's membership.
@@ -96,6 +98,31 @@ impl Leases {
         self.segments
             .get(&segment)
             .map_or(0, |segment| segment.store.configured.generation)
+    }
+
+    /// Whether a deleted segment can be had back: then owners, keepers and leases go on.
+    pub fn goes_on(&self, segment: SegmentId) -> bool {
+        let known = self.segments.get(&segment);
+        known.is_some_and(|segment| segment.store.configured.life != Life::Over)
+    }
+
+    /// The addresses of a segment that wait for the end of a deleted one.
+    pub fn waits(&self, segment: SegmentId, now: Instant) -> Vec<Wait> {
+        let Some(SegmentLeases { store, .. }) = self.segments.get(&segment) else {
+            return Vec::new();
+        };
+        let blocked = store.state().iter().flat_map(|(range, _)| store.blocked.within(range));
+        let wait = |(range, grave): (Range, &SegmentId)| {
+            let waits_for = grave::waits_for(&self.segments.get(grave)?.store, &self.host, now);
+            Some(Wait { range, waits_for })
+        };
+        blocked.filter_map(wait).collect()
+    }
+
+    /// Whether this host knows a segment, and does not know it deleted.
+    pub fn stands(&self, segment: SegmentId) -> bool {
+        let known = self.segments.get(&segment);
+        known.is_some_and(|segment| segment.store.configured.life == Life::Stands)
     }
 
     /// How long a lease of this segment is given for now.

@@ -5,7 +5,7 @@
 //! ```
 
 use crate::id::Mac;
-use crate::lease::LeaseState;
+use crate::lease::{Lease, LeaseState, Left};
 use crate::range::Address;
 use crate::time::Instant;
 
@@ -18,6 +18,7 @@ use super::requests::{Requests, Search};
 use super::share::Sharing;
 use super::store::AddressStore;
 use super::timing::{ASK, DECLINED, FINDING_EVERY};
+use super::view::ReservedAddress;
 use super::{listing, owner};
 
 impl Requests {
@@ -102,9 +103,13 @@ impl Requests {
         if let Some(&address) = store.configured.reserved_for.get(&client) {
             match reserved_state(store, host, address, client) {
                 LeaseState::Settled => return Ok(address),
-                LeaseState::Pending => return Err(Silence::NotOffered),
-                // Another client has it yet: this one gets any other address meanwhile.
-                LeaseState::Held | LeaseState::Quarantined | LeaseState::Declined | LeaseState::Free => {}
+                LeaseState::Pending if owner_answers(store, host, address) => return Err(Silence::NotOffered),
+                // It cannot have that yet: this client gets any other address meanwhile.
+                LeaseState::Pending
+                | LeaseState::Held
+                | LeaseState::Quarantined
+                | LeaseState::Declined
+                | LeaseState::Free => {}
             }
         }
         if let Some(address) = self.address_of(store, host, client) {
@@ -171,39 +176,70 @@ fn offer(store: &AddressStore, address: Address) -> Answer {
     }
 }
 
-/// How the reservation of an address for a client stands; `Held` if another client has the address yet.
+/// How the reservation of an address for a client stands; `Held` if the address is not free yet, and pending if it is a
+/// matter of milliseconds once its owner answers.
 fn reserved_state(store: &AddressStore, host: &Participation, address: Address, client: Mac) -> LeaseState {
     if store.owns(host, address) {
         return match store.at(address).record.holder {
             Holder::Reserved(holder) | Holder::Client(holder) if holder == client => LeaseState::Settled,
-            Holder::Free { .. } => LeaseState::Pending,
-            Holder::Reserved(_) | Holder::Client(_) | Holder::Declined => LeaseState::Held,
+            Holder::Free { .. } if store.at(address).is_free() && store.blocked.at(address).is_none() => {
+                LeaseState::Pending
+            }
+            Holder::Free { .. } => LeaseState::Held,
+            Holder::Reserved(_) | Holder::Client(_) | Holder::Released(_) | Holder::Declined => LeaseState::Held,
         };
     }
-    match store.known.get(&address) {
-        Some((told, _)) if told.client == Some(client) => LeaseState::Settled,
-        Some((told, _)) if told.client.is_some() => LeaseState::Held,
+    match store.known.get(&address).map(|(told, _)| (told.client, told.state)) {
+        Some((Some(holder), _)) if holder == client => LeaseState::Settled,
+        Some((Some(_), _) | (None, LeaseState::Quarantined | LeaseState::Declined)) => LeaseState::Held,
         Some(_) | None => LeaseState::Pending,
     }
 }
 
-/// A reservation that is settled is acknowledged without asking anybody.
-pub(super) fn settled(store: &AddressStore, address: Address, claim: &Claim) -> Option<Answer> {
-    let reservation = store
-        .configured
-        .reserved
-        .get(&address)
-        .filter(|r| r.client == claim.client)?;
-    let (told, _) = store.known.get(&address)?;
+fn owner_answers(store: &AddressStore, host: &Participation, address: Address) -> bool {
+    listing::owner_of(store, address).is_some_and(|owner| owner == host.me || host.hears(owner))
+}
+
+/// What everybody was told of a client's reservation, if every gateway may acknowledge it.
+fn settled_for(store: &AddressStore, client: Mac) -> Option<(&ReservedAddress, &Lease)> {
+    let address = store.configured.reserved_for.get(&client)?;
+    let reservation = store.configured.reserved.get(address)?;
+    let (told, _) = store.known.get(address)?;
     let pool = store.configured.pool.as_ref().filter(|_| store.is_current())?;
     let settled =
-        told.state == LeaseState::Settled && told.client == Some(claim.client) && told.generation >= pool.generation;
-    settled.then(|| Answer::Ack {
+        told.state == LeaseState::Settled && told.client == Some(client) && told.generation >= pool.generation;
+    settled.then_some((reservation, told))
+}
+
+/// A reservation that is settled is acknowledged without asking anybody; its client is refused any other address while
+/// the owner of its own answers. Where it does not, the guest keeps what it has.
+pub(super) fn settled(
+    store: &mut AddressStore,
+    host: &mut Participation,
+    address: Address,
+    claim: &Claim,
+    now: Instant,
+) -> Option<Answer> {
+    let (reservation, told) = settled_for(store, claim.client)?;
+    let own = Address::from(reservation.address);
+    if own != address {
+        return owner_answers(store, host, own).then_some(Answer::Nak);
+    }
+    let lease_time = claim.lease_time.min(store.lease_time());
+    let answer = Answer::Ack {
         address: address.ip(),
-        lease_time: claim.lease_time.min(store.lease_time()),
+        lease_time,
         hostname: reservation.hostname.clone(),
         copies: told.copies,
-    })
+    };
+    let bound = Lease {
+        told: told.told + 1,
+        left: Left(Some(lease_time)),
+        ..told.clone()
+    };
+    host.outbox.effect(Effect::GossipLease(bound.clone()));
+    listing::learn_lease(store, bound, now);
+    Some(answer)
 }
 
 /// Why a client may not even ask for an address.
@@ -214,5 +250,7 @@ pub(super) fn barred(store: &AddressStore, host: &Participation, address: Addres
     if store.configured.pool.is_none() {
         return Some(Silence::NoPool);
     }
-    (!store.allows(address, claim.client)).then_some(Silence::NotOffered)
+    // Whoever owns it may know of a newer generation, or refuse.
+    let unknown = !store.allows(address, claim.client) && listing::owner_of(store, address).is_none();
+    unknown.then_some(Silence::NotOffered)
 }

@@ -33,6 +33,7 @@ impl AddressStore {
                     .map(|(part, ())| part)
                     .collect::<Vec<_>>()
             })
+            .flat_map(|part| self.blocked.gaps(part))
             .collect();
         for part in usable {
             self.free.set(part, ());
@@ -54,6 +55,7 @@ impl AddressStore {
         self.owns(host, address)
             && self.at(address).is_free()
             && self.configured.offered.at(address).is_some()
+            && self.blocked.at(address).is_none()
             && self.offers.get(&address).is_none_or(|offer| offer.client == client)
             && self
                 .seen

@@ -34,8 +34,6 @@ pub(super) struct InitialOwners {
     done: BTreeSet<HostId>,
     /// When each was told last.
     told: BTreeMap<HostId, Instant>,
-    /// Addresses of deleted segments, and until when nobody else may be given them.
-    pub(super) blocked: RangeMap<Instant>,
 }
 
 impl InitialOwners {
@@ -178,11 +176,11 @@ impl InitialOwners {
             }
         }
         self.tell_owned(store, host, now);
-        self.bear(store, host, now);
+        self.bear(store, host);
     }
 
     /// The introducer may use what every member that is not failed knows to be its own.
-    pub(super) fn bear(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
+    pub(super) fn bear(&mut self, store: &mut AddressStore, host: &mut Participation) {
         self.heed(store);
         if !host.takes_part() {
             return;
@@ -208,8 +206,11 @@ impl InitialOwners {
                 let asked = !silent || self.has_named(other, range);
                 !asked || self.agrees(other, range, epoch)
             });
-            if known && !self.blocked.within(range).any(|(_, until)| *until > now) {
-                store.update(host, range, |_, state| state.transfer = Transfer::Settled);
+            let usable = if known { store.blocked.gaps(range) } else { Vec::new() };
+            for &part in &usable {
+                store.update(host, part, |_, state| state.transfer = Transfer::Settled);
+            }
+            if !usable.is_empty() {
                 if self.named(range, |_| true).is_some() {
                     // Whoever named another hears that it was wrong.
                     self.changed();

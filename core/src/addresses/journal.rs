@@ -9,6 +9,7 @@ use crate::id::{HostId, SegmentId};
 use crate::range::Range;
 use crate::time::Duration;
 
+use super::message::Life;
 use super::record::AddressState;
 
 /// One line of the journal; a later one about the same thing replaces the earlier.
@@ -31,6 +32,8 @@ pub enum JournalRecord {
         segment: SegmentId,
         /// The newest generation known here, zero before any is; zero with no lease time forgets the segment.
         generation: u64,
+        /// Whether that is its last.
+        life: Life,
         /// The longest lease time of any generation known here.
         longest: Duration,
         /// The lease time that every member is known to know: an owner binds for no longer.

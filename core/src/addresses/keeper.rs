@@ -50,8 +50,7 @@ impl Keeper {
             transfer::finish_give(store, host, from, Range::one(address), epoch);
         }
         let before = store.live.get(&address).and_then(|live| live.relied_until);
-        let client = record.client();
-        let same = store.at(address).record.client() == client;
+        let same = record.goes_on_from(&store.at(address).record);
         let newer = store.at(address).record.version < version;
         store.update(host, Range::one(address), |_, state| {
             state.promised = state.promised.max(epoch);
@@ -97,7 +96,7 @@ impl Keeper {
                 let state = store.at(address);
                 state.owner != Some(host.me)
                     && state.record.keeper == Some(host.me)
-                    && state.record.is_bound()
+                    && state.record.client().is_some()
                     && !self.replaced.contains(&address)
             })
             .count()
@@ -127,7 +126,7 @@ fn refusal(
     if state.owner == Some(host.me) {
         return no_time(PutRefusal::Owner);
     }
-    let stays = record.keeper == Some(host.me) && record.client() == state.record.client();
+    let stays = record.keeper == Some(host.me) && record.goes_on_from(&state.record);
     let left = store.relied_here(host, address, now);
     (left > Duration::ZERO && !stays).then_some((PutRefusal::Keeps, left))
 }

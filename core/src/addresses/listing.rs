@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::{HostId, Mac};
-use crate::lease::{Lease, LeaseState, Left};
+use crate::lease::{Lease, LeaseState, Left, Version};
 use crate::range::{Address, Range};
 use crate::time::{Duration, Instant};
 
@@ -31,6 +31,15 @@ pub(super) fn owner_of(store: &AddressStore, address: Address) -> Option<HostId>
     }
 }
 
+/// The newest version of an address' record that is known here.
+pub(super) fn version_of(store: &AddressStore, address: Address) -> Version {
+    let here = store.at(address).record.version;
+    store
+        .known
+        .get(&address)
+        .map_or(here, |(told, _)| told.version.max(here))
+}
+
 /// What the lease of an address is, in the words of `lease list`.
 pub(super) fn lease_state(store: &AddressStore, host: &Participation, address: Address) -> LeaseState {
     let state = store.at(address);
@@ -45,7 +54,7 @@ pub(super) fn lease_state(store: &AddressStore, host: &Participation, address: A
         }
         Holder::Client(_) => LeaseState::Held,
         Holder::Free { .. } if state.is_free() => LeaseState::Free,
-        Holder::Free { .. } => LeaseState::Quarantined,
+        Holder::Released(_) | Holder::Free { .. } => LeaseState::Quarantined,
     }
 }
 
@@ -81,10 +90,15 @@ fn info(store: &AddressStore, host: &Participation, address: Address, now: Insta
         .and_then(|r| r.hostname.clone())
         .unwrap_or_else(|| record.hostname.clone());
     let relied = store.live.get(&address).and_then(|live| live.relied_until);
-    let endless = matches!(
-        lease_state,
-        LeaseState::Settled | LeaseState::Free | LeaseState::Quarantined
-    );
+    let left = match lease_state {
+        // Gateways tell when its client was there last.
+        LeaseState::Settled => known_left(store, address, now),
+        LeaseState::Held | LeaseState::Pending | LeaseState::Quarantined | LeaseState::Declined | LeaseState::Free => {
+            relied
+                .filter(|_| record.is_bound())
+                .map(|until| timing::shown(until.since(now)))
+        }
+    };
     let told = store.known.get(&address).map_or(0, |(before, _)| before.told) + 1;
     Lease {
         segment: store.id,
@@ -98,7 +112,7 @@ fn info(store: &AddressStore, host: &Participation, address: Address, now: Insta
         copies: store.copies(host, address),
         state: lease_state,
         generation: store.configured.generation,
-        left: Left(relied.filter(|_| !endless).map(|until| timing::shown(until.since(now)))),
+        left: Left(left),
     }
 }
 
@@ -123,21 +137,24 @@ pub(super) fn learn_lease(store: &mut AddressStore, info: Lease, now: Instant) {
 
 /// All leases known here, by address.
 pub(super) fn lease_list(store: &AddressStore, now: Instant) -> Vec<Lease> {
-    let aged = |(info, heard): &(Lease, Instant)| Lease {
-        left: Left(info.left.0.map(|left| left.saturating_sub(now.since(*heard)))),
+    let aged = |(address, (info, _)): (&Address, &(Lease, Instant))| Lease {
+        left: Left(known_left(store, *address, now)),
         ..info.clone()
     };
-    store.known.values().map(aged).collect()
+    store.known.iter().map(aged).collect()
+}
+
+/// How long a lease still runs by what was told of it.
+fn known_left(store: &AddressStore, address: Address, now: Instant) -> Option<Duration> {
+    let (info, heard) = store.known.get(&address)?;
+    info.left.0.map(|left| left.saturating_sub(now.since(*heard)))
 }
 
 /// The addresses that a client holds, as somebody told.
 pub(super) fn held_by(store: &AddressStore, client: Mac) -> impl Iterator<Item = Address> {
     let all = (client, Address::from_bits(0))..=(client, Address::from_bits(u128::MAX));
     let told = store.known_clients.range(all).map(|&(_, address)| address);
-    told.filter(|address| {
-        let state = store.known.get(address).map(|(info, _)| info.state);
-        state == Some(LeaseState::Held)
-    })
+    told.filter(|address| store.known.get(address).is_some_and(|(info, _)| info.is_held()))
 }
 
 /// All ranges, as their owners told.

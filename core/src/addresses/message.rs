@@ -187,10 +187,24 @@ pub struct Generation {
     pub segment: SegmentId,
     /// The newest generation known.
     pub generation: u64,
+    /// Whether that is the segment's last.
+    pub life: Life,
     /// The longest lease time of any generation known.
     pub longest: Duration,
     /// The lease time that every member is known to know.
     pub agreed: Duration,
+}
+
+/// Whether a segment is there. Later is more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Life {
+    /// It is.
+    #[default]
+    Stands,
+    /// It was deleted. What is applied under its name may be the same segment: who owns and keeps what goes on.
+    Deleted,
+    /// Every member has known for a full time that it was deleted: it does not come back.
+    Over,
 }
 
 /// Whether a host may be keeper, receiver and heir.
@@ -236,6 +250,13 @@ pub enum Ask {
     },
     /// Somebody foreign uses the address.
     Conflict,
+    /// An operator ends the client's lease.
+    Revoke {
+        /// Whose lease.
+        client: Mac,
+        /// Of the record that the operator knows: an old word must not touch the lease of today.
+        version: Version,
+    },
 }
 
 /// A client's wish for an address.

@@ -24,6 +24,7 @@ mod facts;
 mod find;
 mod first_claim;
 mod free_list;
+mod grave;
 mod inheritance;
 mod initial_owner;
 mod journal;
@@ -62,11 +63,11 @@ use segment::SegmentLeases;
 
 pub use journal::{Introduced, JournalRecord, Members, Recovered};
 pub use message::{
-    Ask, Basis, Claim, Generation, GivenRun, Message, OwnedRun, Ownership, Part, PutRefusal, Reply, ReportedRun,
+    Ask, Basis, Claim, Generation, GivenRun, Life, Message, OwnedRun, Ownership, Part, PutRefusal, Reply, ReportedRun,
 };
 pub use record::{AddressState, Holder, LeaseRecord, Reuse, Transfer};
 pub use request::{Answer, Effect, LeaseEvent, Reason, Request, Silence, Timeout, Unrecovered};
-pub use view::{GatewayStanding, Guest, RangeLine, Reach, ReservedAddress, Roster, SegmentPool};
+pub use view::{GatewayStanding, Guest, RangeLine, Reach, ReservedAddress, Roster, SegmentPool, Wait, WaitsFor};
 
 /// The leases of all segments of this host.
 #[derive(Debug)]
@@ -179,28 +180,30 @@ impl Leases {
 
     /// A segment's pool, new or in a new generation.
     pub fn set_segment(&mut self, id: SegmentId, pool: SegmentPool, now: Instant) {
-        let graves: Vec<_> = self
-            .segments
-            .values()
-            .filter_map(|segment| configure::grave(&segment.store))
-            .collect();
         self.segment(id, now);
         if let Some(segment) = self.segments.get_mut(&id) {
-            for (ranges, until) in graves {
-                ranges
-                    .into_iter()
-                    .for_each(|range| segment.initial.blocked.set(range, until));
-            }
             configure::set_pool(&mut segment.store, &mut self.host, pool, now);
+        }
+        self.block_graves();
+        self.end_turn(now);
+    }
+
+    /// The segment has no pool here for now.
+    pub fn withdraw_pool(&mut self, id: SegmentId, now: Instant) {
+        if let Some(segment) = self.segments.get_mut(&id) {
+            configure::withdraw_pool(&mut segment.store, self.host.me);
         }
         self.end_turn(now);
     }
 
-    /// The segment has a tombstone, or has no pool here any more. Its addresses wait before another segment may use them.
-    pub fn delete_segment(&mut self, id: SegmentId, now: Instant) {
+    /// The segment is deleted, in this generation at the latest. Until all members have known that for a full time it
+    /// may come back, and no other begins with its addresses.
+    pub fn delete_segment(&mut self, id: SegmentId, generation: u64, now: Instant) {
+        self.segment(id, now);
         if let Some(segment) = self.segments.get_mut(&id) {
-            configure::set_deleted(&mut segment.store, &self.host, now);
+            grave::bury(&mut segment.store, &mut self.host, generation, now);
         }
+        self.block_graves();
         self.end_turn(now);
     }
 
@@ -211,7 +214,7 @@ impl Leases {
         }
         for segment in self.segments.values_mut() {
             segment.store.due.keepers = true;
-            segment.initial.bear(&mut segment.store, &mut self.host, now);
+            segment.initial.bear(&mut segment.store, &mut self.host);
             segment.initial.tell_owned(&mut segment.store, &mut self.host, now);
             segment.sharing.ask_for_share(&mut segment.store, &mut self.host, now);
         }

@@ -20,7 +20,7 @@ use super::participation::Participation;
 use super::record::{Holder, LeaseRecord};
 use super::store::{AddressStore, fresh_version};
 use super::timing::{ANSWER_LIFE, ASK, NONCE_AFTER};
-use super::{ending, keepers, replication, reply};
+use super::{ending, grave, keepers, replication, reply};
 
 /// A client wants an address, or more time.
 pub(super) fn claim(
@@ -33,6 +33,9 @@ pub(super) fn claim(
     let state = store.at(address);
     let owner = state.owner.filter(|&owner| owner != host.me);
     let wants = waiter.claim.client;
+    if store.owns(host, address) && store.is_current() && !store.allows(address, wants) {
+        return reply::reply(store, host, address, waiter, Reply::Taken, store.after(address), now);
+    }
     if !host.serves() || !store.allows(address, wants) {
         return reply::reply(store, host, address, waiter, Reply::CannotSay { owner }, 0, now);
     }
@@ -41,7 +44,7 @@ pub(super) fn claim(
             Holder::Client(client) | Holder::Reserved(client) if client == wants => {
                 renew(store, host, address, waiter, now);
             }
-            Holder::Client(_) | Holder::Reserved(_) | Holder::Declined => {
+            Holder::Client(_) | Holder::Reserved(_) | Holder::Released(_) | Holder::Declined => {
                 reply::reply(store, host, address, waiter, Reply::Taken, store.after(address), now);
             }
             Holder::Free { .. } if state.is_free() && may_bind(store, address, wants) => {
@@ -84,7 +87,7 @@ pub(super) fn grant_as_keeper(
 fn may_bind(store: &AddressStore, address: Address, client: Mac) -> bool {
     let offered_to_other = store.offers.get(&address).is_some_and(|offer| offer.client != client);
     let reserved = store.configured.reserved.contains_key(&address);
-    !offered_to_other && (reserved || !is_full(store))
+    !offered_to_other && store.blocked.at(address).is_none() && (reserved || !is_full(store))
 }
 
 /// Whether `max_leases` are held.
@@ -172,7 +175,7 @@ pub(super) fn bind_reserved(store: &mut AddressStore, host: &mut Participation, 
         None => (Vec::new(), reservation.hostname.clone().unwrap_or_default()),
     };
     match state.record.holder {
-        Holder::Free { .. } if state.is_free() => {
+        Holder::Free { .. } if state.is_free() && store.blocked.at(address).is_none() => {
             let claim = Claim {
                 client,
                 basis: Basis::Wanting,
@@ -187,7 +190,7 @@ pub(super) fn bind_reserved(store: &mut AddressStore, host: &mut Participation, 
             let keeper = state.record.keeper;
             keepers::rewrite(store, host, address, keeper, Holder::Reserved(client), now);
         }
-        Holder::Client(_) | Holder::Reserved(_) | Holder::Declined | Holder::Free { .. } => {}
+        Holder::Client(_) | Holder::Reserved(_) | Holder::Released(_) | Holder::Declined | Holder::Free { .. } => {}
     }
 }
 
@@ -202,7 +205,7 @@ pub(super) fn step(store: &mut AddressStore, host: &mut Participation, address: 
     if state.record.is_bound() {
         let stands = store.stands(address, &state.record);
         let is_reserved = matches!(state.record.holder, Holder::Reserved(_));
-        let everybody = host.all_know(store.id, store.configured.generation) || store.configured.deleted.is_some();
+        let everybody = grave::everybody_knows(store, host);
         let Some(live) = store.live.get_mut(&address) else {
             return;
         };
@@ -281,6 +284,7 @@ pub(super) fn handle_ask(
             ending::decline(store, host, address, None, now);
             Reply::Done
         }
+        Ask::Revoke { client, version } => ending::revoke(store, host, address, (client, version), now),
     };
     host.outbox
         .send(from, Message::Reply { id, reply }, store.after(address), now);

@@ -15,7 +15,7 @@ use crate::id::{HostId, SegmentId};
 use crate::time::{Duration, Instant};
 
 use super::journal::{Introduced, Journal, JournalRecord, Members};
-use super::message::{Message, Part};
+use super::message::{Life, Message, Part};
 use super::outbox::Outbox;
 use super::request::{Effect, LeaseEvent, Unrecovered};
 use super::timing::TICK;
@@ -29,7 +29,8 @@ pub(super) struct KnownHost {
     pub(super) took_part: bool,
     pub(super) members: BTreeSet<HostId>,
     pub(super) removed: BTreeSet<HostId>,
-    pub(super) generations: BTreeMap<SegmentId, u64>,
+    /// What it said of each segment, and where its journal was when it said so last.
+    pub(super) generations: BTreeMap<SegmentId, ((u64, Life), u64)>,
     /// Highest journal sequence ever heard from it.
     pub(super) sequence: u64,
     /// When membership was last told to it.
@@ -203,11 +204,27 @@ impl Participation {
     /// Whether every member that is not removed is known to know a generation of a segment.
     pub(super) fn all_know(&self, segment: SegmentId, generation: u64) -> bool {
         self.others().all(|host| {
-            self.peers
-                .get(&host)
-                .and_then(|peer| peer.generations.get(&segment))
-                .is_some_and(|&g| g >= generation)
+            let said = self.said_of(host, segment);
+            said.is_some_and(|(known, _)| known >= generation)
         })
+    }
+
+    /// A deleted segment is forgotten.
+    pub(super) fn forget_segment(&mut self, segment: SegmentId) {
+        for peer in self.peers.values_mut() {
+            peer.generations.remove(&segment);
+        }
+    }
+
+    /// What another host last said of a segment.
+    pub(super) fn said_of(&self, host: HostId, segment: SegmentId) -> Option<(u64, Life)> {
+        let (said, _) = self.peers.get(&host)?.generations.get(&segment)?;
+        Some(*said)
+    }
+
+    /// Whether another host has said anything of itself since this one started.
+    pub(super) fn has_spoken(&self, host: HostId) -> bool {
+        self.peers.get(&host).is_some_and(|peer| peer.part.is_some())
     }
 
     /// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators).

@@ -25,6 +25,8 @@ pub enum Holder {
     Client(Mac),
     /// It is bound to this client for as long as a reservation stands, and a full time after everybody knows of its end.
     Reserved(Mac),
+    /// An operator ended this client's lease: nobody extends it, and it is bound until the client's time is over.
+    Released(Mac),
     /// Somebody foreign uses it, or a client declined it: bound to nobody until the record's time is over.
     Declined,
 }
@@ -71,8 +73,22 @@ impl LeaseRecord {
     pub const fn client(&self) -> Option<Mac> {
         match self.holder {
             Holder::Client(mac) | Holder::Reserved(mac) => Some(mac),
+            Holder::Free { .. } | Holder::Released(_) | Holder::Declined => None,
+        }
+    }
+
+    /// The client that may rely on the address yet.
+    const fn relier(&self) -> Option<Mac> {
+        match self.holder {
+            Holder::Client(mac) | Holder::Reserved(mac) | Holder::Released(mac) => Some(mac),
             Holder::Free { .. } | Holder::Declined => None,
         }
+    }
+
+    /// Whether a keeper of `before` goes on counting for its client: nothing else is named, or the client itself
+    /// declined the address.
+    pub fn goes_on_from(&self, before: &LeaseRecord) -> bool {
+        self.relier() == before.relier() || self.holder == Holder::Declined
     }
 }
 

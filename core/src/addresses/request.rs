@@ -8,7 +8,7 @@ use crate::time::{Duration, Instant};
 
 use super::journal::JournalRecord;
 use super::message::{Claim, Message};
-use crate::lease::{Lease, Share};
+use crate::lease::{Lease, Share, Version};
 
 /// A question of the local DHCP server. Each gets exactly one `Answer` with its token, at the latest after 5 s.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,15 @@ pub enum Request {
         /// The client that has it.
         client: Mac,
     },
+    /// An operator ends a lease: nobody extends it from then on.
+    Revoke {
+        /// The segment of the address.
+        segment: SegmentId,
+        /// Which address.
+        address: IpAddr,
+        /// The client that has it.
+        client: Mac,
+    },
     /// A foreign user was seen at an address that nobody has.
     Conflict {
         /// The segment of the address.
@@ -66,9 +75,25 @@ impl Request {
             | Request::Bind { segment, .. }
             | Request::Release { segment, .. }
             | Request::Decline { segment, .. }
+            | Request::Revoke { segment, .. }
             | Request::Conflict { segment, .. } => *segment,
         }
     }
+}
+
+/// What is wanted of the owner of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A lease; a keeper may extend it, too.
+    Bind(Claim),
+    /// This client gives its lease back.
+    Release(Mac),
+    /// This client found its address in use.
+    Decline(Mac),
+    /// A foreign user was seen at an address that nobody has.
+    Conflict,
+    /// An operator ends this client's lease, in this version.
+    Revoke(Mac, Version),
 }
 
 /// What the DHCP server is to do.

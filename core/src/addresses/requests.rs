@@ -16,23 +16,10 @@ use crate::time::Instant;
 use super::live::{Asker, Origin, Timer, Waiter};
 use super::message::{Ask, Claim, Message, Reply};
 use super::participation::Participation;
-use super::request::Answer;
+use super::request::{Answer, Wanted};
 use super::store::AddressStore;
 use super::timing::{ANSWER_LIFE, ASK};
 use super::{ending, listing, owner, reply};
-
-/// What is wanted of the owner of an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// A lease; a keeper may extend it, too.
-    Bind(Claim),
-    /// This client gives its lease back.
-    Release(Mac),
-    /// This client found its address in use.
-    Decline(Mac),
-    /// A foreign user was seen at an address that nobody has.
-    Conflict,
-}
 
 /// Where a question is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +119,17 @@ impl Requests {
             Wanted::Release(client) if owns => ending::release(store, address, client, now),
             Wanted::Decline(client) if owns => ending::decline(store, host, address, Some(client), now),
             Wanted::Conflict if owns => ending::decline(store, host, address, None, now),
-            Wanted::Release(_) | Wanted::Decline(_) | Wanted::Conflict => {}
+            Wanted::Revoke(client, version) if owns => {
+                let said = ending::revoke(store, host, address, (client, version), now);
+                let answer = if said == Reply::Done {
+                    Answer::Done
+                } else {
+                    Answer::TOO_LATE
+                };
+                let after = store.after(address);
+                return self.answer(store, host, (origin, address, None), answer, after, now);
+            }
+            Wanted::Release(_) | Wanted::Decline(_) | Wanted::Conflict | Wanted::Revoke(..) => {}
         }
         let answer = if owns { Answer::Done } else { Answer::TOO_LATE };
         let after = store.after(address);
@@ -169,6 +166,7 @@ impl Requests {
             Wanted::Bind(claim) => Ask::Bind(claim.clone()),
             &(Wanted::Release(client) | Wanted::Decline(client)) => Ask::Nonce { client },
             Wanted::Conflict => Ask::Conflict,
+            &Wanted::Revoke(client, version) => Ask::Revoke { client, version },
         };
         self.send_question(store, host, id, to, ask, now);
     }
@@ -285,7 +283,7 @@ impl Requests {
         };
         let client = match question.wanted {
             Wanted::Bind(claim) => Some(claim.client),
-            Wanted::Release(_) | Wanted::Decline(_) | Wanted::Conflict => None,
+            Wanted::Release(_) | Wanted::Decline(_) | Wanted::Conflict | Wanted::Revoke(..) => None,
         };
         self.answer(store, host, (question.origin, question.address, client), answer, 0, now);
     }
@@ -387,7 +385,7 @@ impl Requests {
             (Reply::Nonce { version, nonce }, &Wanted::Decline(client)) => {
                 self.send_question(store, host, id, from, Ask::Decline { client, version, nonce }, now);
             }
-            (Reply::Done, Wanted::Release(_) | Wanted::Decline(_) | Wanted::Conflict) => {
+            (Reply::Done, Wanted::Release(_) | Wanted::Decline(_) | Wanted::Conflict | Wanted::Revoke(..)) => {
                 self.close(store, host, id, Answer::Done, now);
             }
             (Reply::Granted { .. } | Reply::Taken | Reply::Nonce { .. } | Reply::Done, _) => {}

@@ -11,14 +11,15 @@ use crate::time::Instant;
 use super::initial_owner::InitialOwners;
 use super::keeper::Keeper;
 use super::live::{Origin, Timer};
+use super::message::Life;
 use super::participation::Participation;
-use super::request::{Answer, Request};
-use super::requests::{Requests, Wanted};
+use super::request::{Answer, Request, Wanted};
+use super::requests::Requests;
 use super::share::Sharing;
 use super::store::AddressStore;
 use super::takeover::Takeover;
 use super::view::GatewayStanding;
-use super::{configure, ending, find, keepers, owner, share};
+use super::{configure, ending, find, grave, keepers, listing, owner, share};
 
 /// A segment's store and its machines.
 #[derive(Debug)]
@@ -51,7 +52,8 @@ impl SegmentLeases {
     /// Whether nothing is left here that a leaver must hand on. What it gave to a host that was removed before it took
     /// it is still here: nobody else knows of it, so this host inherits it, or hears of an heir.
     pub(super) fn is_handed_over(&self, host: &Participation) -> bool {
-        !share::owns_something(&self.store, host) && self.keeper.kept(&self.store, host) == 0
+        self.store.configured.life == Life::Over
+            || !share::owns_something(&self.store, host) && self.keeper.kept(&self.store, host) == 0
     }
 
     /// Who is gateway.
@@ -69,7 +71,7 @@ impl SegmentLeases {
     pub(super) fn reconsider(&mut self, host: &mut Participation, now: Instant) {
         self.store.due.keepers = true;
         keepers::replace_keepers(&mut self.store, host, now);
-        self.initial.bear(&mut self.store, host, now);
+        self.initial.bear(&mut self.store, host);
         self.initial.tell_owned(&mut self.store, host, now);
         self.sharing.ask_for_share(&mut self.store, host, now);
     }
@@ -91,7 +93,7 @@ impl SegmentLeases {
                 if let Some(why) = find::barred(store, host, address, &claim) {
                     return host.outbox.answer(token, Answer::Silence(why), 0, now);
                 }
-                if let Some(answer) = find::settled(store, address, &claim) {
+                if let Some(answer) = find::settled(store, host, address, &claim, now) {
                     return host.outbox.answer(token, answer, 0, now);
                 }
                 (address, Wanted::Bind(claim))
@@ -102,6 +104,10 @@ impl SegmentLeases {
                 (address.into(), Wanted::Decline(client))
             }
             Request::Conflict { address, .. } => (address.into(), Wanted::Conflict),
+            Request::Revoke { address, client, .. } => {
+                let address = address.into();
+                (address, Wanted::Revoke(client, listing::version_of(store, address)))
+            }
         };
         requests.ask(store, host, Origin::Guest(token), address, wanted, now);
     }
@@ -132,8 +138,9 @@ impl SegmentLeases {
         }
         let store = &mut self.store;
         self.initial.tell_owned(store, host, now);
-        self.initial.bear(store, host, now);
+        self.initial.bear(store, host);
         configure::configured_due(store, host, now);
+        grave::grave_due(store, host, now);
         keepers::replace_keepers(store, host, now);
         self.takeover.inherit(store, host, now);
         self.sharing.share(store, host, now);

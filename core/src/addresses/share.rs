@@ -13,6 +13,7 @@ use crate::lease::{Epoch, Share, SharedRange, Version};
 use crate::range::Range;
 use crate::time::Instant;
 
+use super::message::Life;
 use super::participation::{Departure, Participation};
 use super::record::{Holder, LeaseRecord, Transfer};
 use super::request::Effect;
@@ -104,6 +105,9 @@ impl Sharing {
 
     /// This host leaves: whatever it owns goes to the first that can take it.
     fn hand_all_over(&mut self, store: &mut AddressStore, host: &mut Participation, now: Instant) {
+        if store.configured.life == Life::Over {
+            return;
+        }
         let order = store.standing.order.iter().copied();
         let others: Vec<HostId> = host.others().collect();
         let Some(to) = order.chain(others).find(|&to| host.can_keep(to)) else {
@@ -270,12 +274,13 @@ fn my_share(store: &AddressStore, host: &Participation) -> Vec<SharedRange> {
             Holder::Client(_) | Holder::Reserved(_) => run.held = size,
             Holder::Declined => run.declined = size,
             Holder::Free { .. } if state.is_free() && state.transfer == Transfer::Settled => {
-                // What the pool does not offer any more is nothing to ask for.
+                // What the pool does not offer any more, or not yet, is nothing to ask for.
                 let offered = store.configured.offered.within(range);
-                run.free = offered.map(|(part, ())| part.size()).sum();
+                let usable = offered.flat_map(|(part, ())| store.blocked.gaps(part));
+                run.free = usable.map(|part| part.size()).sum();
                 run.quarantined = size - run.free;
             }
-            Holder::Free { .. } => run.quarantined = size,
+            Holder::Released(_) | Holder::Free { .. } => run.quarantined = size,
         }
         match mine.last_mut().and_then(|last| Some((last.range.joined(range)?, last))) {
             Some((joined, last)) => {

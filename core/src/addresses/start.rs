@@ -39,6 +39,7 @@ impl Leases {
                 JournalRecord::Segment {
                     segment,
                     generation: 0,
+                    life: _,
                     longest: Duration::ZERO,
                     agreed: Duration::ZERO,
                 } => {
@@ -47,6 +48,7 @@ impl Leases {
                 JournalRecord::Segment {
                     segment,
                     generation,
+                    life,
                     longest,
                     agreed,
                 } => {
@@ -54,6 +56,7 @@ impl Leases {
                         .entry(segment)
                         .or_insert_with(|| SegmentLeases::new(segment, now));
                     segment.store.configured.generation = generation;
+                    segment.store.configured.life = life;
                     segment.store.configured.longest = longest;
                     segment.store.configured.agreed = agreed;
                 }
@@ -74,6 +77,7 @@ impl Leases {
             records.push(JournalRecord::Segment {
                 segment: segment.store.id,
                 generation: segment.store.configured.generation,
+                life: segment.store.configured.life,
                 longest: segment.store.configured.longest,
                 agreed: segment.store.configured.agreed,
             });

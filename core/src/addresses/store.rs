@@ -35,6 +35,8 @@ pub(super) struct AddressStore {
     pub(super) live: BTreeMap<Address, Live>,
     /// Until when addresses that this host owns are quarantined.
     pub(super) quarantined: RangeMap<Instant>,
+    /// Addresses that somebody may still rely on in a deleted segment.
+    pub(super) blocked: RangeMap<SegmentId>,
     pub(super) free: RangeMap<()>,
     pub(super) free_count: u64,
     pub(super) cursor: Address,
@@ -77,6 +79,8 @@ pub(super) struct Due {
     pub(super) keepers: bool,
     /// This host owns something else, or under another epoch.
     pub(super) owned: bool,
+    /// Other segments may begin with these addresses, or must not.
+    pub(super) grave: bool,
 }
 
 impl AddressStore {
@@ -87,6 +91,7 @@ impl AddressStore {
             state: RangeMap::default(),
             live: BTreeMap::new(),
             quarantined: RangeMap::default(),
+            blocked: RangeMap::default(),
             free: RangeMap::default(),
             free_count: 0,
             cursor: Address::from_bits(0),
@@ -109,6 +114,7 @@ impl AddressStore {
                 orphans: true,
                 keepers: true,
                 owned: false,
+                grave: false,
             },
             taken: Vec::new(),
             returned: Vec::new(),
@@ -280,7 +286,7 @@ impl AddressStore {
                     self.reserved_records.remove(&address);
                 }
             }
-            Holder::Declined | Holder::Free { last: None } => {}
+            Holder::Released(_) | Holder::Declined | Holder::Free { last: None } => {}
         }
     }
 
@@ -294,7 +300,7 @@ impl AddressStore {
                     }
                 }
             }
-            Holder::Declined | Holder::Free { last: None } => {}
+            Holder::Released(_) | Holder::Declined | Holder::Free { last: None } => {}
         }
         let mine = state.owner == Some(me);
         let bound = state.record.is_bound();

@@ -186,7 +186,7 @@ pub(super) fn handle_give(
 fn is_safe(store: &AddressStore, host: &Participation, address: Address) -> bool {
     let record = &store.at(address).record;
     let has_keeper = record.keeper.is_some() || keepers::choose_keeper(store, host, None, &BTreeSet::new()).is_none();
-    !store.owns(host, address) || !record.is_bound() || has_keeper && store.is_confirmed(host, address)
+    !store.owns(host, address) || record.client().is_none() || has_keeper && store.is_confirmed(host, address)
 }
 
 /// This host becomes the owner of a part of what was given.

@@ -12,6 +12,8 @@ use crate::time::Duration;
 pub struct SegmentPool {
     /// Grows with each change.
     pub generation: u64,
+    /// The generation that began with the segment's id.
+    pub born: u64,
     /// The host on which this generation was applied: first owner of the addresses that it adds.
     pub introducer: HostId,
     /// What may be given to anybody; disjoint.
@@ -73,6 +75,24 @@ pub struct Roster {
     pub members: BTreeSet<HostId>,
     /// All that are off for good.
     pub removed: BTreeSet<HostId>,
+}
+
+/// Addresses of a segment that nobody may be given yet, because guests may rely on them in a deleted one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Which.
+    pub range: Range,
+    /// What is waited for.
+    pub waits_for: WaitsFor,
+}
+
+/// What addresses of a deleted segment wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// These members have not said that they know that it is deleted.
+    Members(Vec<HostId>),
+    /// The last lease there may run so long.
+    Time(Duration),
 }
 
 /// A line of `pool show`.

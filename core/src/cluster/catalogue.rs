@@ -17,6 +17,8 @@ pub struct Definition {
     pub introducer: HostId,
     /// What leases, endpoints and the election know the segment by.
     pub id: SegmentId,
+    /// The generation that began with this id.
+    pub born: u64,
     /// What it says.
     pub segment: Segment,
 }
@@ -48,7 +50,7 @@ impl Catalogue {
             .segments()
             .filter_map(|record| match &record.content {
                 Content::Definition(text) => Some((&record.name, (record, text.as_str()))),
-                Content::Tombstone => None,
+                Content::Tombstone { .. } => None,
             })
             .collect();
         self.definitions.retain(|name, _| records.contains_key(name));
@@ -70,6 +72,7 @@ impl Catalogue {
                         generation: record.generation,
                         introducer: record.introducer,
                         id: record.id,
+                        born: record.born,
                         segment,
                     };
                     self.definitions.insert(name.clone(), definition);
@@ -126,8 +129,8 @@ impl Catalogue {
     }
 }
 
-/// `None`: it is of a newer version, or no definition of this name.
-fn read(name: &SegmentName, text: &str) -> Option<Segment> {
+/// A definition's text. `None`: it is of a newer version, or no definition of this name.
+pub fn read(name: &SegmentName, text: &str) -> Option<Segment> {
     let mut segments = config::segments(text, &format!("segment {name}")).ok()?;
     let segment = segments.pop()?;
     (segments.is_empty() && segment.name == *name).then_some(segment)

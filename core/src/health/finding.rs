@@ -60,6 +60,8 @@ pub enum Id {
     JoinRefused,
     /// Every host that may be gateway is drained.
     AllDrained,
+    /// Addresses of a segment wait for the end of a deleted one.
+    AddressesWait,
 }
 
 impl Id {
@@ -92,6 +94,7 @@ impl Id {
             Self::CutOff => "O20",
             Self::JoinRefused => "O21",
             Self::AllDrained => "O22",
+            Self::AddressesWait => "O30",
         }
     }
 }

@@ -22,7 +22,7 @@ pub use finding::{Finding, Id, Severity};
 pub use log_line::Fields;
 pub use vitals::{
     Conflict, DuplicateMac, EdgeState, FailingUplink, Held, JournalState, LoweredMtu, Meanwhile, NoUnderlay,
-    RefusedJoin, Rejected, SubnetConflict, UnderlayState, Unsaved, Vitals,
+    RefusedJoin, Rejected, SubnetConflict, UnderlayState, Unsaved, Vitals, WaitingPool,
 };
 
 const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
@@ -47,6 +47,7 @@ const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
     segments::file_differs,
     segments::generation_lost,
     segments::subnet_conflict,
+    segments::addresses_wait,
     leases::peer_journal_lost,
     leases::journal_lost,
     leases::not_acknowledged,
@@ -331,6 +332,19 @@ mod tests {
                 Fail,
                 Vitals {
                     lost_generations: vec![(blue(), 2)],
+                    ..all_is_well()
+                },
+            ),
+            (
+                Id::AddressesWait,
+                Warn,
+                Vitals {
+                    waiting: vec![WaitingPool {
+                        segment: blue(),
+                        addresses: 239,
+                        waits: "59 min 3 s".to_owned(),
+                        members: Vec::new(),
+                    }],
                     ..all_is_well()
                 },
             ),

@@ -1,7 +1,7 @@
 //! Findings about the definitions of segments.
 
 use super::finding::{Finding, Id, Severity};
-use super::vitals::{Conflict, SubnetConflict, Vitals};
+use super::vitals::{Conflict, SubnetConflict, Vitals, WaitingPool};
 use crate::id::SegmentName;
 
 pub(super) fn file_differs(vitals: &Vitals) -> Vec<Finding> {
@@ -76,4 +76,43 @@ pub(super) fn subnet_conflict(vitals: &Vitals) -> Vec<Finding> {
         }
     };
     vitals.conflicts.iter().map(conflict).collect()
+}
+
+pub(super) fn addresses_wait(vitals: &Vitals) -> Vec<Finding> {
+    let waits = |pool: &WaitingPool| {
+        let WaitingPool {
+            segment,
+            addresses,
+            waits,
+            members,
+        } = pool;
+        let (cause, fix) = match members.first() {
+            Some(first) => (
+                "a segment with these addresses was deleted, and not every member knows it",
+                format!(
+                    "`systemctl start overlayd` there; if the host is gone for good: `overlayctl peer remove {first}`"
+                ),
+            ),
+            None => (
+                "a segment with these addresses was deleted less than a lease time ago",
+                "wait, or apply the deleted segment again: its leases go on".to_owned(),
+            ),
+        };
+        Finding {
+            id: Id::AddressesWait,
+            severity: Severity::Warn,
+            host: vitals.host.clone(),
+            segment: Some(segment.clone()),
+            subject: segment.to_string(),
+            evidence: format!(
+                "segment {segment}: {addresses} addresses are not assigned yet, because guests may still use them in a \
+                 deleted segment; waits {waits}"
+            ),
+            cause: cause.to_owned(),
+            fix,
+            verify: format!("overlayctl pool show {segment}"),
+            depends_on: Vec::new(),
+        }
+    };
+    vitals.waiting.iter().map(waits).collect()
 }

@@ -46,6 +46,8 @@ pub struct Vitals {
     pub differing: Vec<SegmentName>,
     /// Segments here whose leases know a newer generation.
     pub lost_generations: Vec<(SegmentName, u64)>,
+    /// Segments of which addresses wait for the end of a deleted segment.
+    pub waiting: Vec<WaitingPool>,
     /// Members that have lost their journals, by name.
     pub lost_journals: Vec<String>,
     /// MACs that two hosts say they have.
@@ -76,6 +78,19 @@ pub enum Meanwhile {
     NoCluster,
     /// In one of its own.
     Alone,
+}
+
+/// A segment of which addresses wait for the end of a deleted one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingPool {
+    /// Its name.
+    pub segment: SegmentName,
+    /// How many wait.
+    pub addresses: u64,
+    /// What for: "for hv3", or a time.
+    pub waits: String,
+    /// The members that are waited for, by name.
+    pub members: Vec<String>,
 }
 
 /// Where a host is on its underlay.

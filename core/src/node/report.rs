@@ -130,7 +130,7 @@ impl Member {
                         generation: segment.generation,
                         host,
                     },
-                    Content::Tombstone => Event::SegmentDeleted { segment: name, host },
+                    Content::Tombstone { .. } => Event::SegmentDeleted { segment: name, host },
                 }
             }
             Record::Host(_)

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod deleting;
 mod first_lease;
 mod giving;
 mod giving_way;
@@ -10,6 +11,7 @@ mod losing;
 mod moving;
 mod networks;
 mod recovering;
+mod refusing;
 mod reloading;
 mod world;
 
@@ -56,7 +58,7 @@ fn a_segment_applied_anywhere_is_everywhere_with_one_gateway_and_a_full_flood_li
 /// Free addresses of its own, as a host says.
 fn free(world: &World, host: usize) -> u64 {
     let name = format!("hv{}", host + 1);
-    let lines = world.node(host).pool_lines(None);
+    let lines = world.node(host).pool_lines(None, world.now);
     let own = lines.iter().filter(|line| line.owner.as_deref() == Some(&name));
     own.map(|line| line.line.free).sum()
 }
@@ -110,7 +112,7 @@ fn a_host_whose_leave_is_refused_serves_on() {
     world.restart(1 - standby);
     world.run(20_000);
     let own = free(&world, standby);
-    assert!(own > 0, "{:?}", world.node(standby).pool_lines(None));
+    assert!(own > 0, "{:?}", world.node(standby).pool_lines(None, world.now));
     let problems = world.problems(standby);
     assert_eq!(problems, []);
 }
@@ -141,7 +143,7 @@ fn a_lease_is_extended_though_its_owner_died_before_it_told_anybody_who_keeps_it
         world.run(9_000);
         let owner = world.index(&world.gateways("blue")[0]);
         let keeper = (owner + step) % 3;
-        let lines = world.node(owner).pool_lines(None);
+        let lines = world.node(owner).pool_lines(None, world.now);
         let own = lines.iter().find(|line| line.owner == Some(format!("hv{}", owner + 1)));
         let std::net::IpAddr::V4(address) = own.unwrap().line.range.first().ip() else {
             panic!("IPv4 alone");
@@ -687,7 +689,7 @@ fn the_ranges_of_a_removed_host_are_inherited() {
     for host in [0, 2] {
         let owners: Vec<_> = world
             .node(host)
-            .pool_lines(None)
+            .pool_lines(None, world.now)
             .into_iter()
             .map(|line| line.owner)
             .collect();

@@ -59,7 +59,12 @@ fn the_only_host_left_begins_with_an_empty_journal_and_gives_no_address_twice() 
     world.restart(0);
     world.run(80_000);
     let again = world.ask(0, "52:54:00:00:00:02", address(20));
-    assert_eq!(again, Some((ACK, address(20))), "{:?}", world.node(0).pool_lines(None));
+    assert_eq!(
+        again,
+        Some((ACK, address(20))),
+        "{:?}",
+        world.node(0).pool_lines(None, world.now)
+    );
 }
 
 #[test]

@@ -292,6 +292,11 @@ impl World {
         self.call(host, |node, call| node.leave(call, force, now))
     }
 
+    pub(crate) fn release(&mut self, host: usize, address: Ipv4Addr, force: Force) -> Result<Done, Refusal> {
+        let now = self.now;
+        self.call(host, |node, call| node.release(call, None, address.into(), force, now))
+    }
+
     pub(crate) fn recover(&mut self, host: usize) -> Result<Done, Refusal> {
         let now = self.now;
         self.call(host, |node, call| node.recover(call, now))

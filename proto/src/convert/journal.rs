@@ -5,7 +5,9 @@ use std::time::Duration;
 use overlayd_core::addresses as core;
 use overlayd_core::id::{HostId, SegmentId};
 
-use super::lease::{epoch_in, epoch_out, millis, range_in, range_out, record_in, record_out, reuse_in, reuse_out};
+use super::lease::{
+    epoch_in, epoch_out, life_in, life_out, millis, range_in, range_out, record_in, record_out, reuse_in, reuse_out,
+};
 use super::{Malformed, host_numbers, hosts, required, unknown};
 use crate::journal as wire;
 use wire::journal_record::Kind;
@@ -34,6 +36,7 @@ impl From<core::JournalRecord> for wire::JournalRecord {
             core::JournalRecord::Segment {
                 segment,
                 generation,
+                life,
                 longest,
                 agreed,
             } => Kind::Segment(wire::Segment {
@@ -41,6 +44,7 @@ impl From<core::JournalRecord> for wire::JournalRecord {
                 generation,
                 longest: millis(longest),
                 agreed: millis(agreed),
+                life: life_out(life),
             }),
         };
         Self { kind: Some(kind) }
@@ -76,6 +80,7 @@ impl TryFrom<wire::JournalRecord> for core::JournalRecord {
             Kind::Segment(segment) => core::JournalRecord::Segment {
                 segment: SegmentId(segment.segment),
                 generation: segment.generation,
+                life: life_in(segment.life)?,
                 longest: Duration::from_millis(segment.longest),
                 agreed: Duration::from_millis(segment.agreed),
             },

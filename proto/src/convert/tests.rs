@@ -79,6 +79,7 @@ fn records() -> Vec<gossip::Record> {
             introducer: HostId(3),
             name: SegmentName::new("blue").unwrap(),
             id: SegmentId(5),
+            born: 1,
             content,
         })
     };
@@ -107,7 +108,7 @@ fn records() -> Vec<gossip::Record> {
     vec![
         gossip::Record::Host(host),
         segment(gossip::Content::Definition(String::new())),
-        segment(gossip::Content::Tombstone),
+        segment(gossip::Content::Tombstone { of: "text".to_owned() }),
         gossip::Record::StaticPeer(gossip::StaticPeer {
             generation: 1,
             introducer: HostId(1),
@@ -350,6 +351,7 @@ fn every_lease_message_survives() {
             nonce: 10,
         },
         addresses::Ask::Conflict,
+        addresses::Ask::Revoke { client: mac, version },
     ];
     let replies = [
         addresses::Reply::Granted {
@@ -453,6 +455,7 @@ fn every_lease_message_survives() {
             generations: vec![addresses::Generation {
                 segment,
                 generation: 3,
+                life: addresses::Life::Deleted,
                 longest: Duration::from_secs(7),
                 agreed: Duration::from_secs(5),
             }],
@@ -489,6 +492,7 @@ fn every_journal_record_survives() {
         state(addresses::Holder::Free { last: Some(mac) }, addresses::Transfer::Unborn),
         state(addresses::Holder::Client(mac), addresses::Transfer::HandingOver),
         state(addresses::Holder::Reserved(mac), addresses::Transfer::Settled),
+        state(addresses::Holder::Released(mac), addresses::Transfer::Settled),
         state(addresses::Holder::Declined, addresses::Transfer::Settled),
     ];
     for state in states {
@@ -508,6 +512,7 @@ fn every_journal_record_survives() {
     check::<_, wire::journal::JournalRecord>(addresses::JournalRecord::Segment {
         segment: SegmentId(5),
         generation: 2,
+        life: addresses::Life::Over,
         longest: Duration::from_secs(60),
         agreed: Duration::from_secs(30),
     });

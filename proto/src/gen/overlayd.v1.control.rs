@@ -513,6 +513,9 @@ pub struct LeaseReleaseRequest {
     /// Absent: the segment whose subnet has the address.
     #[prost(string, optional, tag = "2")]
     pub segment: ::core::option::Option<::prost::alloc::string::String>,
+    /// End it although its guest is attached.
+    #[prost(bool, tag = "3")]
+    pub force: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeaseReleaseResponse {
@@ -539,6 +542,9 @@ pub struct PoolRange {
     pub quarantined: u64,
     #[prost(uint64, tag = "7")]
     pub declined: u64,
+    /// What its addresses wait for before guests are given any: members by name, or a time.
+    #[prost(string, optional, tag = "8")]
+    pub waits: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PoolShowRequest {

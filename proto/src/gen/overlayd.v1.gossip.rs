@@ -360,6 +360,12 @@ pub struct Segment {
     /// Canonical YAML; not set: the segment was deleted.
     #[prost(string, optional, tag = "5")]
     pub definition: ::core::option::Option<::prost::alloc::string::String>,
+    /// Of a deleted segment: the definition that it had.
+    #[prost(string, tag = "6")]
+    pub deleted: ::prost::alloc::string::String,
+    /// The generation that began with this id.
+    #[prost(uint64, tag = "7")]
+    pub born: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StaticPeer {

@@ -153,4 +153,6 @@ pub struct Segment {
     pub longest: u64,
     #[prost(uint64, tag = "4")]
     pub agreed: u64,
+    #[prost(enumeration = "super::lease::Life", tag = "5")]
+    pub life: i32,
 }

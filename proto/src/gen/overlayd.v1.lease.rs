@@ -102,6 +102,7 @@ pub mod record {
         Client = 2,
         Declined = 3,
         Reserved = 4,
+        Released = 5,
     }
     impl Holder {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -115,6 +116,7 @@ pub mod record {
                 Self::Client => "HOLDER_CLIENT",
                 Self::Declined => "HOLDER_DECLINED",
                 Self::Reserved => "HOLDER_RESERVED",
+                Self::Released => "HOLDER_RELEASED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -125,6 +127,7 @@ pub mod record {
                 "HOLDER_CLIENT" => Some(Self::Client),
                 "HOLDER_DECLINED" => Some(Self::Declined),
                 "HOLDER_RESERVED" => Some(Self::Reserved),
+                "HOLDER_RELEASED" => Some(Self::Released),
                 _ => None,
             }
         }
@@ -138,7 +141,7 @@ pub struct Ask {
     pub segment: u64,
     #[prost(bytes = "vec", tag = "3")]
     pub address: ::prost::alloc::vec::Vec<u8>,
-    #[prost(oneof = "ask::Ask", tags = "4, 5, 6, 7, 8")]
+    #[prost(oneof = "ask::Ask", tags = "4, 5, 6, 7, 8, 9")]
     pub ask: ::core::option::Option<ask::Ask>,
 }
 /// Nested message and enum types in `Ask`.
@@ -155,6 +158,8 @@ pub mod ask {
         Decline(super::Decline),
         #[prost(message, tag = "8")]
         Conflict(super::Conflict),
+        #[prost(message, tag = "9")]
+        Revoke(super::Revoke),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -239,6 +244,13 @@ pub struct Decline {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Conflict {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Revoke {
+    #[prost(bytes = "vec", tag = "1")]
+    pub client: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    pub version: ::core::option::Option<Version>,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reply {
     #[prost(uint64, tag = "1")]
@@ -511,6 +523,8 @@ pub struct Generation {
     pub longest: u64,
     #[prost(uint64, tag = "4")]
     pub agreed: u64,
+    #[prost(enumeration = "Life", tag = "5")]
+    pub life: i32,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -572,6 +586,38 @@ impl Part {
             "PART_TAKING" => Some(Self::Taking),
             "PART_LEAVING" => Some(Self::Leaving),
             "PART_LOST" => Some(Self::Lost),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Life {
+    Unspecified = 0,
+    Stands = 1,
+    Deleted = 2,
+    Over = 3,
+}
+impl Life {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LIFE_UNSPECIFIED",
+            Self::Stands => "LIFE_STANDS",
+            Self::Deleted => "LIFE_DELETED",
+            Self::Over => "LIFE_OVER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LIFE_UNSPECIFIED" => Some(Self::Unspecified),
+            "LIFE_STANDS" => Some(Self::Stands),
+            "LIFE_DELETED" => Some(Self::Deleted),
+            "LIFE_OVER" => Some(Self::Over),
             _ => None,
         }
     }

@@ -180,7 +180,9 @@ impl Table {
                 copies: 1,
             },
             Request::Bind { .. } => Answer::Nak,
-            Request::Release { .. } | Request::Decline { .. } | Request::Conflict { .. } => Answer::Done,
+            Request::Release { .. } | Request::Revoke { .. } | Request::Decline { .. } | Request::Conflict { .. } => {
+                Answer::Done
+            }
         };
         self.asked.push(request);
         answer

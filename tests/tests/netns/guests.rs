@@ -23,7 +23,7 @@ pub(crate) fn knows_port(host: &Host, guest: &Guest) -> Result<()> {
     Ok(())
 }
 
-fn with_a_guest_on_each_host(story: impl FnOnce(&World, &[Guest]) -> Result<()>) {
+pub(crate) fn with_a_guest_on_each_host(story: impl FnOnce(&World, &[Guest]) -> Result<()>) {
     tell(&Plan::default(), |world| {
         world.form()?;
         world.apply("hv1", BLUE)?;

@@ -10,6 +10,7 @@ mod gateway;
 mod guests;
 mod laboratory;
 mod lacking;
+mod leases;
 mod moves;
 mod netfilter;
 mod netlink;

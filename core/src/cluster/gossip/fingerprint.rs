@@ -74,10 +74,13 @@ pub(super) fn of_record(record: &Record) -> u64 {
         }
         Record::Segment(segment) => {
             out.pair(segment.generation, segment.introducer.0);
-            out.number(segment.id.0);
+            out.pair(segment.id.0, segment.born);
             match &segment.content {
                 Content::Definition(text) => out.text(text),
-                Content::Tombstone => out.number(u64::MAX),
+                Content::Tombstone { of } => {
+                    out.number(u64::MAX);
+                    out.text(of);
+                }
             }
         }
         Record::StaticPeer(peer) => {

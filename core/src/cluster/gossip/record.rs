@@ -120,10 +120,19 @@ pub struct SegmentRecord {
     pub introducer: HostId,
     /// Its name.
     pub name: SegmentName,
-    /// Random, new when the name is used again after a tombstone.
+    /// Random; another where the name is used again for something else.
     pub id: SegmentId,
+    /// The generation that began with this id.
+    pub born: u64,
     /// What it is, or that it was deleted.
     pub content: Content,
+}
+
+impl SegmentRecord {
+    /// Whether it was deleted.
+    pub fn is_tombstone(&self) -> bool {
+        matches!(self.content, Content::Tombstone { .. })
+    }
 }
 
 /// What a segment is.
@@ -132,7 +141,10 @@ pub enum Content {
     /// The canonical YAML text of its definition.
     Definition(String),
     /// It was deleted, and no host's file brings it back.
-    Tombstone,
+    Tombstone {
+        /// The definition that it had: what is applied to its name again may be the same segment.
+        of: String,
+    },
 }
 
 /// Whether what a record tells of is there, or is there no more.
@@ -350,8 +362,7 @@ impl Record {
                         + host.agent_version.len()
                 }
                 Record::Segment(segment) => match &segment.content {
-                    Content::Definition(text) => text.len(),
-                    Content::Tombstone => 0,
+                    Content::Definition(text) | Content::Tombstone { of: text } => text.len(),
                 },
                 Record::StaticPeer(_) => 0,
                 Record::Removed(removed) => removed.name.len(),

@@ -41,7 +41,7 @@ impl Gossip {
     }
 
     /// Gives a segment a definition: the next generation, by this host. `fresh` becomes its id if the name is new or
-    /// stands under a tombstone.
+    /// stands under a tombstone; that of the tombstone itself if the segment goes on.
     pub fn apply(&mut self, name: &SegmentName, definition: String, fresh: SegmentId, now: Instant) -> Written {
         self.apply_above(0, name, definition, fresh, now)
     }
@@ -61,14 +61,17 @@ impl Gossip {
             return Written::Unchanged;
         }
         let generation = known.map_or(0, |known| known.generation).max(above) + 1;
-        let id = known
-            .filter(|known| known.content != Content::Tombstone)
-            .map_or(fresh, |known| known.id);
+        let standing = known.filter(|known| !known.is_tombstone());
+        let id = standing.map_or(fresh, |known| known.id);
+        let born = known
+            .filter(|known| known.id == id)
+            .map_or(generation, |known| known.born);
         let segment = SegmentRecord {
             generation,
             introducer: self.me,
             name: name.clone(),
             id,
+            born,
             content,
         };
         self.write(Record::Segment(segment), now)
@@ -107,14 +110,14 @@ impl Gossip {
         let Some(known) = self.segment(name) else {
             return Written::Refused;
         };
-        if known.content == Content::Tombstone {
+        let Content::Definition(of) = &known.content else {
             return Written::Unchanged;
-        }
+        };
         let generation = known.generation + 1;
         let segment = SegmentRecord {
             generation,
             introducer: self.me,
-            content: Content::Tombstone,
+            content: Content::Tombstone { of: of.clone() },
             ..known.clone()
         };
         self.write(Record::Segment(segment), now)
@@ -361,7 +364,7 @@ impl Gossip {
             return;
         };
         let same_generation = known.generation == incoming.generation && known.introducer != incoming.introducer;
-        let live = known.content != Content::Tombstone && incoming.content != Content::Tombstone;
+        let live = !known.is_tombstone() && !incoming.is_tombstone();
         let two_segments = live && known.id != incoming.id;
         if known.content == incoming.content || !(same_generation || two_segments) {
             return;

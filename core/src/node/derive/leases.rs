@@ -30,7 +30,7 @@ impl Member {
         }
         for id in gone.into_keys() {
             self.derived.pools.remove(&id);
-            self.leases.delete_segment(id, now);
+            self.leases.withdraw_pool(id, now);
         }
     }
 
@@ -55,6 +55,7 @@ pub(in crate::node) fn pool_of(local: &LocalSegment) -> Option<SegmentPool> {
     let ranges = local.definition.segment.pool_v4().into_iter();
     Some(SegmentPool {
         generation: local.definition.generation,
+        born: local.definition.born,
         introducer: local.definition.introducer,
         ranges: ranges.filter_map(|range| Range::new(range.first, range.last)).collect(),
         reservations: dhcp

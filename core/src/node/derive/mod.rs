@@ -41,7 +41,7 @@ impl Node {
         formed.look_for_findings(now);
         formed.derived.due = None;
         formed.derived.last = now;
-        formed.read_segments();
+        formed.read_segments(now);
         let facts = self.facts.as_ref();
         if let Some(facts) = facts
             && !formed.left
@@ -110,13 +110,29 @@ impl Member {
         self.derived.due.is_some_and(|at| at <= now)
     }
 
-    /// Reads definitions that are new.
-    fn read_segments(&mut self) {
+    /// Reads definitions that are new, and has the leases know of those that are no more.
+    fn read_segments(&mut self, now: Instant) {
+        let before: Vec<(SegmentId, u64)> = self
+            .catalogue
+            .iter()
+            .map(|known| (known.id, known.generation))
+            .collect();
         for unreadable in self.catalogue.update(&self.gossip) {
             self.report(Event::SegmentUnreadable {
                 segment: unreadable.name,
                 generation: unreadable.generation,
             });
+        }
+        let replaced = before.into_iter().filter(|(id, _)| self.catalogue.name(*id).is_none());
+        let replaced: Vec<(SegmentId, u64)> = replaced.collect();
+        let tombstones = self.gossip.segments().filter(|record| record.is_tombstone());
+        let deleted: Vec<(SegmentId, u64)> = tombstones
+            .map(|record| (record.id, record.generation))
+            .filter(|(id, _)| self.leases.stands(*id) || replaced.iter().any(|(gone, _)| gone == id))
+            .collect();
+        for (id, generation) in deleted.into_iter().chain(replaced) {
+            let newest = self.leases.newest_generation(id);
+            self.leases.delete_segment(id, generation.max(newest), now);
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::Ipv4Net;
 use rand::Rng;
 
 use super::guard::guard;
-use crate::cluster::gossip::Written;
+use crate::cluster::catalogue;
+use crate::cluster::gossip::{Content, Written};
 use crate::config::{self, FieldChange, Segment};
 use crate::id::{IfName, SegmentId, SegmentName};
 use crate::node::Node;
@@ -85,6 +87,7 @@ impl Node {
         for segment in segments {
             let fresh = SegmentId(self.rng.next_u64());
             let Some(member) = &mut self.formed else { break };
+            let fresh = member.buried(segment).unwrap_or(fresh);
             let above = member.forgotten_generation(&segment.name);
             member
                 .gossip
@@ -141,6 +144,10 @@ fn hint(losses: &[Loss]) -> &'static str {
     }
 }
 
+fn subnet(segment: &Segment) -> Option<Ipv4Net> {
+    segment.ipv4.as_ref().map(|ipv4| ipv4.subnet)
+}
+
 impl Member {
     /// What would become of each segment.
     fn changes(
@@ -189,9 +196,20 @@ impl Member {
         }
     }
 
+    /// The id of a deleted segment that this one is again: its guests have not gone away meanwhile.
+    fn buried(&self, segment: &Segment) -> Option<SegmentId> {
+        let record = self.gossip.segment(&segment.name)?;
+        let Content::Tombstone { of } = &record.content else {
+            return None;
+        };
+        let before = catalogue::read(&segment.name, of)?;
+        let is_same = before.vni == segment.vni && subnet(&before) == subnet(segment);
+        (is_same && self.leases.goes_on(record.id)).then_some(record.id)
+    }
+
     /// The newest generation of a segment that the leases knew, if it was lost since; else 0.
     pub(in crate::node) fn forgotten_generation(&self, name: &SegmentName) -> u64 {
-        let Some(known) = self.catalogue.get(name) else {
+        let Some(known) = self.gossip.segment(name) else {
             return 0;
         };
         let newest = self.leases.newest_generation(known.id);

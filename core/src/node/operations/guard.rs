@@ -114,7 +114,7 @@ impl Member {
     }
 
     /// The guests on all hosts: as the others said, and by the ports on this one.
-    fn guests_of(&self, known: &Definition, ports: &BTreeMap<IfName, Vec<IfName>>) -> Vec<Guest> {
+    pub(super) fn guests_of(&self, known: &Definition, ports: &BTreeMap<IfName, Vec<IfName>>) -> Vec<Guest> {
         let states = self.states();
         let sighting = |host: HostId| match states.get(&host) {
             Some(PeerState::Alive) => Sighting::Current,

@@ -1,7 +1,8 @@
 //! `lease list` and `pool show`.
 
-use crate::addresses::RangeLine;
+use crate::addresses::{RangeLine, WaitsFor};
 use crate::cluster::catalogue::Definition;
+use crate::health::WaitingPool;
 use crate::id::SegmentName;
 use crate::lease::Lease;
 use crate::node::Node;
@@ -30,6 +31,8 @@ pub struct PoolLine {
     pub line: RangeLine,
     /// Its owner's name.
     pub owner: Option<String>,
+    /// What its addresses wait for before guests may be given any: members by name, or a time.
+    pub waits: Option<String>,
 }
 
 impl Node {
@@ -49,14 +52,19 @@ impl Node {
     }
 
     /// All ranges, by segment.
-    pub fn pool_lines(&self, segment: Option<&SegmentName>) -> Vec<PoolLine> {
+    pub fn pool_lines(&self, segment: Option<&SegmentName>, now: Instant) -> Vec<PoolLine> {
         let Some(formed) = &self.formed else { return Vec::new() };
         let mut lines = Vec::new();
         for Definition { id, segment, .. } in formed.named(segment) {
-            lines.extend(formed.leases.pool_show(*id).into_iter().map(|line| PoolLine {
-                segment: segment.name.clone(),
-                owner: line.owner.map(|host| formed.name_of(host)),
-                line,
+            let waits = formed.leases.waits(*id, now);
+            lines.extend(formed.leases.pool_show(*id).into_iter().map(|line| {
+                let wait = waits.iter().find(|wait| wait.range.common(line.range).is_some());
+                PoolLine {
+                    segment: segment.name.clone(),
+                    owner: line.owner.map(|host| formed.name_of(host)),
+                    waits: wait.map(|wait| formed.spell(&wait.waits_for)),
+                    line,
+                }
             }));
         }
         lines
@@ -68,5 +76,34 @@ impl Member {
     fn named(&self, only: Option<&SegmentName>) -> impl Iterator<Item = &Definition> {
         let wanted = move |known: &&Definition| only.is_none_or(|only| *only == known.segment.name);
         self.catalogue.iter().filter(wanted)
+    }
+
+    /// How many addresses of each segment wait for the end of a deleted one, and what for.
+    pub(super) fn waiting(&self, now: Instant) -> Vec<WaitingPool> {
+        let mut waiting = Vec::new();
+        for known in self.catalogue.iter() {
+            let waits = self.leases.waits(known.id, now);
+            let Some(first) = waits.first() else { continue };
+            waiting.push(WaitingPool {
+                segment: known.segment.name.clone(),
+                addresses: waits.iter().map(|wait| wait.range.size()).sum(),
+                waits: self.spell(&first.waits_for),
+                members: match &first.waits_for {
+                    WaitsFor::Members(hosts) => hosts.iter().map(|host| self.name_of(*host)).collect(),
+                    WaitsFor::Time(_) => Vec::new(),
+                },
+            });
+        }
+        waiting
+    }
+
+    fn spell(&self, waits: &WaitsFor) -> String {
+        match waits {
+            WaitsFor::Members(hosts) => {
+                let names: Vec<String> = hosts.iter().map(|host| self.name_of(*host)).collect();
+                format!("for {}", names.join(", "))
+            }
+            WaitsFor::Time(left) => format!("{} min {} s", left.as_secs() / 60, left.as_secs() % 60),
+        }
     }
 }

@@ -56,6 +56,7 @@ impl Node {
             without_resolver: self.without_resolver(formed),
             differing: self.differing(formed),
             lost_generations: lost_generations(formed),
+            waiting: formed.waiting(now),
             lost_journals: formed
                 .leases
                 .lost_members()

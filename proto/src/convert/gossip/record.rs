@@ -15,16 +15,7 @@ impl From<core::Record> for wire::Record {
     fn from(record: core::Record) -> Self {
         let kind = match record {
             core::Record::Host(host) => Kind::Host(host.into()),
-            core::Record::Segment(segment) => Kind::Segment(wire::Segment {
-                generation: segment.generation,
-                introducer: segment.introducer.0,
-                name: segment.name.to_string(),
-                id: segment.id.0,
-                definition: match segment.content {
-                    core::Content::Definition(text) => Some(text),
-                    core::Content::Tombstone => None,
-                },
-            }),
+            core::Record::Segment(segment) => Kind::Segment(segment.into()),
             core::Record::StaticPeer(peer) => Kind::StaticPeer(wire::StaticPeer {
                 generation: peer.generation,
                 introducer: peer.introducer.0,
@@ -74,6 +65,24 @@ impl From<core::Record> for wire::Record {
     }
 }
 
+impl From<core::SegmentRecord> for wire::Segment {
+    fn from(segment: core::SegmentRecord) -> Self {
+        let (definition, deleted) = match segment.content {
+            core::Content::Definition(text) => (Some(text), String::new()),
+            core::Content::Tombstone { of } => (None, of),
+        };
+        Self {
+            generation: segment.generation,
+            introducer: segment.introducer.0,
+            name: segment.name.to_string(),
+            id: segment.id.0,
+            definition,
+            deleted,
+            born: segment.born,
+        }
+    }
+}
+
 impl TryFrom<wire::Record> for core::Record {
     type Error = Malformed;
 
@@ -88,9 +97,11 @@ impl TryFrom<wire::Record> for core::Record {
                     why,
                 })?,
                 id: SegmentId(segment.id),
-                content: segment
-                    .definition
-                    .map_or(core::Content::Tombstone, core::Content::Definition),
+                born: segment.born,
+                content: segment.definition.map_or(
+                    core::Content::Tombstone { of: segment.deleted },
+                    core::Content::Definition,
+                ),
             }),
             Kind::StaticPeer(peer) => core::Record::StaticPeer(core::StaticPeer {
                 generation: peer.generation,

@@ -41,6 +41,10 @@ pub(super) fn ask_out(ask: core::Ask) -> AskKind {
             nonce,
         }),
         core::Ask::Conflict => AskKind::Conflict(wire::Conflict {}),
+        core::Ask::Revoke { client, version } => AskKind::Revoke(wire::Revoke {
+            client: client.0.to_vec(),
+            version: Some(version_out(version)),
+        }),
     }
 }
 
@@ -75,6 +79,10 @@ pub(super) fn ask_in(ask: AskKind) -> Result<core::Ask, Malformed> {
             nonce: decline.nonce,
         },
         AskKind::Conflict(_) => core::Ask::Conflict,
+        AskKind::Revoke(revoke) => core::Ask::Revoke {
+            client: mac(&revoke.client, "revoke.client")?,
+            version: version_in(revoke.version)?,
+        },
     })
 }
 

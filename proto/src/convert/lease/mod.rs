@@ -11,7 +11,9 @@ use overlayd_core::id::SegmentId;
 use super::{Malformed, host_numbers, hosts, required, unknown};
 use crate::lease as wire;
 use ask::{ask_in, ask_out, reply_in, reply_out};
-pub(super) use record::{epoch_in, epoch_out, millis, range_in, range_out, record_in, record_out, reuse_in, reuse_out};
+pub(super) use record::{
+    epoch_in, epoch_out, life_in, life_out, millis, range_in, range_out, record_in, record_out, reuse_in, reuse_out,
+};
 use record::{given_in, number_in, number_out, owned_in, ranges_in, ranges_out, reported_in, version_in, version_out};
 use wire::lease_message::Kind;
 
@@ -209,6 +211,7 @@ fn message_out(message: core::Message) -> Kind {
                         generation: known.generation,
                         longest: millis(known.longest),
                         agreed: millis(known.agreed),
+                        life: life_out(known.life),
                     })
                     .collect(),
                 sequence,
@@ -326,13 +329,16 @@ impl TryFrom<wire::LeaseMessage> for core::Message {
                     generations: acknowledge
                         .generations
                         .into_iter()
-                        .map(|known| core::Generation {
-                            segment: SegmentId(known.segment),
-                            generation: known.generation,
-                            longest: Duration::from_millis(known.longest),
-                            agreed: Duration::from_millis(known.agreed),
+                        .map(|known| {
+                            Ok(core::Generation {
+                                segment: SegmentId(known.segment),
+                                generation: known.generation,
+                                life: life_in(known.life)?,
+                                longest: Duration::from_millis(known.longest),
+                                agreed: Duration::from_millis(known.agreed),
+                            })
                         })
-                        .collect(),
+                        .collect::<Result<_, Malformed>>()?,
                     sequence: acknowledge.sequence,
                     heard: acknowledge.heard,
                 }

@@ -41,6 +41,7 @@ pub(in crate::convert) fn record_out(record: core::LeaseRecord) -> wire::Record 
         core::Holder::Free { last } => (wire::record::Holder::Free, last),
         core::Holder::Client(mac) => (wire::record::Holder::Client, Some(mac)),
         core::Holder::Reserved(mac) => (wire::record::Holder::Reserved, Some(mac)),
+        core::Holder::Released(mac) => (wire::record::Holder::Released, Some(mac)),
         core::Holder::Declined => (wire::record::Holder::Declined, None),
     };
     wire::Record {
@@ -66,6 +67,7 @@ pub(in crate::convert) fn record_in(record: Option<wire::Record>) -> Result<core
         wire::record::Holder::Free => core::Holder::Free { last: client },
         wire::record::Holder::Client => core::Holder::Client(required(client, "record.mac")?),
         wire::record::Holder::Reserved => core::Holder::Reserved(required(client, "record.mac")?),
+        wire::record::Holder::Released => core::Holder::Released(required(client, "record.mac")?),
         wire::record::Holder::Declined => core::Holder::Declined,
         wire::record::Holder::Unspecified => return Err(unknown(record.holder, "record.holder")),
     };
@@ -121,6 +123,23 @@ pub(in crate::convert) fn reuse_in(value: i32) -> Result<core::Reuse, Malformed>
         wire::Reuse::Allowed => Ok(core::Reuse::Allowed),
         wire::Reuse::Quarantined => Ok(core::Reuse::Quarantined),
         wire::Reuse::Unspecified => Err(unknown(value, "reuse")),
+    }
+}
+
+pub(in crate::convert) fn life_out(life: core::Life) -> i32 {
+    match life {
+        core::Life::Stands => wire::Life::Stands.into(),
+        core::Life::Deleted => wire::Life::Deleted.into(),
+        core::Life::Over => wire::Life::Over.into(),
+    }
+}
+
+pub(in crate::convert) fn life_in(value: i32) -> Result<core::Life, Malformed> {
+    match named(value, "life")? {
+        wire::Life::Stands => Ok(core::Life::Stands),
+        wire::Life::Deleted => Ok(core::Life::Deleted),
+        wire::Life::Over => Ok(core::Life::Over),
+        wire::Life::Unspecified => Err(unknown(value, "life")),
     }
 }
 

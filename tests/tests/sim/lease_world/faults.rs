@@ -169,7 +169,13 @@ impl World {
                     self.with(host, |machine, now| machine.leave(now));
                 }
             }
-            87..90 => {
+            87..89 => {
+                if let Some(at) = self.any(Host::runs) {
+                    let guest = self.chance.below(self.guests.len());
+                    self.revoke(guest, at);
+                }
+            }
+            89..91 => {
                 if let Some(host) = self.any(Host::runs) {
                     let slow = self.chance.per_mille(500);
                     self.hosts[host].fsync = if slow { (50, 3000) } else { (1, 8) };
@@ -224,7 +230,8 @@ impl World {
     /// Whether an address has an owner of which nobody knows that a host reaches.
     fn is_owned_unheard(&self, at: usize, address: IpAddr) -> bool {
         let there = |host: &&Host| matches!(host.status, Status::Running | Status::Down);
-        let owner = |host: &Host| host.disk.state.get(&address).and_then(|state| state.owner);
+        let key = (self.segment, address);
+        let owner = |host: &Host| host.disk.state.get(&key).and_then(|state| state.owner);
         let owned = self.hosts.iter().filter(there).any(|host| owner(host) == Some(host.id));
         let heard = (0..self.hosts.len()).any(|host| self.connected(at, host) && owner(&self.hosts[host]).is_some());
         owned && !heard
@@ -237,6 +244,12 @@ impl World {
             host.runs() && host.takes_part() && host.pool.as_ref().is_some_and(|pool| pool.generation == newest)
         };
         let Some(at) = self.any(knows) else { return };
+        if self.is_deleted() {
+            return self.apply_again(at);
+        }
+        if self.chance.per_mille(150) {
+            return self.delete(at);
+        }
         self.coverage.count("generations");
         // Addresses that were added where this host did not hear of it (docs/protocol.md, B4).
         let unheard = (10..=30)

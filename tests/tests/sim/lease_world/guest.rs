@@ -85,7 +85,7 @@ impl World {
         let wish = self.guests[guest].remembers;
         self.guests[guest].waits = Waits::Offer(token);
         let request = Request::Find {
-            segment: self.segment,
+            segment: self.segment_at(server),
             client,
             wish,
         };
@@ -101,7 +101,7 @@ impl World {
             server,
             token,
             Request::Bind {
-                segment: self.segment,
+                segment: self.segment_at(server),
                 address,
                 claim,
             },
@@ -113,7 +113,7 @@ impl World {
         if let Some(held) = self.give_up(guest) {
             let (token, client) = (self.token(), self.guests[guest].mac);
             let request = Request::Release {
-                segment: self.segment,
+                segment: self.segment_at(server),
                 address: held.address,
                 client,
             };
@@ -128,12 +128,27 @@ impl World {
             self.guests[guest].avoids = Some(held.address);
             self.guests[guest].remembers = None;
             let request = Request::Decline {
-                segment: self.segment,
+                segment: self.segment_at(server),
                 address: held.address,
                 client,
             };
             self.ask(guest, server, token, request);
             self.coverage.count("declines");
+        }
+    }
+
+    /// An operator ends the guest's lease, which goes on relying on it until it hears no.
+    pub(crate) fn revoke(&mut self, guest: usize, at: usize) {
+        if let Some(held) = self.relies(guest) {
+            let (token, client) = (self.token(), self.guests[guest].mac);
+            let request = Request::Revoke {
+                segment: self.segment_at(at),
+                address: held.address,
+                client,
+            };
+            self.note(format_args!("host {at} ends the lease of guest {guest}"));
+            self.with(at, |machine, now| machine.handle_request(token, request, now));
+            self.coverage.count("leases ended");
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::core;
 use core::addresses::{AddressState, JournalRecord, Leases, Part, Reach, Recovered, SegmentPool};
-use core::id::HostId;
+use core::id::{HostId, SegmentId};
 use core::lease::Share;
 use core::time::Instant;
 
@@ -60,7 +60,7 @@ pub(crate) struct Disk {
     /// When the append before is synced.
     pub(crate) busy_until: u64,
     /// What the records say, address by address.
-    pub(crate) state: BTreeMap<IpAddr, AddressState>,
+    pub(crate) state: BTreeMap<(SegmentId, IpAddr), AddressState>,
 }
 
 impl Disk {
@@ -80,9 +80,9 @@ impl Disk {
     fn keep(&mut self, sequence: u64, records: Vec<JournalRecord>) {
         self.sequence = sequence;
         for record in &records {
-            if let JournalRecord::Addresses { range, state, .. } = record {
+            if let JournalRecord::Addresses { segment, range, state } = record {
                 for address in range.addresses() {
-                    self.state.insert(address.ip(), state.clone());
+                    self.state.insert((*segment, address.ip()), state.clone());
                 }
             }
         }
@@ -127,8 +127,8 @@ pub(crate) struct Host {
     /// Appends take this long.
     pub(crate) fsync: (u64, u64),
     pub(crate) leaving: bool,
-    /// What it last told everybody of its share.
-    pub(crate) told: Option<Share>,
+    /// What it last told everybody of its shares.
+    pub(crate) told: BTreeMap<SegmentId, Share>,
 }
 
 impl Host {

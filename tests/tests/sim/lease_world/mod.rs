@@ -36,6 +36,14 @@ const NEVER: Duration = Duration::from_secs(86_400);
 /// How many of the last steps a failure shows.
 const SHOWN: usize = 60;
 
+/// The generation that the segment begins with.
+const FIRST_BORN: u64 = 1;
+
+/// The id of the segment that was born in that generation.
+fn id_of(born: u64) -> SegmentId {
+    SegmentId(6 + born)
+}
+
 /// How the network behaves between hosts that are connected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weather {
@@ -126,7 +134,12 @@ pub(crate) struct World {
     pub(crate) weather: Weather,
     pub(crate) hosts: Vec<Host>,
     pub(crate) guests: Vec<Guest>,
+    /// The newest id of the one segment that there is.
     pub(crate) segment: SegmentId,
+    /// Its generations that are tombstones.
+    pub(crate) tombstones: BTreeSet<u64>,
+    /// All ids that it ever had.
+    pub(crate) ids: Vec<SegmentId>,
     /// The newest generation anywhere.
     pub(crate) pool: Option<SegmentPool>,
     /// Directed links that carry nothing.
@@ -163,7 +176,9 @@ impl World {
             weather,
             hosts: Vec::new(),
             guests: Vec::new(),
-            segment: SegmentId(7),
+            segment: id_of(FIRST_BORN),
+            tombstones: BTreeSet::new(),
+            ids: vec![id_of(FIRST_BORN)],
             pool: None,
             cut: BTreeSet::new(),
             coverage: Coverage::default(),
@@ -246,7 +261,7 @@ impl World {
             What::Lease { to, info } => self.with(to, |machine, now| machine.handle_gossip_lease(*info, now)),
             What::Share { to, info } => self.with(to, |machine, now| machine.handle_gossip_share(*info, now)),
             What::Seen { host, client, seen } => {
-                let segment = self.segment;
+                let segment = self.segment_at(host);
                 self.with(host, |machine, now| machine.set_guest(segment, client, Some(seen), now));
             }
             What::Request { server, token, request } => {
@@ -282,7 +297,7 @@ impl World {
             pool: None,
             fsync: (1, 8),
             leaving: false,
-            told: None,
+            told: BTreeMap::new(),
         });
         index
     }
@@ -304,6 +319,7 @@ impl World {
     pub(crate) fn apply(&mut self, at: usize, change: impl FnOnce(&mut SegmentPool)) {
         let mut pool = self.pool.clone().unwrap_or_else(|| SegmentPool {
             generation: 0,
+            born: FIRST_BORN,
             introducer: HostId(0),
             ranges: Vec::new(),
             reservations: Vec::new(),
@@ -319,9 +335,73 @@ impl World {
     }
 
     pub(crate) fn learn_pool(&mut self, host: usize, pool: SegmentPool) {
-        self.hosts[host].pool = Some(pool.clone());
+        let before = self.hosts[host].pool.replace(pool.clone());
+        let segment = id_of(pool.born);
+        if let Some(before) = before.filter(|before| before.born != pool.born) {
+            self.learn_death(host, id_of(before.born), before.generation);
+        }
+        if self.tombstones.contains(&pool.generation) {
+            self.learn_death(host, segment, pool.generation);
+        } else {
+            self.with(host, |machine, now| machine.set_segment(segment, pool, now));
+        }
+    }
+
+    fn learn_death(&mut self, host: usize, segment: SegmentId, generation: u64) {
+        self.with(host, |machine, now| {
+            let newest = machine.newest_generation(segment);
+            machine.delete_segment(segment, generation.max(newest), now);
+        });
+    }
+
+    /// The segment as a host knows it.
+    pub(crate) fn segment_at(&self, host: usize) -> SegmentId {
+        self.hosts[host]
+            .pool
+            .as_ref()
+            .map_or(self.segment, |pool| id_of(pool.born))
+    }
+
+    /// The segment is deleted at a host.
+    pub(crate) fn delete(&mut self, at: usize) {
+        let Some(mut pool) = self.pool.clone() else { return };
+        pool.generation += 1;
+        pool.introducer = self.hosts[at].id;
+        self.note(format_args!(
+            "host {at} deletes the segment in generation {}",
+            pool.generation
+        ));
+        self.coverage.count("segments deleted");
+        self.tombstones.insert(pool.generation);
+        self.pool = Some(pool.clone());
+        self.learn_pool(at, pool);
+    }
+
+    /// The same is applied again: it goes on, or begins anew under another id.
+    pub(crate) fn apply_again(&mut self, at: usize) {
         let segment = self.segment;
-        self.with(host, |machine, now| machine.set_segment(segment, pool, now));
+        let goes_on = self.hosts[at].machine.goes_on(segment);
+        self.coverage.count(if goes_on {
+            "segments gone on"
+        } else {
+            "segments born again"
+        });
+        self.apply(at, |pool| {
+            if !goes_on {
+                pool.born = pool.generation + 1;
+            }
+        });
+        self.segment = self.segment_at(at);
+        if !goes_on {
+            self.ids.push(self.segment);
+        }
+    }
+
+    /// Whether the newest generation is a tombstone.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.pool
+            .as_ref()
+            .is_some_and(|pool| self.tombstones.contains(&pool.generation))
     }
 
     /// Lets a running host's machine do something, and carries out what it wants.
@@ -384,9 +464,9 @@ impl World {
             }
             Effect::GossipShare(mut info) => {
                 // Gossip counts on across restarts.
-                let before = self.hosts[host].told.as_ref();
+                let before = self.hosts[host].told.get(&info.segment);
                 info.told = before.map_or(1, |before| before.told + 1);
-                self.hosts[host].told = Some(info.clone());
+                self.hosts[host].told.insert(info.segment, info.clone());
                 for to in self.neighbours(host) {
                     let delay = self.chance.between(1, 300);
                     self.push(
@@ -487,7 +567,8 @@ impl World {
 
     /// Gossip finds what one does not know of the other.
     pub(crate) fn compare_shares(&mut self, host: usize, other: usize) {
-        if let Some(info) = self.hosts[other].told.clone().map(Box::new) {
+        let told: Vec<Share> = self.hosts[other].told.values().cloned().collect();
+        for info in told.into_iter().map(Box::new) {
             self.push(50, What::Share { to: host, info });
         }
     }
@@ -535,7 +616,7 @@ impl World {
             gateway,
             since: Duration::from_secs(100),
         };
-        let segment = self.segment;
+        let segment = self.segment_at(host);
         self.with(host, |machine, now| machine.set_standing(segment, standing, now));
     }
 

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::World;
 use super::core;
 use super::host::{Host, Status};
+use super::{World, id_of};
 use crate::report::Violation;
-use core::addresses::{Holder, Part, Transfer};
+use core::addresses::{Holder, Part, SegmentPool, Transfer};
+use core::id::SegmentId;
 
 /// So many hosts have a share.
 const SHARERS: usize = 7;
@@ -39,13 +40,18 @@ impl World {
             .members
             .iter()
             .any(|other| *other != self.hosts[host].id && !roster.removed.contains(other));
+        let segment = self.segment_at(host);
+        // Of what is over nobody needs anything.
+        if !machine.goes_on(segment) {
+            return;
+        }
         let left = (10..=30).map(Self::address).find(|&address| {
-            let state = machine.state(self.segment, address);
+            let state = machine.state(segment, address);
             state.transfer == Transfer::HandingOver
                 || state.owner == Some(self.hosts[host].id) && state.transfer == Transfer::Settled
         });
         if let Some(address) = left.filter(|_| others) {
-            let state = machine.state(self.segment, address);
+            let state = machine.state(segment, address);
             self.broken(
                 "what a host owned is taken before it has left",
                 format!("host {host} left with {address}: {state:?}"),
@@ -68,16 +74,31 @@ impl World {
             };
             let mac = self.guests[guest].mac;
             let knows = |host: &&Host| {
-                host.disk.state.get(&held.address).is_some_and(|state| {
-                    let last = state.record.holder == (Holder::Free { last: Some(mac) });
-                    state.record.client() == Some(mac) || last && !state.is_free()
+                self.ids.iter().any(|id| {
+                    host.disk.state.get(&(*id, held.address)).is_some_and(|state| {
+                        let last = state.record.holder == (Holder::Free { last: Some(mac) });
+                        let released = state.record.holder == Holder::Released(mac);
+                        state.record.client() == Some(mac) || released || last && !state.is_free()
+                    })
                 })
             };
+            // Nobody extends what an operator ended.
+            let ended = |host: &Host| {
+                let on_disk = host.disk.state.iter().filter(|((_, at), _)| *at == held.address);
+                on_disk
+                    .map(|(_, state)| state.record.holder)
+                    .any(|holder| holder == Holder::Released(mac))
+            };
+            if self.hosts.iter().any(ended) {
+                continue;
+            }
             // Its owner found no keeper, and says so.
             let flagged = |host: &Host| {
-                let state = host.machine.state(self.segment, held.address);
-                let record = &state.record;
-                state.owner == Some(host.id) && record.client() == Some(mac) && record.keeper.is_none()
+                self.ids.iter().any(|id| {
+                    let state = host.machine.state(*id, held.address);
+                    let record = &state.record;
+                    state.owner == Some(host.id) && record.client() == Some(mac) && record.keeper.is_none()
+                })
             };
             if self.hosts.iter().any(flagged) {
                 self.guests[guest].held = Some(super::guest::Held { copies: 1, ..held });
@@ -150,6 +171,10 @@ impl World {
         let Some(pool) = known.max_by_key(|pool| pool.generation) else {
             return;
         };
+        self.check_forgotten(&pool);
+        if self.tombstones.contains(&pool.generation) {
+            return;
+        }
         for address in pool.ranges.iter().flat_map(|range| range.addresses()) {
             let address = address.ip();
             let owners = self.owners(address);
@@ -176,6 +201,21 @@ impl World {
             }
         }
         self.check_shares();
+    }
+
+    /// What was deleted and did not come back is forgotten everywhere.
+    fn check_forgotten(&mut self, newest: &SegmentPool) {
+        let deleted = self.tombstones.contains(&newest.generation);
+        let living = id_of(newest.born);
+        let gone: Vec<SegmentId> = self.ids.iter().copied().filter(|id| deleted || *id != living).collect();
+        for id in gone {
+            let serves = |host: &&Host| host.runs() && host.takes_part();
+            let known = |host: &Host| host.machine.newest_generation(id);
+            if let Some(host) = self.hosts.iter().filter(serves).find(|host| known(host) > 0) {
+                let detail = format!("{id} is known to host {} in generation {}", host.id, known(host));
+                return self.broken("a deleted segment is forgotten in the end", detail);
+            }
+        }
     }
 
     /// All that take part have free addresses, if there are enough.

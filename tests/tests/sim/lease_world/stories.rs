@@ -1,5 +1,9 @@
 //! Directed histories: what random ones meet too rarely.
 
+mod deletion;
+mod ending;
+mod refusing;
+
 use std::net::IpAddr;
 
 use super::core;
@@ -77,6 +81,38 @@ pub(crate) const ALL: &[Story] = &[
     Story {
         about: "what an owner put first arrives again when another guest has the address",
         tell: a_put_arrives_twice,
+    },
+    Story {
+        about: "a segment is deleted and another begins with its addresses, behind the back of a host that is cut off",
+        tell: deletion::another_begins_behind_a_cut,
+    },
+    Story {
+        about: "a host that has not heard that all know of a deletion has the segment back",
+        tell: deletion::one_has_it_back,
+    },
+    Story {
+        about: "a segment is applied again where it is known to be over",
+        tell: deletion::it_is_applied_again_when_it_is_over,
+    },
+    Story {
+        about: "a reserved guest goes on behind a cut while its segment is deleted and comes back without reservations",
+        tell: deletion::a_reserved_guest_goes_on,
+    },
+    Story {
+        about: "an operator ends a lease, and its guest asks the keeper behind a cut",
+        tell: ending::a_keeper_does_not_extend_what_was_ended,
+    },
+    Story {
+        about: "an operator ends a lease that its keeper has extended for longer than its owner",
+        tell: ending::a_keeper_extended_for_longer,
+    },
+    Story {
+        about: "a guest declines its address, and asks the keeper for it behind a cut",
+        tell: ending::a_keeper_does_not_extend_what_was_declined,
+    },
+    Story {
+        about: "a guest asks for more time while the address that is reserved for it is out of reach, and after",
+        tell: refusing::its_reserved_address_is_out_of_reach,
     },
     LATE_PUT,
     LOWER_BALLOT,

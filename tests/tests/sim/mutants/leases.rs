@@ -1,4 +1,4 @@
-//! The weaker rules of the leases, M1 to M40 (`docs/protocol.md`, B5).
+//! The weaker rules of the leases, M1 to M48 (`docs/protocol.md`, B5).
 
 use super::Weaker;
 
@@ -414,5 +414,64 @@ pub(crate) const WEAKER: &[Weaker] = &[
             let due = if crate::mutants::weak("M40") { 0 } else { target(store, host, owner, now) };
             (free.saturating_sub(due), owner)
         };"#,
+    },
+    Weaker {
+        id: "M41",
+        rule: "a deleted segment is over though a member does not know that it is deleted",
+        file: "addresses/grave.rs",
+        from: r#"said.is_none_or(|said| said < last) && !host.has_lost_its(*other)"#,
+        to: r#"said.is_none_or(|said| said < last) && !host.has_lost_its(*other) && !crate::mutants::weak("M41")"#,
+    },
+    Weaker {
+        id: "M42",
+        rule: "a deleted segment is forgotten while a member may still have it back",
+        file: "addresses/grave.rs",
+        from: r#"host.serves() && !is_wanted(store, host)"#,
+        to: r#"host.serves() && (crate::mutants::weak("M42") || !is_wanted(store, host))"#,
+    },
+    Weaker {
+        id: "M43",
+        rule: "who has said that a segment is over has it back",
+        file: "addresses/facts.rs",
+        from: r#"segment.store.configured.life != Life::Over)"#,
+        to: r#"segment.store.configured.life != Life::Over || crate::mutants::weak("M43"))"#,
+    },
+    Weaker {
+        id: "M44",
+        rule: "a deletion ends reservations though a member does not know of it",
+        file: "addresses/grave.rs",
+        from: r#"Life::Deleted => unaware(store, host).is_empty(),"#,
+        to: r#"Life::Deleted => crate::mutants::weak("M44") || unaware(store, host).is_empty(),"#,
+    },
+    Weaker {
+        id: "M45",
+        rule: "a keeper extends a lease that an operator has ended",
+        file: "addresses/owner.rs",
+        from: r#"store.keeps(host, address) && store.at(address).record.client() == Some(client)"#,
+        to: r#"store.keeps(host, address)
+        && (store.at(address).record.client() == Some(client)
+            || crate::mutants::weak("M45") && store.at(address).record.holder == Holder::Released(client))"#,
+    },
+    Weaker {
+        id: "M46",
+        rule: "a keeper forgets how long a client may rely on a lease that an operator has ended",
+        file: "addresses/keeper.rs",
+        from: r#"live.relied_until = before.filter(|_| same);"#,
+        to: r#"let ended = matches!(record.holder, super::record::Holder::Released(_));
+            live.relied_until = before.filter(|_| same && !(ended && crate::mutants::weak("M46")));"#,
+    },
+    Weaker {
+        id: "M47",
+        rule: "a keeper goes on extending what its client declined",
+        file: "addresses/record.rs",
+        from: r#"self.relier() == before.relier() || self.holder == Holder::Declined"#,
+        to: r#"self.relier() == before.relier() || self.holder == Holder::Declined && !crate::mutants::weak("M47")"#,
+    },
+    Weaker {
+        id: "M48",
+        rule: "a client is refused though the owner of its reserved address is out of reach",
+        file: "addresses/find.rs",
+        from: r#"return owner_answers(store, host, own).then_some(Answer::Nak);"#,
+        to: r#"return (crate::mutants::weak("M48") || owner_answers(store, host, own)).then_some(Answer::Nak);"#,
     },
 ];
