@@ -87,10 +87,10 @@ fn unaware(store: &AddressStore, host: &Participation) -> Vec<HostId> {
 /// Whether a member may still have the segment back. All knew that it was deleted: who has spoken and names no such
 /// segment has forgotten it, or came later.
 fn is_wanted(store: &AddressStore, host: &Participation) -> bool {
-    let last = (store.configured.generation, Life::Over);
     host.others().any(|other| {
         let wanted = match host.said_of(other, store.id) {
-            Some(said) => said < last,
+            // Where it was applied again before it was over, that one has it back.
+            Some((generation, life)) => life != Life::Over || generation < store.configured.generation,
             None => !host.has_spoken(other),
         };
         wanted && !host.has_lost_its(other)
