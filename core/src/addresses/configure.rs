@@ -78,6 +78,18 @@ impl AddressStore {
         }
     }
 
+    /// Nothing is offered any more; what is known of the addresses stays.
+    pub(super) fn withdraw_pool(&mut self, me: HostId) {
+        self.configured.pool = None;
+        self.configured.reserved.clear();
+        self.configured.reserved_for.clear();
+        self.configured.offered = RangeMap::default();
+        let all: Vec<Range> = self.state().iter().map(|(range, _)| range).collect();
+        for range in all {
+            self.refresh_free(me, range);
+        }
+    }
+
     pub(super) fn write_configured(&self, host: &mut Participation) {
         let sequence = host.journal.write(JournalRecord::Segment {
             segment: self.id,
@@ -162,18 +174,6 @@ pub(super) fn set_forgotten_pool(
         });
     }
     set_pool(store, host, pool, now);
-}
-
-/// Nothing is offered any more; what is known of the addresses stays.
-pub(super) fn withdraw_pool(store: &mut AddressStore, me: HostId) {
-    store.configured.pool = None;
-    store.configured.reserved.clear();
-    store.configured.reserved_for.clear();
-    store.configured.offered = RangeMap::default();
-    let all: Vec<Range> = store.state().iter().map(|(range, _)| range).collect();
-    for range in all {
-        store.refresh_free(me, range);
-    }
 }
 
 /// What another member knows of the configuration.

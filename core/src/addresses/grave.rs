@@ -14,7 +14,6 @@ use crate::id::HostId;
 use crate::range::Range;
 use crate::time::{Duration, Instant};
 
-use super::configure;
 use super::message::{Generation, Life};
 use super::participation::Participation;
 use super::record::AddressState;
@@ -31,7 +30,7 @@ pub(super) fn bury(store: &mut AddressStore, host: &mut Participation, generatio
     store.configured.life = Life::Deleted;
     store.write_configured(host);
     store.due.grave = true;
-    configure::withdraw_pool(store, host.me);
+    store.withdraw_pool(host.me);
     for address in store.reserved_records.clone() {
         store.look_at(address, now);
     }

@@ -191,7 +191,7 @@ impl Leases {
     /// The segment has no pool here for now.
     pub fn withdraw_pool(&mut self, id: SegmentId, now: Instant) {
         if let Some(segment) = self.segments.get_mut(&id) {
-            configure::withdraw_pool(&mut segment.store, self.host.me);
+            segment.store.withdraw_pool(self.host.me);
         }
         self.end_turn(now);
     }

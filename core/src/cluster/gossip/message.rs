@@ -80,3 +80,14 @@ pub enum Reason {
     /// What lasts has changed.
     Save,
 }
+
+/// What became of a record that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It stands, and goes out.
+    Changed,
+    /// It says what was known already.
+    Unchanged,
+    /// A newer version, or a removed host, stands against it.
+    Refused,
+}

@@ -24,13 +24,12 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IteratorRandom;
 
-pub use message::{Change, ChangeOrigin, Effect, Message, Reason};
+pub use message::{Change, ChangeOrigin, Effect, Message, Reason, Written};
 pub use record::{
     Candidacy, Content, Departure, Endpoint, FINDINGS_AT_MOST, FindingNote, GatewayClaim, HostFindings, HostRecord,
     Key, Lack, Presence, Record, Removed, SegmentRecord, StaticPeer, Uplink,
 };
 pub use store::{RANGES, Span};
-pub use write::Written;
 
 use store::Store;
 

@@ -1,6 +1,6 @@
 //! How records change: what this host writes itself, and how a version from outside is merged.
 
-use super::message::{Change, ChangeOrigin, Effect};
+use super::message::{Change, ChangeOrigin, Effect, Written};
 use super::read::first_endpoint;
 use super::record::{
     Content, Departure, Endpoint, FindingNote, GatewayClaim, HostFindings, HostRecord, Key, Presence, Record, Removed,
@@ -11,17 +11,6 @@ use super::{GATHER, Gossip, SAVE_AFTER};
 use crate::id::{HostId, SegmentId, SegmentName};
 use crate::lease::{Lease, Share};
 use crate::time::Instant;
-
-/// What became of a record that was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// It stands, and goes out.
-    Changed,
-    /// It says what was known already.
-    Unchanged,
-    /// A newer version, or a removed host, stands against it.
-    Refused,
-}
 
 impl Gossip {
     /// Says something about this host. Version numbers are set here: `instance` as given, unless others remember a
