@@ -102,8 +102,9 @@ impl Leases {
 
     /// Whether a deleted segment can be had back: then owners, keepers and leases go on.
     pub fn goes_on(&self, segment: SegmentId) -> bool {
-        let known = self.segments.get(&segment);
-        known.is_some_and(|segment| segment.store.configured.life != Life::Over)
+        // A late message about a segment that was forgotten brings no generation of it back.
+        let known = self.segments.get(&segment).map(|segment| &segment.store.configured);
+        known.is_some_and(|known| known.life != Life::Over && known.generation > 0)
     }
 
     /// The addresses of a segment that wait for the end of a deleted one.

@@ -27,7 +27,11 @@ pub(super) fn bury(store: &mut AddressStore, host: &mut Participation, generatio
         return;
     }
     store.configured.generation = generation;
-    store.configured.life = Life::Deleted;
+    // Nobody waits for a host that never had it, so it must not have it back either.
+    store.configured.life = match known_ranges(store).is_empty() {
+        true => Life::Over,
+        false => Life::Deleted,
+    };
     store.write_configured(host);
     store.due.grave = true;
     store.withdraw_pool(host.me);

@@ -433,8 +433,8 @@ pub(crate) const WEAKER: &[Weaker] = &[
         id: "M43",
         rule: "who has said that a segment is over has it back",
         file: "addresses/facts.rs",
-        from: r#"segment.store.configured.life != Life::Over)"#,
-        to: r#"segment.store.configured.life != Life::Over || crate::mutants::weak("M43"))"#,
+        from: r#"known.life != Life::Over && known.generation"#,
+        to: r#"(known.life != Life::Over || crate::mutants::weak("M43")) && known.generation"#,
     },
     Weaker {
         id: "M44",
