@@ -115,6 +115,10 @@ pub(super) fn set_pool(store: &mut AddressStore, host: &mut Participation, pool:
     if store.configured.life != Life::Stands && pool.generation <= store.configured.generation {
         return;
     }
+    // Whoever has left took nothing of a segment along that was over: its heirs have it, should another have it back.
+    if host.is_removed(host.me) {
+        return;
+    }
     let before = store.generation();
     let was_offered: Vec<Range> = store.configured.offered.iter().map(|(range, ())| range).collect();
     let configured = &mut store.configured;

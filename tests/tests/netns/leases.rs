@@ -48,6 +48,7 @@ fn a_segment_that_was_deleted_by_mistake_goes_on_with_its_guests_leases() {
             until("blue is gone", SOON, || Ok(host.link("vx-blue").is_none()))?;
         }
         // What it knew is in its journal.
+        hv1.kill_agent();
         hv1.restart_agent()?;
         until("it is back", SOON, || Ok(hv1.alive()?.len() >= 2))?;
         hv2.apply(BLUE)?;
