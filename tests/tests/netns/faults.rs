@@ -258,7 +258,7 @@ fn a_host_whose_disk_was_full_is_well_again_after_a_restart() {
         std::fs::create_dir_all(hv1.state())?;
         // A small disk in a mount namespace that outlives the agent.
         let mount = format!(
-            "mount -t tmpfs -o size=256k none {}; exec sleep 120",
+            "mount -t tmpfs -o size=256k none {}; exec sleep 300",
             hv1.state().display()
         );
         let mut holder = hv1.namespace().command("sh").args(["-ec", &mount]).spawn()?;
@@ -279,7 +279,8 @@ fn a_host_whose_disk_was_full_is_well_again_after_a_restart() {
         let full = std::fs::write(&filling, vec![0; 1 << 20]);
         assert_eq!(full.map_err(|error| error.kind()), Err(std::io::ErrorKind::StorageFull));
         let mut minutes = 30;
-        until("it says so", SOON, || {
+        // The page that the journal has begun takes dozens of records more.
+        until("it says so", Duration::from_secs(60), || {
             // What has to be written: a new generation.
             minutes += 1;
             world.apply(
