@@ -11,7 +11,7 @@ use overlayd_core::addresses::{JournalRecord, Recovered};
 use overlayd_core::health::{EdgeState, Unsaved};
 use overlayd_core::id::{HostId, IfName, SegmentId};
 use overlayd_core::node::{
-    Call, Done, Drained, Effect, Facts, Force, Formation, JoinRequest, Node, PeerMessage, Refusal,
+    Call, Done, Drained, Effect, Facts, Force, Formation, JoinRequest, Node, PeerMessage, PublishedPorts, Refusal,
 };
 use overlayd_proto::convert::Bulk;
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +22,7 @@ use crate::event::{Event, ReplyTo};
 use crate::grpc::peer::Server;
 use crate::grpc::{Identity, Inbox, Invitation, JoinRefusal, JoinReply, Transport, invite, join};
 use crate::joining::{join_reply, refuse};
+use crate::listeners;
 use crate::log;
 use crate::sockets::arp::Announcer;
 use crate::sockets::dhcp::{Port, Received, Reply};
@@ -157,6 +158,7 @@ impl Edge {
             } => self.announcer.announce(segment, link, mac, address),
             Effect::StopAnnouncing(segment) => self.announcer.cancel(segment),
             Effect::NewJournal => self.begin_journal(Begin::Anew),
+            Effect::FindListeners { asker, number, ports } => self.find_listeners(asker, number, ports),
             Effect::SaveIdentity(formation) => self.save_identity(formation),
             Effect::SaveDrained(drained) => {
                 self.identity.drained = drained;
@@ -182,8 +184,18 @@ impl Edge {
             PeerMessage::Membership(packet) => self.transport.send_bulk(to, Bulk::Membership(packet)),
             PeerMessage::Gossip(message) => self.transport.send_bulk(to, Bulk::Gossip(message)),
             PeerMessage::Hearing(hearing) => self.transport.send_bulk(to, Bulk::Hearing(hearing)),
+            PeerMessage::Listening(listening) => self.transport.send_bulk(to, Bulk::Listening(listening)),
             PeerMessage::Lease(message) => self.transport.send_leases(to, message),
         };
+    }
+
+    /// All processes are looked through for the one whose socket it is: not in the loop.
+    fn find_listeners(&mut self, asker: HostId, number: u64, ports: Vec<PublishedPorts>) {
+        let events = self.events.clone();
+        // Owns nothing but the answer; ends by itself.
+        self.tasks.spawn_blocking(move || {
+            let _ = events.send(Event::Listeners(asker, number, listeners::find(&ports)));
+        });
     }
 
     fn order_address(&self, order: address::Order) {

@@ -7,10 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use overlayd_core::config::Segment;
 use overlayd_core::election::{AddressEvent, GroupId};
 use overlayd_core::health::Unsaved;
-use overlayd_core::id::{IfName, SegmentName};
+use overlayd_core::id::{HostId, IfName, SegmentName};
 use overlayd_core::kernel::plan::Plan;
 use overlayd_core::node::{
-    Applied, Call, Deleted, Done, DrainUntil, EndpointLine, Force, GatewayLine, InitReply, LeaseLine, PeerLine,
+    Call, Deleted, Done, DrainUntil, EndpointLine, Force, GatewayLine, InitReply, LeaseLine, Listener, PeerLine,
     PoolLine, Refusal, Run, SegmentLine,
 };
 use overlayd_proto::control::StatusResponse;
@@ -39,6 +39,8 @@ pub enum Event {
     Welcome(SocketAddr, Result<JoinReply, JoinError>),
     /// The host at this address replied to an invitation.
     Invited(Call, SocketAddr, Result<(), JoinError>),
+    /// What listens on the ports that this host asks about under this number.
+    Listeners(HostId, u64, Vec<Listener>),
     /// All that was ours is out of the kernel.
     RemovedAll(kernel::Removed),
 }
@@ -112,8 +114,8 @@ pub enum Ask {
         run: Run,
         /// Whether guests may lose something.
         force: Force,
-        /// What became of each.
-        reply: ReplyTo<Result<Vec<Applied>, Refusal>>,
+        /// When the candidates have said what listens on the ports.
+        reply: ReplyTo<Result<Done, Refusal>>,
     },
     /// `segment delete`.
     DeleteSegment {

@@ -174,6 +174,7 @@ impl Agent {
                 let result = result.map(|()| address).map_err(|problem| refused(address, problem));
                 self.node.handle_invited(call, result);
             }
+            Event::Listeners(asker, number, found) => self.node.handle_listeners(asker, number, found, now),
             Event::RemovedAll(removed) => self.node.handle_removed_all(removed.lines, removed.kept),
         }
     }
@@ -265,6 +266,7 @@ impl Agent {
                     Bulk::Membership(packet) => PeerMessage::Membership(packet),
                     Bulk::Gossip(message) => PeerMessage::Gossip(message),
                     Bulk::Hearing(hearing) => PeerMessage::Hearing(hearing),
+                    Bulk::Listening(listening) => PeerMessage::Listening(listening),
                 };
                 self.node.handle(from, message, now);
             }

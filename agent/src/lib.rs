@@ -12,6 +12,7 @@ pub mod event_loop;
 pub mod grpc;
 mod joining;
 pub mod journal;
+mod listeners;
 mod log;
 pub mod netlink;
 mod nfnetlink;

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use overlayd_core::config::CLUSTER_PORT;
+use overlayd_core::config::{self, CLUSTER_PORT, Segment};
 use overlayd_core::id::SegmentName;
-use overlayd_core::node::{Force, Refusal};
+use overlayd_core::node::{Done, Force, Refusal};
 use overlayd_proto::control as wire;
 use prost::Message as _;
 use tonic::metadata::{AsciiMetadataValue, BinaryMetadataValue};
@@ -70,6 +70,35 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Status> {
         })
 }
 
+/// An operation ended as another kind would have.
+pub(super) fn unexpected(done: &Done) -> Status {
+    Status::internal(format!("internal error: unexpected result {done:?}"))
+}
+
+/// What a file for `apply` says that is not applied.
+pub(super) fn besides_segments(text: &str, segments: &[Segment]) -> Vec<String> {
+    let keys = config::written_keys(text);
+    let others: Vec<&str> = keys
+        .iter()
+        .filter(|key| !key.contains('.') && *key != "segments")
+        .map(String::as_str)
+        .collect();
+    let mut notes = Vec::new();
+    if segments.is_empty() {
+        notes.push(
+            "the file has no segments: nothing to apply; to delete one, run `overlayctl segment delete NAME`"
+                .to_owned(),
+        );
+    }
+    if !others.is_empty() {
+        notes.push(format!(
+            "not applied: {}: these are settings of a host, in its own overlayd.yaml; only `segments` is applied",
+            others.join(", ")
+        ));
+    }
+    notes
+}
+
 /// The shortest way to say an address: the usual port goes without saying.
 pub(super) fn spoken(address: SocketAddr) -> String {
     if address.port() == CLUSTER_PORT {
@@ -88,6 +117,23 @@ pub(super) fn ip(text: &str) -> Result<IpAddr, Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_file_for_apply_says_in_vain_is_named() {
+        let said = |text: &str| besides_segments(text, &config::segments(text, "test.yaml").unwrap());
+        let blue = "segments: [ { name: blue, vni: 10 } ]\n";
+        assert!(said(blue).is_empty());
+        let host = said(&format!("cluster: {{ insecure: true }}\nhost: {{ name: hv1 }}\n{blue}"));
+        assert!(
+            host.len() == 1 && host[0].starts_with("not applied: cluster, host:"),
+            "{host:?}"
+        );
+        let empty = said("segments: []\n");
+        assert!(
+            empty.len() == 1 && empty[0].contains("overlayctl segment delete"),
+            "{empty:?}"
+        );
+    }
 
     #[test]
     fn an_address_may_go_without_port_and_ipv6_with_or_without_brackets() {

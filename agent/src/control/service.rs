@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
 use tracing::info;
 
-use super::request::{address, forced, ip, log_command, refused, segment_name, spoken};
+use super::request::{address, besides_segments, forced, ip, log_command, refused, segment_name, spoken, unexpected};
 use super::wire::{change, endpoint, gateway, lease, loss, misconfigured, peer, range, segment};
 use crate::event::{Ask, Event, ReplyTo};
 
@@ -47,6 +47,18 @@ impl Service {
     async fn ask_kernel<T>(&self, ask: impl FnOnce(ReplyTo<Result<T, String>>) -> Ask) -> Result<T, Status> {
         let found = self.ask(ask).await?;
         found.map_err(|problem| Status::internal(format!("cannot read kernel state: {problem}")))
+    }
+
+    /// The segment that a list is to be narrowed to.
+    async fn existing(&self, name: Option<&str>) -> Result<Option<SegmentName>, Status> {
+        let Some(name) = name.map(segment_name).transpose()? else {
+            return Ok(None);
+        };
+        let mut known = self.ask(Ask::Segments).await?.into_iter();
+        match known.find(|line| line.segment.name == name) {
+            Some(_) => Ok(Some(name)),
+            None => Err(refused(Refusal::no_segment(&name))),
+        }
     }
 
     async fn gateways(&self, of: impl Fn(&SegmentName) -> bool) -> Result<Vec<wire::Gateway>, Status> {
@@ -246,19 +258,24 @@ impl Control for Service {
         };
         let run = if request.dry_run { Run::Dry } else { Run::Real };
         let force = forced(request.force);
-        let applied = self
-            .change(|reply| Ask::Apply {
-                segments,
-                run,
-                force,
-                reply,
-            })
-            .await?;
-        Ok(Response::new(wire::ApplyResponse {
-            errors: Vec::new(),
-            segments: applied.into_iter().map(change).collect(),
-            pending: Vec::new(),
-        }))
+        let mut said = besides_segments(&request.text, &segments);
+        let applied = |reply| Ask::Apply {
+            segments,
+            run,
+            force,
+            reply,
+        };
+        match self.change(applied).await? {
+            Done::Applied { segments, notes } => {
+                said.extend(notes);
+                Ok(Response::new(wire::ApplyResponse {
+                    segments: segments.into_iter().map(change).collect(),
+                    notes: said,
+                    ..wire::ApplyResponse::default()
+                }))
+            }
+            other => Err(unexpected(&other)),
+        }
     }
 
     async fn status(&self, _: Request<wire::StatusRequest>) -> Answer<wire::StatusResponse> {
@@ -312,7 +329,7 @@ impl Control for Service {
 
     async fn lease_list(&self, request: Request<wire::LeaseListRequest>) -> Answer<wire::LeaseListResponse> {
         let request = request.into_inner();
-        let segment = request.segment.as_deref().map(segment_name).transpose()?;
+        let segment = self.existing(request.segment.as_deref()).await?;
         let lines = self.ask(|reply| Ask::Leases { segment, reply }).await?;
         let shown = lines.into_iter().filter(|line| request.all || line.lease.is_held());
         Ok(Response::new(wire::LeaseListResponse {
@@ -342,7 +359,7 @@ impl Control for Service {
     }
 
     async fn pool_show(&self, request: Request<wire::PoolShowRequest>) -> Answer<wire::PoolShowResponse> {
-        let segment = request.into_inner().segment.as_deref().map(segment_name).transpose()?;
+        let segment = self.existing(request.into_inner().segment.as_deref()).await?;
         let lines = self.ask(|reply| Ask::Pools { segment, reply }).await?;
         Ok(Response::new(wire::PoolShowResponse {
             ranges: lines.into_iter().map(range).collect(),
@@ -360,7 +377,7 @@ impl Control for Service {
     }
 
     async fn endpoint_list(&self, request: Request<wire::EndpointListRequest>) -> Answer<wire::EndpointListResponse> {
-        let segment = request.into_inner().segment.as_deref().map(segment_name).transpose()?;
+        let segment = self.existing(request.into_inner().segment.as_deref()).await?;
         let lines = self.ask(|reply| Ask::Endpoints { segment, reply }).await?;
         Ok(Response::new(wire::EndpointListResponse {
             endpoints: lines.into_iter().map(endpoint).collect(),
@@ -379,9 +396,4 @@ impl Control for Service {
 
 fn stopping() -> Status {
     Status::unavailable("overlayd is stopping")
-}
-
-/// An operation ended as another kind would have.
-fn unexpected(done: &Done) -> Status {
-    Status::internal(format!("internal error: unexpected result {done:?}"))
 }

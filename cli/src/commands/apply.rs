@@ -21,6 +21,7 @@ struct Applied {
     errors: Vec<ErrorRow>,
     segments: Vec<ChangeRow>,
     pending: Vec<String>,
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -153,12 +154,14 @@ pub(super) async fn run(request: ApplyRequest, client: &Client, output: &Output)
         errors,
         segments,
         pending,
+        notes,
     } = answer;
     let applied = Applied {
         applied: errors.is_empty() && !dry_run,
         errors: errors.into_iter().map(ErrorRow::from).collect(),
         segments: segments.into_iter().map(ChangeRow::from).collect(),
         pending,
+        notes,
         file,
     };
     // JSON and YAML have them among the data.
@@ -166,6 +169,9 @@ pub(super) async fn run(request: ApplyRequest, client: &Client, output: &Output)
         output.error(&error.sentence(&applied.file), error.hint.as_deref());
     }
     output.data(&applied, |applied| changes(applied, output))?;
+    for note in &applied.notes {
+        output.warning(note);
+    }
     for waits in &applied.pending {
         output.warning(&format!("pending: {waits}"));
     }

@@ -206,5 +206,6 @@ pub(crate) fn applied(request: &ApplyRequest) -> ApplyResponse {
             change("red", ChangeKind::Unchanged, Vec::new(), 9),
         ],
         pending: vec!["192.168.124.10 for 52:54:00:aa:bb:cc waits for hv3".into()],
+        notes: vec!["hv3 does not respond: whether something listens on tcp/22 there is unknown".into()],
     }
 }

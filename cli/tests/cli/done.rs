@@ -169,7 +169,8 @@ red: unchanged (generation 9)
     let ran = check(&agent, &["apply", "-f", "segments.yaml"], change);
     assert_eq!(
         ran.stderr,
-        "warning: pending: 192.168.124.10 for 52:54:00:aa:bb:cc waits for hv3\n"
+        "warning: hv3 does not respond: whether something listens on tcp/22 there is unknown\n\
+         warning: pending: 192.168.124.10 for 52:54:00:aa:bb:cc waits for hv3\n"
     );
     let ran = check(
         &agent,

@@ -5,10 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::applied::Applied;
+use super::listening::PublishedPorts;
 use super::loss::Loss;
+use super::peer_message::{JoinRequest, PeerMessage, Welcome};
 pub use super::refusal::{Lasts, Refusal};
-use crate::addresses::{self, JournalRecord};
-use crate::cluster::gossip::{self, HostRecord, Record};
+use crate::addresses::JournalRecord;
+use crate::cluster::gossip::Record;
 use crate::election;
 use crate::gateway::uplink::Health;
 use crate::health::events::Event;
@@ -60,67 +63,6 @@ impl Facts {
             }
         }
     }
-}
-
-/// What one host says to another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeerMessage {
-    /// About gateways, on the stream that nothing else delays.
-    Election(election::Message),
-    /// A membership packet.
-    Membership(Vec<u8>),
-    /// Records.
-    Gossip(gossip::Message),
-    /// About addresses.
-    Lease(addresses::Message),
-    /// About a host that is to be removed.
-    Hearing(Hearing),
-}
-
-/// Between members: whether a host is heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hearing {
-    /// The sender wants to know.
-    Asked(HostId),
-    /// What the sender hears of it.
-    Told(HostId, Sign),
-}
-
-/// What is heard of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
-    /// Its agent.
-    Agent,
-    /// Its kernel alone.
-    Kernel,
-    /// Nothing.
-    Nothing,
-}
-
-/// A host asks to be let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JoinRequest {
-    /// What it says of itself.
-    pub host: HostRecord,
-    /// The cluster it is in already, if any: alone, or it would not ask.
-    pub cluster: Option<ClusterId>,
-    /// The host that it was until its operator had everything of it removed.
-    pub former: Option<HostId>,
-}
-
-/// A host is let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Welcome {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// The member that speaks.
-    pub via: HostId,
-    /// Its name.
-    pub via_name: String,
-    /// All that is known.
-    pub records: Vec<Record>,
-    /// The members and the removed, as far as leases go.
-    pub roster: addresses::Roster,
 }
 
 /// The number of a call that is answered later.
@@ -185,6 +127,13 @@ pub enum Done {
         handed_over: Vec<SegmentName>,
         /// Segments that this host is still the gateway of.
         kept: Vec<SegmentName>,
+    },
+    /// The segments are written, or it was a rehearsal.
+    Applied {
+        /// What became of each.
+        segments: Vec<Applied>,
+        /// What the operator should know besides, one sentence each.
+        notes: Vec<String>,
     },
     /// The lease has ended.
     Released,
@@ -314,6 +263,15 @@ pub enum Effect {
     },
     /// Begin an empty journal; what there was is of no use any more.
     NewJournal,
+    /// Look what listens on these ports of this host, and report with [`super::Node::handle_listeners`].
+    FindListeners {
+        /// Who asks.
+        asker: HostId,
+        /// Comes back.
+        number: u64,
+        /// Which.
+        ports: Vec<PublishedPorts>,
+    },
     /// Put this on disk: who this host is now.
     SaveIdentity(super::start::Formation),
     /// Put this on disk: whether this host is drained.

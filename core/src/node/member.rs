@@ -7,8 +7,9 @@ use rand::Rng;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use super::derived::{Derived, group_of};
-use super::effect::{Effect, PeerMessage, Reason};
+use super::effect::{Effect, Reason};
 use super::gateways::Gateways;
+use super::peer_message::PeerMessage;
 use super::start::{Drained, Survived};
 use crate::addresses::{self, Leases};
 use crate::cluster::catalogue::Catalogue;
@@ -193,7 +194,7 @@ impl Member {
             PeerMessage::Gossip(message) => self.gossip.handle(from, message, now),
             PeerMessage::Lease(message) => self.leases.handle_message(from, message, now),
             // The node's operations know what it is about.
-            PeerMessage::Hearing(_) => {}
+            PeerMessage::Hearing(_) | PeerMessage::Listening(_) => {}
         }
     }
 

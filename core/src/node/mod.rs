@@ -13,6 +13,7 @@
 //! What is derived from everything (views, the desired state, whom to dial) is computed whole and handed out only when
 //! it differs from what was handed out before.
 
+mod applied;
 mod cause;
 mod derive;
 mod derived;
@@ -20,9 +21,11 @@ mod effect;
 mod findings;
 mod gateways;
 mod lease_migration;
+mod listening;
 mod loss;
 mod member;
 mod operations;
+mod peer_message;
 mod refusal;
 mod rehearsal;
 mod reload;
@@ -37,13 +40,14 @@ use std::net::{IpAddr, SocketAddr};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
-pub use effect::{
-    Call, Done, Effect, Ended, Facts, Force, Hearing, JoinRequest, Lasts, PeerMessage, Reason, Refusal, Sign, Welcome,
-};
+pub use applied::{Applied, Change, Deleted, Run};
+pub use effect::{Call, Done, Effect, Ended, Facts, Force, Lasts, Reason, Refusal};
 pub use findings::Reported;
+pub use listening::{Listener, Listening, PublishedPorts};
 pub use loss::{Guest, GuestLease, Loss, Lost, Sighting};
 use member::Member;
-pub use operations::{Applied, Change, Deleted, DrainUntil, Forming, InitReply, Run};
+pub use operations::{DrainUntil, Forming, InitReply};
+pub use peer_message::{Hearing, JoinRequest, PeerMessage, Sign, Welcome};
 pub use rehearsal::{rehearse, rehearse_restart};
 pub use show::{EndpointLine, GatewayLine, LeaseLine, PeerLine, PoolLine, SegmentLine, Serves};
 pub use start::{Disk, Drained, Formation, Found, Start};
@@ -196,17 +200,6 @@ impl Node {
     pub fn disconnected(&mut self, host: HostId, now: Instant) {
         if let Some(formed) = &mut self.formed {
             formed.disconnected(host);
-        }
-        self.settle(now);
-    }
-
-    /// Another host has said something. The edge has checked that it is of this cluster.
-    pub fn handle(&mut self, from: HostId, said: PeerMessage, now: Instant) {
-        if let PeerMessage::Hearing(hearing) = &said {
-            self.handle_hearing(from, *hearing, now);
-        }
-        if let Some(formed) = &mut self.formed {
-            formed.handle(from, said, now);
         }
         self.settle(now);
     }

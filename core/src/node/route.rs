@@ -1,7 +1,9 @@
 //! What the machines of a host want done goes to another machine, or out.
 
-use super::effect::{Effect, PeerMessage};
+use super::Node;
+use super::effect::Effect;
 use super::member::{Member, OWN_TOKENS, guest_at};
+use super::peer_message::PeerMessage;
 use crate::addresses::{self, LeaseEvent};
 use crate::cluster::gossip::{self, Change, ChangeOrigin, Key, Record};
 use crate::cluster::membership;
@@ -9,7 +11,23 @@ use crate::cluster::reachability::{Outcome, Probe};
 use crate::election::{self, GroupId};
 use crate::gateway::dhcp;
 use crate::health::events::Event;
+use crate::id::HostId;
 use crate::time::Instant;
+
+impl Node {
+    /// Another host has said something. The edge has checked that it is of this cluster.
+    pub fn handle(&mut self, from: HostId, said: PeerMessage, now: Instant) {
+        match &said {
+            PeerMessage::Hearing(hearing) => self.handle_hearing(from, *hearing, now),
+            PeerMessage::Listening(listening) => self.handle_listening(from, listening.clone()),
+            PeerMessage::Election(_) | PeerMessage::Membership(_) | PeerMessage::Gossip(_) | PeerMessage::Lease(_) => {}
+        }
+        if let Some(formed) = &mut self.formed {
+            formed.handle(from, said, now);
+        }
+        self.settle(now);
+    }
+}
 
 impl Member {
     /// Carries effects between the machines until none has any left.

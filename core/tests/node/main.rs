@@ -22,7 +22,7 @@ use overlayd_core::id::{IfName, SegmentName};
 use overlayd_core::kernel::inputs::BridgeNetfilter;
 use overlayd_core::node::{Done, Ended, Force, Formation, Run};
 use overlayd_core::time::Duration;
-use world::{ACK, World, blue, segments};
+use world::{ACK, World, blue};
 
 #[test]
 fn a_host_that_joins_through_any_member_is_known_to_all() {
@@ -483,21 +483,14 @@ fn segments_that_cannot_stand_together_are_refused_and_nothing_changes() {
     let mut world = World::formed(1);
     world.apply(0, &blue());
     let green = blue().replace("blue", "green");
-    let now = world.now;
-    let refusal = world
-        .node_mut(0)
-        .apply(&segments(&green), Run::Real, Force::No, now)
-        .unwrap_err();
+    let refusal = world.apply_as(0, &green, Run::Real, Force::No).unwrap_err();
     assert!(refusal.what.contains("VNI 10"), "{refusal}");
     assert_eq!(world.node(0).segment_lines().len(), 1);
-    let dry = world.node_mut(0).apply(
-        &segments(&blue().replace("mode: nat", "mode: routed")),
-        Run::Dry,
-        Force::No,
-        now,
-    );
-    let applied = dry.unwrap();
-    let field = applied[0].fields.iter().find(|field| field.key == "mode").unwrap();
+    let routed = blue().replace("mode: nat", "mode: routed");
+    let Done::Applied { segments, .. } = world.apply_as(0, &routed, Run::Dry, Force::No).unwrap() else {
+        panic!("it was applied");
+    };
+    let field = segments[0].fields.iter().find(|field| field.key == "mode").unwrap();
     assert_eq!(
         (field.old.as_deref(), field.new.as_deref()),
         (Some("nat"), Some("routed"))

@@ -7,7 +7,7 @@ use overlayd_core::addresses::{JournalRecord, Recovered};
 use overlayd_core::cluster::gossip::Record;
 use overlayd_core::cluster::membership::PeerState;
 use overlayd_core::cluster::reachability::Outcome;
-use overlayd_core::config::{self, CandidateSetting, HostConfig, Segment};
+use overlayd_core::config::{self, CandidateSetting, HostConfig, Protocol, Segment};
 use overlayd_core::election::AddressEvent;
 use overlayd_core::gateway::uplink::Health;
 use overlayd_core::health::{EdgeState, Finding};
@@ -16,8 +16,8 @@ use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, SegmentRole, Tracki
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::network::HostNetwork;
 use overlayd_core::node::{
-    Call, Disk, Done, DrainUntil, Drained, Effect, Facts, Force, Formation, Found, JoinRequest, Node, PeerMessage,
-    Refusal, Run, Start, Welcome,
+    Call, Disk, Done, DrainUntil, Drained, Effect, Facts, Force, Formation, Found, JoinRequest, Listener, Node,
+    PeerMessage, Refusal, Run, Start, Welcome,
 };
 use overlayd_core::time::{Duration, Instant};
 
@@ -39,6 +39,7 @@ enum Event {
     Prepared(usize, overlayd_core::election::GroupId),
     Synced(usize, u64),
     RemovedAll(usize),
+    Listeners(usize, HostId, u64, Vec<Listener>),
 }
 
 struct Host {
@@ -77,6 +78,8 @@ struct Host {
     answers: BTreeMap<Call, Result<Done, Refusal>>,
     /// What its DHCP server said last: kind (option 53) and address, by client.
     replies: BTreeMap<Mac, (u8, Ipv4Addr)>,
+    /// What listens on its ports.
+    listeners: Vec<Listener>,
     /// What it logged.
     notes: Vec<String>,
 }
@@ -180,6 +183,7 @@ impl World {
             inputs: None,
             answers: BTreeMap::new(),
             replies: BTreeMap::new(),
+            listeners: Vec::new(),
             notes: Vec::new(),
         });
         self.restart(index);
@@ -336,11 +340,12 @@ impl World {
     }
 
     pub(crate) fn apply(&mut self, host: usize, text: &str) {
+        self.apply_as(host, text, Run::Real, Force::No).unwrap();
+    }
+
+    pub(crate) fn apply_as(&mut self, host: usize, text: &str, run: Run, force: Force) -> Result<Done, Refusal> {
         let now = self.now;
-        self.node_mut(host)
-            .apply(&segments(text), Run::Real, Force::No, now)
-            .unwrap();
-        self.carry(host);
+        self.call(host, |node, call| node.apply(call, segments(text), run, force, now))
     }
 
     pub(crate) fn delete(&mut self, host: usize, name: &str) {
@@ -357,6 +362,15 @@ impl World {
             Done::PeerRemoved { inheriting } => Ok(inheriting),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// A program listens on a TCP port of a host.
+    pub(crate) fn listens(&mut self, host: usize, program: &str, port: u16) {
+        self.hosts[host].listeners.push(Listener {
+            protocol: Protocol::Tcp,
+            port,
+            program: program.to_owned(),
+        });
     }
 
     pub(crate) fn plug(&mut self, host: usize, bridge: &str, port: &str) {
@@ -574,10 +588,7 @@ impl World {
     }
 
     pub(crate) fn try_apply(&mut self, host: usize, text: &str, force: Force) -> Result<(), Refusal> {
-        let now = self.now;
-        let applied = self.node_mut(host).apply(&segments(text), Run::Real, force, now);
-        self.carry(host);
-        applied.map(|_| ())
+        self.apply_as(host, text, Run::Real, force).map(|_| ())
     }
 
     pub(crate) fn set_uplink(&mut self, host: usize, uplink: Health) {
@@ -928,6 +939,11 @@ impl World {
                 node.handle_synced(sequence, now);
                 host
             }
+            Event::Listeners(host, asker, number, found) => {
+                let Some(node) = &mut self.hosts[host].node else { return };
+                node.handle_listeners(asker, number, found, now);
+                host
+            }
             Event::RemovedAll(host) => {
                 self.node_mut(host).handle_removed_all(Vec::new(), Vec::new());
                 host
@@ -1024,6 +1040,14 @@ impl World {
                     inputs.is_some_and(|it| it.segments.values().any(|it| it.role == SegmentRole::Preparing));
                 assert!(preparing, "the kernel's thread does not know what is to be prepared");
                 self.later(Event::Prepared(host, group));
+            }
+            Effect::FindListeners { asker, number, ports } => {
+                let asked = |it: &&Listener| {
+                    let mut ports = ports.iter();
+                    ports.any(|wanted| wanted.protocol == it.protocol && wanted.ports.contains(it.port))
+                };
+                let found = self.hosts[host].listeners.iter().filter(asked).cloned().collect();
+                self.later(Event::Listeners(host, asker, number, found));
             }
             Effect::RemoveAll(_) => {
                 self.hosts[host].inputs = None;

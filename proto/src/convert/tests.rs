@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use overlayd_core::addresses;
 use overlayd_core::cluster::gossip;
+use overlayd_core::config::{PortRange, Protocol};
 use overlayd_core::election::message as election;
 use overlayd_core::election::{ElectionCandidacy, ElectionUplink, Fitness, GroupId};
 use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use overlayd_core::lease;
 use overlayd_core::mtu::OverlayMtu;
 use overlayd_core::network::HostNetwork;
-use overlayd_core::node::{Hearing, Sign};
+use overlayd_core::node::{Hearing, Listener, Listening, PublishedPorts, Sign};
 use overlayd_core::range::{Address, Range};
 use overlayd_core::severity::Severity;
 use prost::Message;
@@ -200,6 +201,26 @@ fn every_kind_of_record_and_of_bulk_survives() {
         check::<Bulk, wire::gossip::BulkMessage>(Bulk::Hearing(Hearing::Told(HostId(7), sign)));
     }
     check::<Bulk, wire::gossip::BulkMessage>(Bulk::Hearing(Hearing::Asked(HostId(7))));
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let ports = PortRange { first: 20, last: 22 };
+        let program = "sshd".to_owned();
+        for listening in [
+            Listening::Asked {
+                number: 3,
+                ports: vec![PublishedPorts { protocol, ports }],
+            },
+            Listening::Told {
+                number: 3,
+                listeners: vec![Listener {
+                    protocol,
+                    port: 22,
+                    program,
+                }],
+            },
+        ] {
+            check::<Bulk, wire::gossip::BulkMessage>(Bulk::Listening(listening));
+        }
+    }
 }
 
 #[test]
@@ -538,6 +559,20 @@ fn nonsense_is_refused_by_the_name_of_its_field() {
         contents: Vec::new(),
     };
     assert_eq!(bulk(Some(Kind::Summary(summary))), "field summary contradicts itself");
+    let asked = |first, last| {
+        let ports = wire::gossip::listening_asked::Ports {
+            protocol: 1,
+            first,
+            last,
+        };
+        bulk(Some(Kind::ListeningAsked(wire::gossip::ListeningAsked {
+            number: 1,
+            ports: vec![ports],
+        })))
+    };
+    assert_eq!(asked(22, 21), "field listening_asked.ports contradicts itself");
+    assert_eq!(asked(0, 21), "field listening.port contradicts itself");
+    assert_eq!(asked(1, 70_000), "field listening.port contradicts itself");
 
     let record = |kind| {
         gossip::Record::try_from(wire::gossip::Record { kind: Some(kind) })

@@ -268,6 +268,9 @@ pub struct ApplyResponse {
     /// What is not in force yet and what it waits for, one sentence each.
     #[prost(string, repeated, tag = "3")]
     pub pending: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What the operator should know besides, one sentence each.
+    #[prost(string, repeated, tag = "4")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConfigError {

@@ -7,6 +7,7 @@ mod drift;
 mod faults;
 mod forming;
 mod gateway;
+mod guards;
 mod guests;
 mod laboratory;
 mod lacking;

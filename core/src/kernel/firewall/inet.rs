@@ -1,7 +1,7 @@
 //! `table inet overlayd`: what comes in to the host, and outer VXLAN; what guests send on is in the other files.
 
 use super::forward::{forward, from_segment, to_members, to_segment};
-use super::nat::{masquerade, port_forwards};
+use super::nat::{masquerade, own_dstnat, port_forwards};
 use super::render::{Chain, REJECT, REJECTED, Set, braces, quotable, quoted, render};
 use crate::config::{Mode, Segment};
 use crate::kernel::inputs::{Inputs, SegmentInputs, Tracking};
@@ -30,6 +30,7 @@ pub(super) fn inet(inputs: &Inputs) -> Table {
             "nat hook prerouting priority dstnat",
             each(&|it| port_forwards(it, uplinks.keys())),
         ),
+        own_dstnat(&gateways),
         Chain::base(
             "ov_input",
             "filter hook input priority filter - 5",

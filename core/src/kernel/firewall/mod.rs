@@ -15,6 +15,7 @@
 //! forward            around the gateway: rejected · from the segment: VXLAN and gRPC to any member: drop · to the segment
 //! postrouting        masquerade
 //! output raw         outer VXLAN of ours: notrack
+//! output dstnat      port forwards, from the gateway's host itself
 //! ```
 //! A hook without rules is not taken: each costs every packet of the host, outer ones too. A host that is no gateway and
 //! not about to be one, or only an isolated segment's, asks for no NAT; one that has no address of its own in a segment either,

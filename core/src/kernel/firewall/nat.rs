@@ -1,23 +1,14 @@
 //! Port forwards, and masquerading behind the uplinks.
 
-use super::render::{braces, names, quoted};
+use super::render::{Chain, braces, names, quoted};
 use crate::config::{Mode, PortForward, Protocol, Segment};
 use crate::id::IfName;
 use crate::kernel::inputs::SegmentInputs;
 use std::net::SocketAddr;
 
 pub(super) fn port_forwards<'a>(it: &SegmentInputs, uplinks: impl Iterator<Item = &'a IfName>) -> Vec<String> {
-    let Segment {
-        name,
-        mode,
-        ipv4,
-        ports,
-        ..
-    } = &it.segment;
+    let Segment { name, ipv4, .. } = &it.segment;
     let Some(ipv4) = ipv4 else { return Vec::new() };
-    if *mode == Mode::Isolated {
-        return Vec::new();
-    }
     let from: Vec<String> = uplinks.map(quoted).chain([quoted(&name.gateway())]).collect();
     // The gateway's own services stay reachable for guests at its address inside.
     let head = format!(
@@ -25,10 +16,25 @@ pub(super) fn port_forwards<'a>(it: &SegmentInputs, uplinks: impl Iterator<Item 
         braces(&from),
         ipv4.gateway
     );
-    ports
-        .iter()
-        .filter_map(|forward| Some(format!("{head} {}", destination(forward)?)))
-        .collect()
+    each_forward(it, &head)
+}
+
+/// The same for what the gateway's host itself sends to one of its own addresses; on the loopback and in segments it
+/// reaches its own services.
+pub(super) fn own_dstnat(gateways: &[&SegmentInputs]) -> Chain {
+    let head = "ip daddr != 127.0.0.0/8 ip daddr != @subnets4 fib daddr type local";
+    let rules = gateways.iter().flat_map(|it| each_forward(it, head)).collect();
+    // nft knows this priority by name for prerouting alone.
+    Chain::base("ov_dstnat_out", "nat hook output priority -100", rules)
+}
+
+fn each_forward(it: &SegmentInputs, head: &str) -> Vec<String> {
+    let Segment { mode, ipv4, ports, .. } = &it.segment;
+    if ipv4.is_none() || *mode == Mode::Isolated {
+        return Vec::new();
+    }
+    let rule = |forward| Some(format!("{head} {}", destination(forward)?));
+    ports.iter().filter_map(rule).collect()
 }
 
 fn destination(forward: &PortForward) -> Option<String> {

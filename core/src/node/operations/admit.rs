@@ -6,8 +6,9 @@ use super::join::itself;
 use super::pending::Operation;
 use crate::cluster::gossip::{Message, Record};
 use crate::node::Node;
-use crate::node::effect::{Call, Effect, JoinRequest, Refusal, Welcome};
+use crate::node::effect::{Call, Effect, Refusal};
 use crate::node::member::Member;
+use crate::node::peer_message::{JoinRequest, Welcome};
 use crate::time::Instant;
 
 impl Node {

@@ -6,71 +6,48 @@ use ipnet::Ipv4Net;
 use rand::Rng;
 
 use super::guard::guard;
+use super::pending::{Apply, Operation};
 use crate::cluster::catalogue;
 use crate::cluster::gossip::{Content, Written};
-use crate::config::{self, FieldChange, Segment};
+use crate::config::{self, Segment};
 use crate::id::{IfName, SegmentId, SegmentName};
 use crate::node::Node;
-use crate::node::effect::{Force, Refusal};
-use crate::node::loss::{Loss, Lost};
+use crate::node::applied::{Applied, Change, Deleted, Run};
+use crate::node::effect::{Call, Effect, Force, Refusal};
 use crate::node::member::Member;
 use crate::time::Instant;
 
-/// What `apply` makes of one segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied {
-    /// Its name.
-    pub name: SegmentName,
-    /// What becomes of it.
-    pub change: Change,
-    /// The generation that is in force then.
-    pub generation: u64,
-    /// What differs.
-    pub fields: Vec<FieldChange>,
-    /// What that costs guests.
-    pub losses: Vec<Loss>,
-    /// Hosts out of reach, by name: whether a subnet that is new overlaps their networks is not known.
-    pub unchecked: Vec<String>,
-}
-
-/// What `segment delete` did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deleted {
-    /// The guest ports on this host that keep the bridge for now.
-    pub ports: Vec<IfName>,
-    /// What that cost guests.
-    pub losses: Vec<Loss>,
-}
-
-/// What becomes of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The cluster did not have it.
-    Added,
-    /// It is another now.
-    Changed,
-    /// It is as it was.
-    Unchanged,
-}
-
-/// Whether a call changes anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Run {
-    /// It only says what would change.
-    Dry,
-    /// It changes it.
-    Real,
-}
-
 impl Node {
-    /// Writes segments with the next generation; all or none.
-    ///
-    /// # Errors
-    /// One cannot stand beside those that the cluster has, or guests would lose something; nothing was changed.
-    pub fn apply(
+    /// Writes segments with the next generation; all or none. Answered when the candidates have said that nothing listens
+    /// on a port that is newly published.
+    pub fn apply(&mut self, call: Call, segments: Vec<Segment>, run: Run, force: Force, now: Instant) {
+        let begun = self.changes(&segments, force, now).and_then(|_| {
+            let member = self.member()?;
+            let open = member.whom_to_ask(&segments);
+            let number = member.token();
+            if let Some(ports) = open.get(&self.me) {
+                self.effects.push_back(Effect::FindListeners {
+                    asker: self.me,
+                    number,
+                    ports: ports.clone(),
+                });
+            }
+            Ok(Operation::Apply(Apply {
+                segments,
+                run,
+                force,
+                number,
+                open,
+                taken: Vec::new(),
+            }))
+        });
+        self.begin(call, begun, now);
+    }
+
+    /// What would become of the segments.
+    pub(super) fn changes(
         &mut self,
         segments: &[Segment],
-        run: Run,
         force: Force,
         now: Instant,
     ) -> Result<Vec<Applied>, Refusal> {
@@ -78,12 +55,11 @@ impl Node {
         let ports = std::mem::take(&mut self.ports);
         let changes = self.member().and_then(|member| member.changes(segments, &ports, now));
         self.ports = ports;
-        let applied = changes?;
-        if run == Run::Dry {
-            return Ok(applied);
-        }
-        let losses: Vec<Loss> = applied.iter().flat_map(|applied| applied.losses.clone()).collect();
-        guard(&losses, force, hint(&losses))?;
+        changes
+    }
+
+    /// Writes segments with the next generation.
+    pub(super) fn write_segments(&mut self, segments: &[Segment], now: Instant) {
         for segment in segments {
             let fresh = SegmentId(self.rng.next_u64());
             let Some(member) = &mut self.formed else { break };
@@ -96,8 +72,6 @@ impl Node {
             member.gossip.save_now(now);
             member.touch_now(now);
         }
-        self.settle(now);
-        Ok(applied)
     }
 
     /// Deletes a segment.
@@ -128,19 +102,6 @@ impl Node {
         member.touch_now(now);
         self.settle(now);
         Ok(deleted)
-    }
-}
-
-/// What to do before a change that costs this.
-fn hint(losses: &[Loss]) -> &'static str {
-    let any = |which: fn(&Lost) -> bool| losses.iter().any(|loss| which(&loss.what));
-    if any(|it| matches!(it, Lost::Port(_))) {
-        "detach these guests or shut them down first, or use --force: they are cut off from their network"
-    } else if any(|it| matches!(it, Lost::Lease(_) | Lost::Gateway(_))) {
-        "if that is meant, use --force: guests get the new address and gateway when they renew their lease (`dhclient -r; \
-         dhclient` in a guest does it at once); a guest with a fixed address has to be changed by hand"
-    } else {
-        "keep the published ports in the file, or use --force"
     }
 }
 

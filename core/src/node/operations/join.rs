@@ -21,9 +21,10 @@ use crate::id::SegmentName;
 use crate::node::Node;
 use crate::node::derive::host_record;
 use crate::node::derived::group_of;
-use crate::node::effect::{Call, Done, Effect, Facts, Force, JoinRequest, Lasts, PeerMessage, Refusal, Welcome};
+use crate::node::effect::{Call, Done, Effect, Facts, Force, Lasts, Refusal};
 use crate::node::loss::Loss;
 use crate::node::member::{Duty, Member};
+use crate::node::peer_message::{JoinRequest, PeerMessage, Welcome};
 use crate::node::start::Survived;
 use crate::time::{Duration, Instant};
 

@@ -44,6 +44,7 @@ enum Step {
 impl Operation {
     fn machine(&mut self) -> &mut dyn Machine {
         match self {
+            Self::Apply(machine) => machine,
             Self::Drain(machine) => machine,
             Self::Join(machine) => machine,
             Self::Leave(machine) => machine,

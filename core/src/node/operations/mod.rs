@@ -17,6 +17,7 @@ mod init;
 mod invite;
 mod join;
 mod leave;
+mod listening;
 mod machine;
 mod move_gateway;
 mod pending;
@@ -25,7 +26,6 @@ mod release;
 mod remove_peer;
 mod subnets;
 
-pub use apply::{Applied, Change, Deleted, Run};
 pub use drain::DrainUntil;
 pub use init::{Forming, InitReply};
 pub(super) use pending::Pending;

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use crate::config::Segment;
 use crate::election::GroupId;
 use crate::id::{HostId, SegmentName};
-use crate::node::effect::{Call, Ended, Force, Refusal, Sign};
+use crate::node::applied::Run;
+use crate::node::effect::{Call, Ended, Force, Refusal};
+use crate::node::listening::{Listener, PublishedPorts};
 use crate::node::loss::Loss;
+use crate::node::peer_message::Sign;
 use crate::time::{Duration, Instant};
 
 /// An operation that has begun.
@@ -29,6 +33,7 @@ impl Pending {
 /// The operations that take a while.
 #[derive(Debug)]
 pub(super) enum Operation {
+    Apply(Apply),
     Drain(Drain),
     Join(Join),
     Leave(Leave),
@@ -45,6 +50,20 @@ pub(super) enum Pace {
     Waits,
     /// It tries again and again.
     Tries { first_in: Duration, every: Duration },
+}
+
+/// `apply`: waits for the candidates' word on the ports that it publishes.
+#[derive(Debug)]
+pub(super) struct Apply {
+    pub(super) segments: Vec<Segment>,
+    pub(super) run: Run,
+    pub(super) force: Force,
+    /// Of the question.
+    pub(super) number: u64,
+    /// Who has not answered, and what they were asked.
+    pub(super) open: BTreeMap<HostId, Vec<PublishedPorts>>,
+    /// What those that have answered said.
+    pub(super) taken: Vec<(HostId, Listener)>,
 }
 
 /// `drain`: waits until other hosts are the gateways that this one was.

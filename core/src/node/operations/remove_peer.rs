@@ -12,8 +12,9 @@ use crate::cluster::gossip::{Departure, Presence, Written};
 use crate::cluster::membership::{Peer, PeerState, Who};
 use crate::id::{HostId, SegmentName};
 use crate::node::Node;
-use crate::node::effect::{Call, Done, Hearing, PeerMessage, Refusal, Sign};
+use crate::node::effect::{Call, Done, Refusal};
 use crate::node::member::Member;
+use crate::node::peer_message::{Hearing, PeerMessage, Sign};
 use crate::time::{Duration, Instant};
 
 /// How long members may hear a host, or say nothing, before its removal is refused: one that has just died is found out

@@ -2,11 +2,12 @@
 
 mod findings;
 mod host;
+mod listening;
 mod record;
 
 use overlayd_core::cluster::gossip as core;
 use overlayd_core::id::HostId;
-use overlayd_core::node::{Hearing, Sign};
+use overlayd_core::node::{Hearing, Listening, Sign};
 
 use super::{Malformed, required, unknown};
 use crate::gossip as wire;
@@ -21,6 +22,8 @@ pub enum Bulk {
     Gossip(core::Message),
     /// About a host that is to be removed.
     Hearing(Hearing),
+    /// About ports that are to be published.
+    Listening(Listening),
 }
 
 impl From<Bulk> for wire::BulkMessage {
@@ -43,6 +46,7 @@ impl From<Bulk> for wire::BulkMessage {
                 })
             }
             Bulk::Gossip(core::Message::Want(keys)) => BulkKind::Want(wire::Want { keys }),
+            Bulk::Listening(listening) => listening::kind(listening),
             Bulk::Hearing(Hearing::Asked(host)) => BulkKind::HearsAsked(wire::HearsAsked { host: host.0 }),
             Bulk::Hearing(Hearing::Told(host, sign)) => {
                 let sign = match sign {
@@ -95,6 +99,8 @@ impl TryFrom<wire::BulkMessage> for Bulk {
                     entries,
                 }
             }
+            BulkKind::ListeningAsked(asked) => return Ok(Bulk::Listening(listening::asked(asked)?)),
+            BulkKind::ListeningTold(told) => return Ok(Bulk::Listening(listening::told(told)?)),
             BulkKind::Want(want) => core::Message::Want(want.keys),
             BulkKind::HearsAsked(asked) => return Ok(Bulk::Hearing(Hearing::Asked(HostId(asked.host)))),
             BulkKind::HearsTold(told) => {
