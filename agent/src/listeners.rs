@@ -109,8 +109,10 @@ fn programs(inodes: &BTreeSet<u64>) -> BTreeMap<u64, String> {
                 inode.parse().ok()
             });
             if let Some(inode) = inode.filter(|inode| inodes.contains(inode)) {
-                let name = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
-                found.insert(inode, name.trim().to_owned());
+                let mut name = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
+                // A process names itself, and the name is shown on a terminal.
+                name.retain(|it| !it.is_control());
+                found.insert(inode, name);
             }
         }
         if found.len() == inodes.len() {

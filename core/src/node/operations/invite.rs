@@ -100,7 +100,7 @@ fn may_be_vtep(address: IpAddr, own: Option<IpAddr>) -> Result<(), Refusal> {
                 IpAddr::V6(_) => ("IPv6", "IPv4"),
             };
             Err(Refusal::new(format!(
-                "{address} is an {there} address, but the hosts of this cluster are VTEPs with {here} addresses (this \
+                "{address} is an {there} address, but the hosts of this cluster use {here} addresses for VXLAN (this \
                  one {own})"
             ))
             .hint(format!("use an {here} address of that VTEP")))

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::guard::guard;
 use super::machine::Machine;
 use super::pending::{Apply, Operation, Pace};
-use crate::cluster::gossip::Candidacy;
+use crate::cluster::gossip::{Candidacy, HostRecord};
 use crate::cluster::membership::PeerState;
 use crate::config::{PortForward, Segment};
 use crate::id::HostId;
@@ -176,36 +176,32 @@ fn hint(losses: &[Loss]) -> &'static str {
 }
 
 impl Member {
-    /// The candidates for the gateway of each segment that publishes a port anew, and the ports.
+    /// The candidates for the gateway of each segment, and the ports that it publishes on them anew.
     pub(super) fn whom_to_ask(&self, segments: &[Segment]) -> BTreeMap<HostId, Vec<PublishedPorts>> {
         let mut asked: BTreeMap<HostId, Vec<PublishedPorts>> = BTreeMap::new();
         for segment in segments {
-            let before = self.catalogue.get(&segment.name).map(|known| &known.segment.ports);
-            let stood = |port: &PortForward| {
+            let before = self.catalogue.get(&segment.name).map(|known| &known.segment);
+            let had = |host: &HostRecord, port: &PortForward| {
                 let same = |old: &PortForward| (old.protocol, old.listen) == (port.protocol, port.listen);
-                before.is_some_and(|before| before.iter().any(same))
+                before.is_some_and(|before| before.selects(&host.labels) && before.ports.iter().any(same))
             };
-            let ports: Vec<PublishedPorts> = segment
-                .ports
-                .iter()
-                .filter(|port| !stood(port))
-                .map(|port| PublishedPorts {
-                    protocol: port.protocol,
-                    ports: port.listen,
-                })
-                .collect();
-            if ports.is_empty() {
-                continue;
-            }
             for host in self.gossip.hosts().filter(|host| segment.selects(&host.labels)) {
                 match host.candidacy {
                     Candidacy::Candidate { .. }
                     | Candidacy::Drained { .. }
                     | Candidacy::JournalLost { .. }
-                    | Candidacy::Departing { .. } => {
-                        asked.entry(host.id).or_default().extend(&ports);
-                    }
-                    Candidacy::None => {}
+                    | Candidacy::Departing { .. } => {}
+                    Candidacy::None => continue,
+                }
+                let new = segment.ports.iter().filter(|port| !had(host, port));
+                let new: Vec<PublishedPorts> = new
+                    .map(|port| PublishedPorts {
+                        protocol: port.protocol,
+                        ports: port.listen,
+                    })
+                    .collect();
+                if !new.is_empty() {
+                    asked.entry(host.id).or_default().extend(new);
                 }
             }
         }
