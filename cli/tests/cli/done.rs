@@ -133,7 +133,7 @@ fn arguments_reach_the_agent() {
         ),
         (
             &["lease", "release", "192.168.124.16", "--segment", "blue"],
-            r#"LeaseReleaseRequest { address: "192.168.124.16", segment: Some("blue") }"#,
+            r#"LeaseReleaseRequest { address: "192.168.124.16", segment: Some("blue"), force: false }"#,
         ),
         (
             &["pool", "show", "blue"],
