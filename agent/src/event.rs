@@ -117,6 +117,8 @@ pub enum Ask {
         /// When the candidates have said what listens on the ports.
         reply: ReplyTo<Result<Done, Refusal>>,
     },
+    /// `apply confirm`.
+    ConfirmApply(ReplyTo<Result<Vec<SegmentName>, Refusal>>),
     /// `segment delete`.
     DeleteSegment {
         /// Which.

@@ -286,20 +286,49 @@ pub(crate) enum Segment {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
 Examples:
   overlayctl apply -f segments.yaml --dry-run
+  overlayctl apply -f segments.yaml --confirm 60s
+  overlayctl apply confirm
   overlayctl segment show blue | sed 's/lease_time: .*/lease_time: 2h/' | overlayctl apply -f -")]
 pub(crate) struct Apply {
     /// A file with `segments: [...]`; `-` reads standard input
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) file: PathBuf,
+    #[arg(short, long, required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
     /// Show the changes without making them
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Roll the changes back on every host after this time, such as 60s or 5m, unless `apply confirm` comes first
+    #[arg(long, value_name = "TIME", value_parser = seconds, conflicts_with = "dry_run")]
+    pub(crate) confirm: Option<u32>,
+    #[command(subcommand)]
+    pub(crate) then: Option<ApplyThen>,
     /// Change them even if guests lose a port, a lease, a published port or their gateway address
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// What follows an `apply --confirm`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApplyThen {
+    /// Keep what was applied with --confirm
+    Confirm,
+}
+
+/// A time of 5 s to a day: a number of seconds, or one with `s`, `m` or `h`.
+fn seconds(text: &str) -> Result<u32, String> {
+    let (number, factor) = match text.as_bytes().last() {
+        Some(b's') => (text.get(..text.len() - 1), 1),
+        Some(b'm') => (text.get(..text.len() - 1), 60),
+        Some(b'h') => (text.get(..text.len() - 1), 3600),
+        Some(_) | None => (Some(text), 1),
+    };
+    let seconds = number.and_then(|number| number.parse::<u32>().ok()?.checked_mul(factor));
+    seconds
+        .filter(|seconds| (5..=86_400).contains(seconds))
+        .ok_or_else(|| "expected a time from 5s to 24h, such as 60s or 5m".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
@@ -373,6 +402,29 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_change_is_tried_for_a_time_and_confirmed_by_a_word() {
+        let parsed = |arguments: &[&str]| {
+            let arguments = ["overlayctl", "apply"].iter().chain(arguments);
+            match Arguments::try_parse_from(arguments).map(|parsed| parsed.command) {
+                Ok(Command::Apply(apply)) => Some((apply.file.is_some(), apply.confirm, apply.then.is_some())),
+                Ok(_) | Err(_) => None,
+            }
+        };
+        assert_eq!(parsed(&["-f", "a"]), Some((true, None, false)));
+        for (text, seconds) in [("60s", 60), ("60", 60), ("5m", 300), ("1h", 3600)] {
+            assert_eq!(
+                parsed(&["-f", "a", "--confirm", text]),
+                Some((true, Some(seconds), false))
+            );
+        }
+        for wrong in ["", "s", "1s", "25h", "1d", "-5s", "99999999h"] {
+            assert_eq!(parsed(&["-f", "a", "--confirm", wrong]), None, "{wrong}");
+        }
+        assert_eq!(parsed(&["confirm"]), Some((false, None, true)));
+        assert_eq!(parsed(&[]), None);
     }
 
     #[test]

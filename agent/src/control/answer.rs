@@ -43,6 +43,7 @@ pub fn answer(node: &mut Node, edge: &mut Edge, ask: Ask, now: Instant) {
             force,
             reply,
         } => node.apply(edge.call(reply), segments, run, force, now),
+        Ask::ConfirmApply(reply) => send(reply, node.confirm(now)),
         Ask::DeleteSegment { name, force, reply } => send(reply, node.delete_segment(&name, force, now)),
         Ask::Gateways(reply) => send(reply, node.gateway_lines(now)),
         Ask::MoveGateway { segment, to, reply } => {

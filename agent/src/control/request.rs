@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use overlayd_core::config::{self, CLUSTER_PORT, Segment};
 use overlayd_core::id::SegmentName;
-use overlayd_core::node::{Done, Force, Refusal};
+use overlayd_core::node::{Done, Force, Refusal, Run};
 use overlayd_proto::control as wire;
 use prost::Message as _;
 use tonic::metadata::{AsciiMetadataValue, BinaryMetadataValue};
@@ -73,6 +73,27 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Status> {
 /// An operation ended as another kind would have.
 pub(super) fn unexpected(done: &Done) -> Status {
     Status::internal(format!("internal error: unexpected result {done:?}"))
+}
+
+/// An `apply` as its log line has it.
+pub(super) fn apply_line(request: &wire::ApplyRequest) -> String {
+    let mut line = format!("apply -f {}", request.file);
+    if request.dry_run {
+        line.push_str(" --dry-run");
+    }
+    if let Some(seconds) = request.confirm_seconds {
+        line.push_str(&format!(" --confirm {seconds}s"));
+    }
+    line
+}
+
+/// What an `apply` is to be.
+pub(super) fn run_of(request: &wire::ApplyRequest) -> Run {
+    match (request.dry_run, request.confirm_seconds) {
+        (true, _) => Run::Dry,
+        (false, Some(seconds)) => Run::OnTrial { seconds },
+        (false, None) => Run::Real,
+    }
 }
 
 /// What a file for `apply` says that is not applied.

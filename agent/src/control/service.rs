@@ -2,15 +2,17 @@
 
 use overlayd_core::config;
 use overlayd_core::id::SegmentName;
-use overlayd_core::node::{Done, DrainUntil, Ended, Forming, Refusal, Run};
+use overlayd_core::node::{Done, DrainUntil, Ended, Forming, Refusal};
 use overlayd_proto::control as wire;
 use overlayd_proto::control::control_server::Control;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
 use tracing::info;
 
-use super::request::{address, besides_segments, forced, ip, log_command, refused, segment_name, spoken, unexpected};
-use super::wire::{change, endpoint, gateway, lease, loss, misconfigured, peer, range, segment};
+use super::request::{
+    address, apply_line, besides_segments, forced, ip, log_command, refused, run_of, segment_name, spoken, unexpected,
+};
+use super::wire::{applied, endpoint, gateway, lease, loss, misconfigured, peer, range, segment};
 use crate::event::{Ask, Event, ReplyTo};
 
 /// The service on the control socket.
@@ -189,10 +191,8 @@ impl Control for Service {
                 reply,
             })
             .await?;
-        let peers = self.ask(Ask::Peers).await?;
-        let added = peers
-            .into_iter()
-            .find(|line| line.id.is_none() && line.address == Some(address));
+        let mut peers = self.ask(Ask::Peers).await?.into_iter();
+        let added = peers.find(|line| line.id.is_none() && line.address == Some(address));
         Ok(Response::new(wire::PeerAddStaticResponse {
             segments: segments.iter().map(ToString::to_string).collect(),
             peer: added.map(peer),
@@ -248,34 +248,35 @@ impl Control for Service {
     }
 
     async fn apply(&self, request: Request<wire::ApplyRequest>) -> Answer<wire::ApplyResponse> {
-        log_command(&request, |it| {
-            format!("apply -f {}{}", it.file, if it.dry_run { " --dry-run" } else { "" })
-        });
+        log_command(&request, apply_line);
         let request = request.into_inner();
         let segments = match config::built_segments(&request.text, &request.file) {
             Ok(segments) => segments,
             Err(errors) => return Ok(Response::new(misconfigured(&errors))),
         };
-        let run = if request.dry_run { Run::Dry } else { Run::Real };
-        let force = forced(request.force);
+        let (run, force) = (run_of(&request), forced(request.force));
         let mut said = besides_segments(&request.text, &segments);
-        let applied = |reply| Ask::Apply {
+        let apply = |reply| Ask::Apply {
             segments,
             run,
             force,
             reply,
         };
-        match self.change(applied).await? {
+        match self.change(apply).await? {
             Done::Applied { segments, notes } => {
                 said.extend(notes);
-                Ok(Response::new(wire::ApplyResponse {
-                    segments: segments.into_iter().map(change).collect(),
-                    notes: said,
-                    ..wire::ApplyResponse::default()
-                }))
+                Ok(Response::new(applied(segments, said)))
             }
             other => Err(unexpected(&other)),
         }
+    }
+
+    async fn apply_confirm(&self, request: Request<wire::ApplyConfirmRequest>) -> Answer<wire::ApplyConfirmResponse> {
+        log_command(&request, |_| "apply confirm".to_owned());
+        let segments = self.change(Ask::ConfirmApply).await?;
+        Ok(Response::new(wire::ApplyConfirmResponse {
+            segments: segments.iter().map(ToString::to_string).collect(),
+        }))
     }
 
     async fn status(&self, _: Request<wire::StatusRequest>) -> Answer<wire::StatusResponse> {

@@ -40,6 +40,9 @@ pub(super) fn segment(line: &SegmentLine) -> wire::Segment {
         mtu: line.mtu.map_or(0, |mtu| mtu.bytes()),
         gateway: line.gateway.clone(),
         hosts: line.hosts.clone(),
+        rolled_back_in: line
+            .rolled_back_at
+            .map(|at| u32::try_from(at.since(clock::now()).as_secs()).unwrap_or(u32::MAX)),
     }
 }
 
@@ -55,7 +58,15 @@ pub(super) fn gateway(line: GatewayLine) -> wire::Gateway {
     }
 }
 
-pub(super) fn change(applied: Applied) -> wire::SegmentChange {
+pub(super) fn applied(segments: Vec<Applied>, notes: Vec<String>) -> wire::ApplyResponse {
+    wire::ApplyResponse {
+        segments: segments.into_iter().map(change).collect(),
+        notes,
+        ..wire::ApplyResponse::default()
+    }
+}
+
+fn change(applied: Applied) -> wire::SegmentChange {
     wire::SegmentChange {
         name: applied.name.to_string(),
         kind: match applied.change {

@@ -4,11 +4,13 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use overlayd_proto::control::{ApplyRequest, ApplyResponse, ChangeKind, ConfigError, FieldChange, SegmentChange};
+use overlayd_proto::control::{
+    ApplyConfirmRequest, ApplyRequest, ApplyResponse, ChangeKind, ConfigError, FieldChange, SegmentChange,
+};
 use serde::Serialize;
 
 use crate::args::Apply;
-use crate::client::{Client, LONG};
+use crate::client::{Client, LONG, SHORT};
 use crate::failure::Failure;
 use crate::loss::{self, LossRow};
 use crate::output::{Output, Tone};
@@ -22,6 +24,12 @@ struct Applied {
     segments: Vec<ChangeRow>,
     pending: Vec<String>,
     notes: Vec<String>,
+}
+
+/// A confirmation, as JSON has it.
+#[derive(Serialize)]
+struct Confirmed {
+    segments: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -125,7 +133,8 @@ impl ErrorRow {
 /// # Errors
 /// The file cannot be read, or is no UTF-8.
 pub(super) fn request(apply: &Apply) -> Result<ApplyRequest, Failure> {
-    let (file, text) = if apply.file == Path::new("-") {
+    let path = apply.file.as_deref().unwrap_or(Path::new("-"));
+    let (file, text) = if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin()
             .lock()
@@ -133,8 +142,8 @@ pub(super) fn request(apply: &Apply) -> Result<ApplyRequest, Failure> {
             .context("cannot read standard input")?;
         ("<stdin>".to_owned(), text)
     } else {
-        let file = apply.file.display().to_string();
-        let text = std::fs::read_to_string(&apply.file).with_context(|| format!("cannot read {file}"))?;
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
         (file, text)
     };
     Ok(ApplyRequest {
@@ -142,6 +151,7 @@ pub(super) fn request(apply: &Apply) -> Result<ApplyRequest, Failure> {
         text,
         dry_run: apply.dry_run,
         force: apply.force,
+        confirm_seconds: apply.confirm,
     })
 }
 
@@ -216,6 +226,22 @@ fn misconfigured(applied: &Applied, output: &Output) -> Failure {
         losses: Vec::new(),
         more: 0,
     }
+}
+
+/// What was applied on trial stays.
+pub(super) async fn confirm(client: &Client, output: &Output) -> Result<(), Failure> {
+    let request = ApplyConfirmRequest {};
+    let answer = client
+        .ask(
+            output,
+            SHORT,
+            |mut calls| async move { calls.apply_confirm(request).await },
+        )
+        .await?;
+    let confirmed = Confirmed {
+        segments: answer.segments,
+    };
+    output.outcome(&confirmed, &format!("confirmed: {}", confirmed.segments.join(", ")))
 }
 
 fn changes(applied: &Applied, output: &Output) -> String {

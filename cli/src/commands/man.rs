@@ -83,7 +83,7 @@ fn whole() -> std::io::Result<Vec<u8>> {
     page.render_synopsis_section(&mut roff)?;
     page.render_description_section(&mut roff)?;
     page.render_options_section(&mut roff)?;
-    for command in leaves(&tool) {
+    for command in acting(&tool) {
         chapter(&command, &mut roff)?;
     }
     examples(&tool, &mut roff)?;
@@ -91,16 +91,14 @@ fn whole() -> std::io::Result<Vec<u8>> {
     Ok(roff)
 }
 
-/// The commands that do something: those below `peer`, not `peer` itself.
-fn leaves(command: &Command) -> Vec<Command> {
+/// The commands that do something: those below `peer`, not `peer` itself; `apply`, and what is below it.
+fn acting(command: &Command) -> Vec<Command> {
     let mut found = Vec::new();
     for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
-        let own = leaves(below);
-        if own.is_empty() {
-            found.push(below.clone())
-        } else {
-            found.extend(own)
+        if !below.is_subcommand_required_set() {
+            found.push(below.clone());
         }
+        found.extend(acting(below));
     }
     found
 }

@@ -16,7 +16,7 @@ mod pool;
 mod segment;
 mod status;
 
-use crate::args::{Arguments, Command};
+use crate::args::{self, ApplyThen, Arguments, Command};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -35,6 +35,10 @@ pub(crate) async fn run(arguments: &Arguments, output: &Output) -> Result<(), Fa
         Command::Leave(leave) => leave::run(leave, &connect().await?, output).await,
         Command::Peer(peer) => peer::run(peer, &connect().await?, output).await,
         Command::Segment(segment) => segment::run(segment, &connect().await?, output).await,
+        Command::Apply(args::Apply {
+            then: Some(ApplyThen::Confirm),
+            ..
+        }) => apply::confirm(&connect().await?, output).await,
         Command::Apply(apply) => {
             // A file that cannot be read is told before anybody is asked.
             let request = apply::request(apply)?;

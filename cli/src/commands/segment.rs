@@ -19,6 +19,7 @@ pub(super) struct SegmentRow {
     pub(super) mtu: u32,
     pub(super) gateway: Option<String>,
     pub(super) hosts: Vec<String>,
+    pub(super) rolled_back_in: Option<u32>,
 }
 
 impl From<Segment> for SegmentRow {
@@ -31,6 +32,7 @@ impl From<Segment> for SegmentRow {
             mtu,
             gateway,
             hosts,
+            rolled_back_in,
         } = segment;
         Self {
             name,
@@ -40,6 +42,7 @@ impl From<Segment> for SegmentRow {
             mtu,
             gateway,
             hosts,
+            rolled_back_in,
         }
     }
 }
@@ -149,10 +152,14 @@ fn file(shown: &Shown) -> String {
     let gateway = segment.gateway.as_deref().unwrap_or("none");
     let hosts = segment.hosts.join(", ");
     let mtu = segment.mtu;
+    let trial = segment
+        .rolled_back_in
+        .map(|seconds| format!("# on trial: rolled back in {seconds} s unless you run `overlayctl apply confirm`\n"));
     format!(
-        "# generation {generation}, written by {written_by}\n\
+        "# generation {generation}, written by {written_by}\n{}\
          # mtu {mtu}, gateway {gateway}, hosts {hosts}\n\
          {}\n",
+        trial.unwrap_or_default(),
         yaml.trim_end()
     )
 }

@@ -225,7 +225,7 @@ fn facts(screen: &Screen) -> Vec<(&'static str, String)> {
         1 => "1 change pending (overlayctl plan)".to_owned(),
         ops => format!("{ops} changes pending (overlayctl plan)"),
     };
-    vec![
+    let mut facts = vec![
         ("Host", format!("{} ({}){drained}", host.name, host.id)),
         ("Underlay", format!("{address} on {}", host.underlay)),
         (
@@ -239,7 +239,22 @@ fn facts(screen: &Screen) -> Vec<(&'static str, String)> {
         ("Cluster", cluster),
         ("Agent", format!("overlayd {}, started {started}", host.version)),
         ("Plan", plan),
-    ]
+    ];
+    let tried = screen
+        .segments
+        .iter()
+        .filter_map(|it| Some((&it.name, it.rolled_back_in?)));
+    let tried: Vec<String> = tried
+        .map(|(name, seconds)| format!("{name} (rolled back in {seconds} s)"))
+        .collect();
+    if !tried.is_empty() {
+        let tried = tried.join(", ");
+        facts.push((
+            "On trial",
+            format!("{tried}; to keep it, run `overlayctl apply confirm`"),
+        ));
+    }
+    facts
 }
 
 /// What is wrong in one line, and below it what to do.

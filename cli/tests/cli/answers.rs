@@ -34,6 +34,7 @@ pub(crate) fn segments() -> Vec<Segment> {
         mtu: 1450,
         gateway: gateway.map(Into::into),
         hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        rolled_back_in: (name == "blue").then_some(42),
     };
     vec![
         segment("blue", 10, "nat", Some("hv1"), &["hv1", "hv2", "hv3"]),

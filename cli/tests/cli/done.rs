@@ -52,6 +52,7 @@ blue: now on hv2, term 8
 drained: this host accepts no gateway while another host can, until `overlayctl undrain`
 ",
         ),
+        (&["apply", "confirm"], "confirmed: blue, green\n"),
         (&["undrain"], "this host is eligible as gateway again\n"),
         (
             &["lease", "release", "192.168.124.16"],
@@ -182,8 +183,8 @@ red: unchanged (generation 9)
     assert_eq!(
         agent.asked(),
         [
-            request("dry_run: false, force: false"),
-            request("dry_run: true, force: true")
+            request("dry_run: false, force: false, confirm_seconds: None"),
+            request("dry_run: true, force: true, confirm_seconds: None")
         ]
     );
 }
@@ -200,7 +201,7 @@ fn apply_reads_standard_input() {
         .unwrap();
     child.stdin.take().unwrap().write_all(b"segments: [piped]\n").unwrap();
     assert!(child.wait().unwrap().success());
-    let expected = r#"ApplyRequest { file: "<stdin>", text: "segments: [piped]\n", dry_run: false, force: false }"#;
+    let expected = r#"ApplyRequest { file: "<stdin>", text: "segments: [piped]\n", dry_run: false, force: false, confirm_seconds: None }"#;
     assert_eq!(agent.asked(), [expected]);
 }
 

@@ -311,6 +311,16 @@ impl Control for Fake {
         self.answer(request, answer.clone(), answer)
     }
 
+    async fn apply_confirm(
+        &self,
+        request: Request<ApplyConfirmRequest>,
+    ) -> Result<Response<ApplyConfirmResponse>, Status> {
+        let answer = ApplyConfirmResponse {
+            segments: vec!["blue".into(), "green".into()],
+        };
+        self.answer(request, answer, ApplyConfirmResponse::default())
+    }
+
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         self.answer(request, status(), alone())
     }

@@ -32,6 +32,7 @@ pub(crate) const ASKING: &[&[&str]] = &[
     &["segment", "show", "blue"],
     &["segment", "delete", "blue"],
     &["apply", "-f", "-"],
+    &["apply", "confirm"],
     &["status"],
     &["gateway", "list"],
     &["gateway", "move", "blue"],

@@ -95,15 +95,15 @@ fn json_has_the_documented_keys() {
         &["segment", "list"],
         r#"[
         {"name": "blue", "vni": 10, "bridge": "br-blue", "mode": "nat", "mtu": 1450, "gateway": "hv1",
-         "hosts": ["hv1", "hv2", "hv3"]},
+         "hosts": ["hv1", "hv2", "hv3"], "rolled_back_in": 42},
         {"name": "green", "vni": 20, "bridge": "br-green", "mode": "isolated", "mtu": 1450, "gateway": null,
-         "hosts": ["hv1"]}]"#,
+         "hosts": ["hv1"], "rolled_back_in": null}]"#,
     );
     json(
         &["segment", "show", "blue"],
         r#"
         {"name": "blue", "vni": 10, "bridge": "br-blue", "mode": "nat", "mtu": 1450, "gateway": "hv1",
-         "hosts": ["hv1", "hv2", "hv3"], "generation": 4, "written_by": "hv2",
+         "hosts": ["hv1", "hv2", "hv3"], "rolled_back_in": 42, "generation": 4, "written_by": "hv2",
          "configuration": {"name": "blue", "vni": 10, "mode": "nat"}}"#,
     );
     json(
@@ -206,6 +206,7 @@ MTU      underlay 1500, overlay 1450
 Cluster  00000000000000c1 (insecure: no TLS between hosts)
 Agent    overlayd 0.1.0, started 2026-01-01T00:00:00Z
 Plan     2 changes pending (overlayctl plan)
+On trial blue (rolled back in 42 s); to keep it, run `overlayctl apply confirm`
 
 Peers
 NAME    ADDRESS     STATE           MTU   ID
@@ -284,6 +285,7 @@ fn a_shown_segment_is_a_file_for_apply() {
         &["segment", "show", "blue"],
         "\
 # generation 4, written by hv2
+# on trial: rolled back in 42 s unless you run `overlayctl apply confirm`
 # mtu 1450, gateway hv1, hosts hv1, hv2, hv3
 segments:
 - name: blue
@@ -346,7 +348,12 @@ fn completions_and_manual_need_no_agent() {
     };
     let tool = page(&["man", "--socket", "/nonexistent"]);
     assert!(tool.contains(".TH overlayctl 1"), "{tool}");
-    for heading in ["OVERLAYCTL APPLY", "OVERLAYCTL PEER REMOVE", "OVERLAYCTL STATUS"] {
+    for heading in [
+        "OVERLAYCTL APPLY",
+        "OVERLAYCTL APPLY CONFIRM",
+        "OVERLAYCTL PEER REMOVE",
+        "OVERLAYCTL STATUS",
+    ] {
         assert!(tool.contains(&format!(".SH \"{heading}\"\n")), "{heading}");
     }
     assert!(page(&["man", "overlayd"]).starts_with(".TH overlayd 8"));
@@ -414,7 +421,7 @@ fn global_options_are_told_once() {
         assert!(help.contains("overlayctl --help"), "{help}");
     }
     assert!(
-        help(&["apply", "--help"]).contains("--dry-run\n  overlayctl segment show"),
+        help(&["apply", "--help"]).contains("--dry-run\n  overlayctl apply -f segments.yaml --confirm 60s"),
         "examples stay"
     );
 }

@@ -87,6 +87,13 @@ pub enum Event {
         /// The host on which it was deleted.
         host: String,
     },
+    /// A generation on trial was not confirmed in time, and this host has brought back what was before.
+    SegmentRolledBack {
+        /// Its name.
+        segment: SegmentName,
+        /// The generation that was on trial.
+        generation: u64,
+    },
     /// Two hosts wrote different definitions of one segment, and one of them lost.
     SegmentSuperseded {
         /// Its name.
@@ -228,6 +235,7 @@ impl Event {
             | Self::RemovedFromCluster
             | Self::AddressesRevoked
             | Self::SegmentSuperseded { .. }
+            | Self::SegmentRolledBack { .. }
             | Self::SegmentUnreadable { .. }
             | Self::PoolExhausted { .. }
             | Self::LeaseLimitReached { .. }

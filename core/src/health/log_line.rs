@@ -65,6 +65,7 @@ impl Event {
             },
             Self::SegmentApplied { .. } => "segment applied",
             Self::SegmentDeleted { .. } => "segment deleted",
+            Self::SegmentRolledBack { .. } => "segment rolled back: its change was not confirmed in time",
             Self::SegmentSuperseded { .. } => {
                 "conflicting definitions of a segment: this one lost; apply it again if needed"
             }
@@ -131,7 +132,9 @@ impl Event {
                 .generation(*generation)
                 .host(host)
                 .reason(format!("generation {newer} of {other} counts")),
-            Self::SegmentUnreadable { segment, generation } => none.segment(segment).generation(*generation),
+            Self::SegmentUnreadable { segment, generation } | Self::SegmentRolledBack { segment, generation } => {
+                none.segment(segment).generation(*generation)
+            }
             Self::LeaseBound {
                 segment,
                 address,

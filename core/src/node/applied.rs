@@ -48,4 +48,19 @@ pub enum Run {
     Dry,
     /// It changes it.
     Real,
+    /// It changes it, and what was before comes back unless that is confirmed in time.
+    OnTrial {
+        /// How long it has.
+        seconds: u32,
+    },
+}
+
+impl Run {
+    /// For how many seconds what is written is on trial; `None`: it is final.
+    pub(super) fn trial(self) -> Option<u32> {
+        match self {
+            Self::OnTrial { seconds } => Some(seconds),
+            Self::Dry | Self::Real => None,
+        }
+    }
 }

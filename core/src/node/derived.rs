@@ -28,6 +28,8 @@ pub(super) struct Derived {
     pub(super) pools: BTreeMap<SegmentId, SegmentPool>,
     pub(super) services: Services,
     pub(super) kernel: Option<Inputs>,
+    /// When this host rolls the generations on trial back.
+    pub(super) trials: BTreeMap<(SegmentName, u64), Instant>,
 }
 
 /// A segment that this host has.
@@ -53,6 +55,7 @@ impl Derived {
             pools: BTreeMap::new(),
             services: Services::default(),
             kernel: None,
+            trials: BTreeMap::new(),
         }
     }
 

@@ -13,6 +13,7 @@ mod networks;
 mod recovering;
 mod refusing;
 mod reloading;
+mod trying;
 mod world;
 
 use overlayd_core::cluster::membership::PeerState;

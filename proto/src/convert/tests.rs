@@ -74,7 +74,11 @@ fn records() -> Vec<gossip::Record> {
         journal: 77,
         agent_version: "0.1.0".to_owned(),
     };
-    let segment = |content| {
+    let trial = |before: Option<&str>| gossip::Trial {
+        seconds: 60,
+        before: before.map(str::to_owned),
+    };
+    let segment = |content, trial| {
         gossip::Record::Segment(gossip::SegmentRecord {
             generation: 2,
             introducer: HostId(3),
@@ -82,6 +86,7 @@ fn records() -> Vec<gossip::Record> {
             id: SegmentId(5),
             born: 1,
             content,
+            trial,
         })
     };
     let told = |address: IpAddr, mac: Option<Mac>, left: Option<u64>| {
@@ -108,8 +113,10 @@ fn records() -> Vec<gossip::Record> {
     };
     vec![
         gossip::Record::Host(host),
-        segment(gossip::Content::Definition(String::new())),
-        segment(gossip::Content::Tombstone { of: "text".to_owned() }),
+        segment(gossip::Content::Definition(String::new()), None),
+        segment(gossip::Content::Definition(String::new()), Some(trial(None))),
+        segment(gossip::Content::Definition(String::new()), Some(trial(Some("text")))),
+        segment(gossip::Content::Tombstone { of: "text".to_owned() }, None),
         gossip::Record::StaticPeer(gossip::StaticPeer {
             generation: 1,
             introducer: HostId(1),

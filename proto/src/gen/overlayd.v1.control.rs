@@ -200,6 +200,9 @@ pub struct Segment {
     /// Names of the hosts that have the segment.
     #[prost(string, repeated, tag = "7")]
     pub hosts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Seconds until this host rolls the newest generation back; absent: it is final.
+    #[prost(uint32, optional, tag = "8")]
+    pub rolled_back_in: ::core::option::Option<u32>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SegmentListRequest {}
@@ -256,6 +259,17 @@ pub struct ApplyRequest {
     /// Change them although guests lose something by that.
     #[prost(bool, tag = "4")]
     pub force: bool,
+    /// Every host rolls the change back after so many seconds, unless `ApplyConfirm` comes first.
+    #[prost(uint32, optional, tag = "5")]
+    pub confirm_seconds: ::core::option::Option<u32>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyConfirmRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyConfirmResponse {
+    /// The segments whose change was on trial.
+    #[prost(string, repeated, tag = "1")]
+    pub segments: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApplyResponse {
@@ -1180,6 +1194,31 @@ pub mod control_client {
                 .insert(GrpcMethod::new("overlayd.v1.control.Control", "Apply"));
             self.inner.unary(req, path, codec).await
         }
+        /// What was applied on trial stays.
+        pub async fn apply_confirm(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyConfirmRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyConfirmResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/overlayd.v1.control.Control/ApplyConfirm",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("overlayd.v1.control.Control", "ApplyConfirm"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn status(
             &mut self,
             request: impl tonic::IntoRequest<super::StatusRequest>,
@@ -1532,6 +1571,14 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::ApplyRequest>,
         ) -> std::result::Result<tonic::Response<super::ApplyResponse>, tonic::Status>;
+        /// What was applied on trial stays.
+        async fn apply_confirm(
+            &self,
+            request: tonic::Request<super::ApplyConfirmRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyConfirmResponse>,
+            tonic::Status,
+        >;
         async fn status(
             &self,
             request: tonic::Request<super::StatusRequest>,
@@ -2192,6 +2239,51 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ApplySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/overlayd.v1.control.Control/ApplyConfirm" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplyConfirmSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::ApplyConfirmRequest>
+                    for ApplyConfirmSvc<T> {
+                        type Response = super::ApplyConfirmResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyConfirmRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::apply_confirm(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplyConfirmSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -412,6 +412,18 @@ pub struct Segment {
     /// The generation that began with this id.
     #[prost(uint64, tag = "7")]
     pub born: u64,
+    /// Not set: this generation is final.
+    #[prost(message, optional, tag = "8")]
+    pub trial: ::core::option::Option<Trial>,
+}
+/// A generation that every host rolls back unless a newer one confirms it in time.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Trial {
+    #[prost(uint32, tag = "1")]
+    pub seconds: u32,
+    /// Canonical YAML of what comes back; not set: there was none.
+    #[prost(string, optional, tag = "2")]
+    pub before: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StaticPeer {

@@ -20,6 +20,7 @@ mod operator;
 mod outage;
 mod passage;
 mod peers;
+mod trials;
 mod underlay;
 mod uplink;
 mod ways;

@@ -9,7 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use siphasher::sip::SipHasher13;
 
-use super::record::{Candidacy, Content, Departure, FindingNote, Key, Lack, Presence, Record, Uplink};
+use super::record::{Candidacy, Departure, FindingNote, Key, Lack, Presence, Record, Uplink};
+use super::segment_record::Content;
 use crate::id::{HostId, Mac, SegmentId, SegmentName};
 use crate::lease::LeaseState;
 use crate::network::HostNetwork;
@@ -81,6 +82,10 @@ pub(super) fn of_record(record: &Record) -> u64 {
                     out.number(u64::MAX);
                     out.text(of);
                 }
+            }
+            if let Some(trial) = &segment.trial {
+                out.pair(u64::MAX, trial.seconds.into());
+                out.text(trial.before.as_deref().unwrap_or_default());
             }
         }
         Record::StaticPeer(peer) => {

@@ -1,6 +1,7 @@
 //! What hosts tell each other about records, and what comes of it.
 
-use super::record::{HostRecord, Key, Record, SegmentRecord};
+use super::record::{HostRecord, Key, Record};
+use super::segment_record::SegmentRecord;
 use super::store::{RANGES, Span};
 use crate::id::HostId;
 

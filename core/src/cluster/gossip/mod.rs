@@ -15,8 +15,10 @@ mod fingerprint;
 mod message;
 mod read;
 mod record;
+mod segment_record;
 mod store;
 mod write;
+mod write_segments;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -26,9 +28,10 @@ use rand::seq::IteratorRandom;
 
 pub use message::{Change, ChangeOrigin, Effect, Message, Reason, Written};
 pub use record::{
-    Candidacy, Content, Departure, Endpoint, FINDINGS_AT_MOST, FindingNote, GatewayClaim, HostFindings, HostRecord,
-    Key, Lack, Presence, Record, Removed, SegmentRecord, StaticPeer, Uplink,
+    Candidacy, Departure, Endpoint, FINDINGS_AT_MOST, FindingNote, GatewayClaim, HostFindings, HostRecord, Key, Lack,
+    Presence, Record, Removed, StaticPeer, Uplink,
 };
+pub use segment_record::{Content, SegmentRecord, Trial};
 pub use store::{RANGES, Span};
 
 use store::Store;

@@ -3,9 +3,8 @@
 use std::net::Ipv4Addr;
 
 use super::Gossip;
-use super::record::{
-    Endpoint, GatewayClaim, HostFindings, HostRecord, Key, Presence, Record, Removed, SegmentRecord, StaticPeer,
-};
+use super::record::{Endpoint, GatewayClaim, HostFindings, HostRecord, Key, Presence, Record, Removed, StaticPeer};
+use super::segment_record::{SegmentRecord, Trial};
 use super::store::aged;
 use crate::id::{HostId, Mac, SegmentId, SegmentName};
 use crate::lease::{Lease, Share};
@@ -57,6 +56,12 @@ impl Gossip {
             Some(Record::Segment(segment)) => Some(segment),
             _ => None,
         }
+    }
+
+    /// All segments whose newest generation is on trial.
+    pub fn trials(&self) -> impl Iterator<Item = (&SegmentRecord, &Trial)> {
+        self.segments()
+            .filter_map(|segment| Some((segment, segment.trial.as_ref()?)))
     }
 
     /// All VTEPs without an agent that are there.

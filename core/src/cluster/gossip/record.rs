@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use super::segment_record::{Content, SegmentRecord};
 use crate::id::{HostId, Mac, SegmentId, SegmentName, Term};
 use crate::lease::{Lease, Share};
 use crate::mtu::OverlayMtu;
@@ -106,45 +107,6 @@ pub enum Uplink {
     Fails,
     /// Carrier, route and next hop are there.
     Works,
-}
-
-/// A segment under one name, from the first `apply` on, through all generations and its tombstone.
-///
-/// The key is the name, so that two segments of one name made on both sides of a cut are resolved like two
-/// generations of one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SegmentRecord {
-    /// Grows with each change.
-    pub generation: u64,
-    /// The host that introduced this generation; the higher wins a tie.
-    pub introducer: HostId,
-    /// Its name.
-    pub name: SegmentName,
-    /// Random; another where the name is used again for something else.
-    pub id: SegmentId,
-    /// The generation that began with this id.
-    pub born: u64,
-    /// What it is, or that it was deleted.
-    pub content: Content,
-}
-
-impl SegmentRecord {
-    /// Whether it was deleted.
-    pub fn is_tombstone(&self) -> bool {
-        matches!(self.content, Content::Tombstone { .. })
-    }
-}
-
-/// What a segment is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Content {
-    /// The canonical YAML text of its definition.
-    Definition(String),
-    /// It was deleted, and no host's file brings it back.
-    Tombstone {
-        /// The definition that it had: what is applied to its name again may be the same segment.
-        of: String,
-    },
 }
 
 /// Whether what a record tells of is there, or is there no more.
@@ -361,9 +323,11 @@ impl Record {
                         + host.vteps.len() * 28
                         + host.agent_version.len()
                 }
-                Record::Segment(segment) => match &segment.content {
-                    Content::Definition(text) | Content::Tombstone { of: text } => text.len(),
-                },
+                Record::Segment(segment) => {
+                    let (Content::Definition(text) | Content::Tombstone { of: text }) = &segment.content;
+                    let before = segment.trial.as_ref().and_then(|trial| trial.before.as_ref());
+                    text.len() + before.map_or(0, String::len)
+                }
                 Record::StaticPeer(_) => 0,
                 Record::Removed(removed) => removed.name.len(),
                 Record::Claim(claim) => claim.reason.len(),

@@ -565,6 +565,8 @@ fn nonsense_from_outside_does_no_harm() {
 enum Step {
     Apply { on: u64, name: u8, text: u8 },
     Delete { on: u64, name: u8 },
+    Try { on: u64, name: u8, text: u8 },
+    RollBack { on: u64, name: u8 },
     Host { on: u64, mtu: u32 },
     Claim { on: u64, term: u64 },
     Findings { on: u64, count: u8 },
@@ -583,6 +585,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (on.clone(), 0..3_u8, 0..4_u8).prop_map(|(on, name, text)| Step::Apply { on, name, text }),
         (on.clone(), 0..3_u8).prop_map(|(on, name)| Step::Delete { on, name }),
+        (on.clone(), 0..3_u8, 0..4_u8).prop_map(|(on, name, text)| Step::Try { on, name, text }),
+        (on.clone(), 0..3_u8).prop_map(|(on, name)| Step::RollBack { on, name }),
         (on.clone(), 1400..1404_u32).prop_map(|(on, mtu)| Step::Host { on, mtu }),
         (on.clone(), 1..4_u64).prop_map(|(on, term)| Step::Claim { on, term }),
         (on.clone(), 0..3_u8).prop_map(|(on, count)| Step::Findings { on, count }),
@@ -615,6 +619,14 @@ impl World {
             }
             Step::Delete { on, name: which } => {
                 self.on(on).delete(&name(&format!("s{which}")), now);
+            }
+            Step::Try { on, name: which, text } => {
+                let fresh = SegmentId(u64::from(which) * 100 + on);
+                self.on(on)
+                    .apply_above(0, &name(&format!("s{which}")), text.to_string(), fresh, Some(60), now);
+            }
+            Step::RollBack { on, name: which } => {
+                self.on(on).roll_back(&name(&format!("s{which}")), now);
             }
             Step::Host { on, mtu } => {
                 self.on(on).put_host(host(on, mtu), now);

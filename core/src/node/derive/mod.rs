@@ -10,6 +10,7 @@ mod leases;
 mod own_record;
 mod services;
 mod subnets;
+mod trials;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -41,6 +42,7 @@ impl Node {
         formed.look_for_findings(now);
         formed.derived.due = None;
         formed.derived.last = now;
+        formed.look_after_trials(now);
         formed.read_segments(now);
         let facts = self.facts.as_ref();
         if let Some(facts) = facts

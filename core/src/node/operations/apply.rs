@@ -8,7 +8,7 @@ use rand::Rng;
 use super::guard::guard;
 use super::pending::{Apply, Operation};
 use crate::cluster::catalogue;
-use crate::cluster::gossip::{Content, Written};
+use crate::cluster::gossip::{Content, SegmentRecord, Written};
 use crate::config::{self, Segment};
 use crate::id::{IfName, SegmentId, SegmentName};
 use crate::node::Node;
@@ -58,20 +58,51 @@ impl Node {
         changes
     }
 
-    /// Writes segments with the next generation.
-    pub(super) fn write_segments(&mut self, segments: &[Segment], now: Instant) {
+    /// Writes segments with the next generation; whether that changed any.
+    pub(super) fn write_segments(&mut self, segments: &[Segment], trial: Option<u32>, now: Instant) -> Written {
+        let mut changed = Written::Unchanged;
         for segment in segments {
             let fresh = SegmentId(self.rng.next_u64());
             let Some(member) = &mut self.formed else { break };
             let fresh = member.buried(segment).unwrap_or(fresh);
             let above = member.forgotten_generation(&segment.name);
-            member
-                .gossip
-                .apply_above(above, &segment.name, segment.to_yaml(), fresh, now);
+            let text = segment.to_yaml();
+            let written = member.gossip.apply_above(above, &segment.name, text, fresh, trial, now);
+            if written == Written::Changed {
+                changed = written;
+            }
             // What an operator was told to be done is not to be lost in a crash.
             member.gossip.save_now(now);
             member.touch_now(now);
         }
+        changed
+    }
+
+    /// Ends all trials: what was changed stays.
+    ///
+    /// # Errors
+    /// Nothing is on trial.
+    pub fn confirm(&mut self, now: Instant) -> Result<Vec<SegmentName>, Refusal> {
+        let member = self.member()?;
+        let tried = member.gossip.trials().filter_map(|(record, _)| match &record.content {
+            Content::Definition(text) => Some((record.name.clone(), text.clone(), record.id)),
+            Content::Tombstone { .. } => None,
+        });
+        let tried: Vec<(SegmentName, String, SegmentId)> = tried.collect();
+        if tried.is_empty() {
+            return Err(Refusal::new("no change is on trial").hint(
+                "it was confirmed or rolled back before; `overlayctl segment show NAME` shows what is in force",
+            ));
+        }
+        let mut confirmed = Vec::new();
+        for (name, text, id) in tried {
+            member.gossip.apply(&name, text, id, now);
+            confirmed.push(name);
+        }
+        member.gossip.save_now(now);
+        member.touch_now(now);
+        self.settle(now);
+        Ok(confirmed)
     }
 
     /// Deletes a segment.
@@ -125,8 +156,28 @@ impl Member {
             let all = clashes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             return Err(Refusal::new(all).hint(first.what.hint()));
         }
+        self.refuse_beside_trials(segments)?;
         let change = |segment| self.change(segment, ports, now);
         Ok(segments.iter().map(change).collect())
+    }
+
+    /// What may come back of other segments that are on trial must fit, too.
+    fn refuse_beside_trials(&self, segments: &[Segment]) -> Result<(), Refusal> {
+        for (record, trial) in self.gossip.trials() {
+            let name = &record.name;
+            let before = trial.before.as_ref().and_then(|text| catalogue::read(name, text));
+            let Some(before) = before.filter(|_| segments.iter().all(|segment| segment.name != *name)) else {
+                continue;
+            };
+            let together: Vec<&Segment> = segments.iter().chain([&before]).collect();
+            if let Some(clash) = config::check_together(&together).first() {
+                return Err(Refusal::new(format!(
+                    "segment {name} is on trial, and what it would be rolled back to does not fit: {clash}"
+                ))
+                .hint("run `overlayctl apply confirm` first, or wait until the trial is over"));
+            }
+        }
+        Ok(())
     }
 
     fn change(&self, segment: &Segment, ports: &BTreeMap<IfName, Vec<IfName>>, now: Instant) -> Applied {
@@ -134,9 +185,11 @@ impl Member {
         let record = self.gossip.segment(&segment.name);
         let generation = record.map_or(0, |record| record.generation);
         let forgotten = self.forgotten_generation(&segment.name);
+        let on_trial = record.is_some_and(|record| record.trial.is_some());
         let change = match old {
             None => Change::Added,
-            Some(old) if old.segment == *segment && forgotten == 0 => Change::Unchanged,
+            // What is on trial is another thing when it is final.
+            Some(old) if old.segment == *segment && forgotten == 0 && !on_trial => Change::Unchanged,
             Some(_) => Change::Changed,
         };
         Applied {
@@ -144,7 +197,7 @@ impl Member {
             change,
             generation: match change {
                 Change::Unchanged => generation,
-                Change::Added | Change::Changed => generation.max(forgotten) + 1,
+                Change::Added | Change::Changed => record.map_or(0, SegmentRecord::taken).max(forgotten) + 1,
             },
             fields: config::difference(old.map(|old| &old.segment), segment),
             losses: old

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::guard::guard;
 use super::machine::Machine;
 use super::pending::{Apply, Operation, Pace};
-use crate::cluster::gossip::{Candidacy, HostRecord};
+use crate::cluster::gossip::{Candidacy, HostRecord, Written};
 use crate::cluster::membership::PeerState;
 use crate::config::{PortForward, Segment};
 use crate::id::HostId;
@@ -113,6 +113,7 @@ impl Apply {
         let member = node.member()?;
         let mut notes = self.unknown(member);
         let taken = self.taken_ports(member);
+        let mut tried = None;
         if self.run != Run::Dry {
             let losses: Vec<Loss> = segments.iter().flat_map(|applied| applied.losses.clone()).collect();
             guard(&losses, self.force, hint(&losses))?;
@@ -122,9 +123,16 @@ impl Apply {
                      gateway's host forwards the port, and the program there gets nothing from outside any more",
                 ));
             }
-            node.write_segments(&self.segments, now);
+            let trial = self.run.trial();
+            let written = node.write_segments(&self.segments, trial, now);
+            tried = trial.filter(|_| written == Written::Changed);
         }
         notes.extend(taken);
+        notes.extend(tried.map(|seconds| {
+            format!(
+                "every host rolls this back in {seconds} s unless you run `overlayctl apply confirm` on one of them"
+            )
+        }));
         Ok(Done::Applied { segments, notes })
     }
 

@@ -7,6 +7,7 @@ use crate::config::{Mode, Segment};
 use crate::id::Vni;
 use crate::mtu::OverlayMtu;
 use crate::node::Node;
+use crate::time::Instant;
 
 /// A line of `segment list`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct SegmentLine {
     pub gateway: Option<String>,
     /// The hosts that have it.
     pub hosts: Vec<String>,
+    /// When this host rolls its newest generation back; `None`: that is final.
+    pub rolled_back_at: Option<Instant>,
 }
 
 impl SegmentLine {
@@ -60,6 +63,7 @@ impl Node {
                 mtu: formed.derived.segments.get(&known.id).map(|mine| mine.mtu),
                 gateway: self.gateway_of(&segment.name).and_then(|line| line.host),
                 hosts: hosts.collect::<BTreeSet<_>>().into_iter().collect(),
+                rolled_back_at: formed.trial_end(&segment.name),
             }
         };
         formed.catalogue.iter().map(line).collect()

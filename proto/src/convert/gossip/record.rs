@@ -79,6 +79,9 @@ impl From<core::SegmentRecord> for wire::Segment {
             definition,
             deleted,
             born: segment.born,
+            trial: segment
+                .trial
+                .map(|core::Trial { seconds, before }| wire::Trial { seconds, before }),
         }
     }
 }
@@ -102,6 +105,9 @@ impl TryFrom<wire::Record> for core::Record {
                     core::Content::Tombstone { of: segment.deleted },
                     core::Content::Definition,
                 ),
+                trial: segment
+                    .trial
+                    .map(|wire::Trial { seconds, before }| core::Trial { seconds, before }),
             }),
             Kind::StaticPeer(peer) => core::Record::StaticPeer(core::StaticPeer {
                 generation: peer.generation,
