@@ -102,12 +102,15 @@ fn of_chain(vitals: &Vitals, chain: &ForeignChain) -> Finding {
             "`firewall-cmd --permanent --zone=trusted --add-interface=gw-+ && firewall-cmd --reload`".to_owned()
         }
         (Hook::Input, false) => {
-            format!("`nft insert rule {table} {name} udp dport 4789 accept`, and the like for TCP 7480")
+            format!(
+                "`nft insert rule {table} {name} udp dport 4789 accept`, and the like for TCP 7480; with ufw `ufw allow \
+                 4789/udp` and `ufw allow 7480/tcp`"
+            )
         }
         (Hook::Forward, false) => format!(
             "`nft insert rule {table} {name} iifname \"gw-*\" accept` and `nft insert rule {table} {name} oifname \
              \"gw-*\" accept`; with Docker `iptables -I DOCKER-USER -i gw-+ -j ACCEPT` and `iptables -I DOCKER-USER -o \
-             gw-+ -j ACCEPT`; with ufw `ufw route allow in on gw-SEGMENT`"
+             gw-+ -j ACCEPT`; with ufw `ufw route allow in on gw-+` and `ufw route allow out on gw-+`"
         ),
     };
     Finding {
