@@ -30,13 +30,21 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A newcomer is dialled before it hears that it was let in: that it is in no cluster is told only if it stays so.
 const UNFORMED_TIMES: u32 = 3;
-/// With a ping each second and two seconds of patience a peer whose packets vanish is noticed within four.
+/// With a ping in each silent second and two seconds of patience a peer whose packets vanish is noticed within four.
 const PING_EVERY: Duration = Duration::from_secs(1);
 const PING_PATIENCE: Duration = Duration::from_secs(2);
 /// Renewals come every 50 ms: what does not leave at once is better lost.
 const ELECTION_QUEUE: usize = 8;
 const BULK_QUEUE: usize = 256;
 const LEASE_QUEUE: usize = 4096;
+
+/// Whether a connection is pinged while nothing comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pings {
+    Sent,
+    /// Another one goes the same way and is.
+    Spared,
+}
 
 /// Why a session did not come about, or ended.
 enum Ended {
@@ -122,7 +130,7 @@ impl Dialler {
     }
 
     async fn connected_session(&self) -> Result<Ended, Ended> {
-        let (mut fast, mut bulk) = tokio::try_join!(self.greeted(), self.greeted())?;
+        let (mut fast, mut bulk) = tokio::try_join!(self.greeted(Pings::Sent), self.greeted(Pings::Spared))?;
         let (host, instance) = fast.1;
         if bulk.1 != (host, instance) {
             return Err(Ended::Broken(Status::unavailable("two agents respond at one address")));
@@ -177,8 +185,8 @@ impl Dialler {
     }
 
     /// A connection, and who answers on it.
-    async fn greeted(&self) -> Result<(PeerClient<Channel>, (HostId, u64)), Ended> {
-        let mut client = PeerClient::new(dial(self.address).await?);
+    async fn greeted(&self, pings: Pings) -> Result<(PeerClient<Channel>, (HostId, u64)), Ended> {
+        let mut client = PeerClient::new(dial(self.address, pings).await?);
         let hello = client.hello(self.with_identity(wire::HelloRequest {})?);
         let reply = tokio::time::timeout(CONNECT_TIMEOUT, hello)
             .await
@@ -214,15 +222,18 @@ fn chance() -> u32 {
 }
 
 /// A connection to whoever listens at an address.
-pub(super) async fn dial(address: SocketAddr) -> Result<Channel, tonic::transport::Error> {
+pub(super) async fn dial(address: SocketAddr, pings: Pings) -> Result<Channel, tonic::transport::Error> {
     let connector = tower::service_fn(move |_: Uri| async move {
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, socket::connect(address)).await;
         connected.map_err(std::io::Error::from).flatten().map(TokioIo::new)
     });
-    Endpoint::try_from(format!("http://{address}"))?
-        .http2_keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_PATIENCE)
-        .keep_alive_while_idle(true)
-        .connect_with_connector(connector)
-        .await
+    let endpoint = Endpoint::try_from(format!("http://{address}"))?;
+    let endpoint = match pings {
+        Pings::Sent => endpoint
+            .http2_keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_PATIENCE)
+            .keep_alive_while_idle(true),
+        Pings::Spared => endpoint,
+    };
+    endpoint.connect_with_connector(connector).await
 }

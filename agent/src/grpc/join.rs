@@ -11,7 +11,7 @@ use overlayd_proto::peer::peer_client::PeerClient;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::dialler::dial;
+use super::dialler::{Pings, dial};
 use super::event::{Invitation, JoinReply, JoinRequest};
 use super::peer::MESSAGE_LIMIT;
 
@@ -55,7 +55,7 @@ impl JoinError {
 }
 
 async fn client(address: SocketAddr) -> Result<PeerClient<Channel>, JoinError> {
-    match dial(address).await {
+    match dial(address, Pings::Sent).await {
         Ok(channel) => Ok(PeerClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT)),
         Err(error) => {
             let source = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);

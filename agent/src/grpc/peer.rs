@@ -31,6 +31,9 @@ pub(super) const REMOVED: &str = "removed";
 const STOPPING: &str = "the agent is stopping";
 /// How often an address that is not there yet is tried.
 const BIND_AGAIN: Duration = Duration::from_millis(500);
+/// So long nothing may come before a caller is asked whether it is still there. It pings and calls again by itself: this
+/// only frees what the dead have left.
+const ABANDONED_AFTER: Duration = Duration::from_secs(30);
 /// A whole cluster's records come in one reply to `Join`.
 pub(super) const MESSAGE_LIMIT: usize = 64 << 20;
 
@@ -68,8 +71,7 @@ impl Server {
             let _closed = inbox.rest.send(Event::Listening { address: at }).await;
             let service = PeerServer::new(Service { identity, inbox, stop }).max_decoding_message_size(MESSAGE_LIMIT);
             let served = tonic::transport::Server::builder()
-                .http2_keepalive_interval(Some(Duration::from_secs(1)))
-                .http2_keepalive_timeout(Some(Duration::from_secs(2)))
+                .http2_keepalive_interval(Some(ABANDONED_AFTER))
                 .serve_with_incoming(service, TcpListenerStream::new(listener))
                 .await;
             if let Err(error) = served {
