@@ -50,12 +50,14 @@ pub struct Needs {
 /// The base chains of one table that drop what guests need; `listing` is what `nft list table` prints.
 pub fn dropping(table: &str, listing: &str, needs: &Needs) -> Vec<ForeignChain> {
     let chains = chains(listing);
-    let rules: Vec<&str> = chains.iter().flat_map(|chain| chain.rules.iter().copied()).collect();
-    let passes = |hook| match hook {
-        Hook::Input => rules.iter().any(|rule| admits_vxlan(rule, &needs.ports)),
-        Hook::Forward => {
-            let out = rules.iter().any(|rule| lets_out(rule)) || lets_all_out(&chains, &needs.uplinks);
-            out && rules.iter().any(|rule| lets_back(rule))
+    let passes = |hook| {
+        let rules = passed(&chains, hook, &needs.ports);
+        match hook {
+            Hook::Input => rules.iter().any(|rule| admits_vxlan(rule, &needs.ports)),
+            Hook::Forward => {
+                let out = |rule: &&str| lets_out(rule) || leads_to_uplink(rule, &needs.uplinks);
+                rules.iter().any(out) && rules.iter().any(|rule| lets_back(rule))
+            }
         }
     };
     let base = chains.iter().filter_map(|chain| {
@@ -131,6 +133,42 @@ fn hook(head: &str) -> Option<Hook> {
     }
 }
 
+/// The rules that packets of a hook come to, as far as guests need them: in its base chains, and where these hand them on.
+fn passed<'a>(chains: &[Chain<'a>], hook: Hook, ports: &BTreeSet<u16>) -> Vec<&'a str> {
+    let mut reached: BTreeSet<&str> = BTreeSet::new();
+    let mut ahead: Vec<&Chain<'a>> = chains.iter().filter(|chain| chain.hook == Some(hook)).collect();
+    let mut rules = Vec::new();
+    while let Some(chain) = ahead.pop() {
+        if !reached.insert(chain.name) {
+            continue;
+        }
+        rules.extend(&chain.rules);
+        let onward = chain.rules.iter().filter(|rule| !is_narrow(rule, hook, ports));
+        let to: BTreeSet<&str> = onward.flat_map(|rule| handed_to(rule)).collect();
+        ahead.extend(chains.iter().filter(|next| to.contains(next.name)));
+    }
+    rules
+}
+
+/// Whether a rule is about packets of some other kind.
+fn is_narrow(rule: &str, hook: Hook, ports: &BTreeSet<u16>) -> bool {
+    let elsewhere: &[&str] = match hook {
+        Hook::Input => &["iifname \"lo\"", "iif \"lo\"", "oif"],
+        Hook::Forward => &["iif", "oif", " daddr", " saddr"],
+    };
+    let other_port = rule.contains("dport") && !ports.iter().any(|port| has_number(rule, *port));
+    other_port || is_about(rule, &["icmp", "tcp ", "xt match"]) || is_about(rule, elsewhere)
+}
+
+/// The chains that a rule hands packets to; with a map it may be several.
+fn handed_to(rule: &str) -> impl Iterator<Item = &str> {
+    let mut words = rule.split([' ', ',']);
+    std::iter::from_fn(move || {
+        words.find(|word| matches!(*word, "jump" | "goto"))?;
+        words.next()
+    })
+}
+
 /// Whether a rule lets packets pass, or has another chain say so.
 fn passes_on(rule: &str) -> bool {
     [" accept", " jump ", " goto ", ": accept", ": jump ", ": goto "]
@@ -180,33 +218,9 @@ fn lets_out(rule: &str) -> bool {
 
 /// From anywhere to an uplink, as firewalld has it within its default zone. What is for another zone's interfaces is in
 /// chains that not everything passes.
-fn lets_all_out(chains: &[Chain<'_>], uplinks: &BTreeSet<IfName>) -> bool {
-    let accepts: Vec<String> = uplinks
-        .iter()
-        .map(|link| format!("oifname \"{link}\" accept"))
-        .collect();
-    let mut passed = BTreeSet::new();
-    let mut ahead: Vec<&Chain<'_>> = chains
-        .iter()
-        .filter(|chain| chain.hook == Some(Hook::Forward))
-        .collect();
-    while let Some(chain) = ahead.pop() {
-        if chain
-            .rules
-            .iter()
-            .any(|rule| accepts.iter().any(|accept| accept == rule))
-        {
-            return true;
-        }
-        if passed.insert(chain.name) {
-            let leads_to = |name: &str| {
-                let mut verdicts = chain.rules.iter().filter_map(|rule| rule.split_once(' '));
-                verdicts.any(|(verdict, to)| matches!(verdict, "jump" | "goto") && to == name)
-            };
-            ahead.extend(chains.iter().filter(|next| leads_to(next.name)));
-        }
-    }
-    false
+fn leads_to_uplink(rule: &str, uplinks: &BTreeSet<IfName>) -> bool {
+    let accepts = |link: &IfName| rule == format!("oifname \"{link}\" accept");
+    uplinks.iter().any(accepts)
 }
 
 /// And the answers.
@@ -302,6 +316,14 @@ mod tests {
 \t\ttype filter hook output priority filter + 10; policy accept;
 \t\toifname \"lo\" accept
 \t}}
+\tchain filter_INPUT_ZONES {{
+\t\tiifname \"eth1\" goto filter_IN_trusted
+\t\tgoto filter_IN_public
+\t}}
+\tchain filter_IN_public {{
+\t\tjump filter_IN_public_allow
+\t\treject with icmpx admin-prohibited
+\t}}
 \tchain filter_FORWARD {{
 \t\ttype filter hook forward priority filter + 10; policy accept;
 \t\tct state {{ established, related }} accept
@@ -348,6 +370,76 @@ mod tests {
         assert_eq!(named(&firewalld("goto filter_FWD_public", "4789")), [""; 0]);
         let elsewhere = format!("{other}\n\t\tgoto filter_FWD_internal");
         assert_eq!(named(&firewalld(&elsewhere, "4789")), ["filter_FORWARD LastRule"]);
+    }
+
+    /// As iptables-nft lists what ufw 0.36 makes, in short; the rules of `ufw route` and `ufw allow` are in `forward` and `input`.
+    fn ufw(forward: &str, input: &str) -> String {
+        format!(
+            "table ip filter {{
+\tchain INPUT {{
+\t\ttype filter hook input priority filter; policy drop;
+\t\tcounter packets 52 bytes 1904 jump ufw-before-input
+\t\tcounter packets 0 bytes 0 jump ufw-after-input
+\t}}
+
+\tchain FORWARD {{
+\t\ttype filter hook forward priority filter; policy drop;
+\t\tcounter packets 44 bytes 2624 jump ufw-before-forward
+\t}}
+
+\tchain ufw-before-input {{
+\t\tiifname \"lo\" counter packets 1 bytes 29 accept
+\t\tct state related,established counter packets 0 bytes 0 accept
+\t\tct state invalid counter packets 0 bytes 0 jump ufw-logging-deny
+\t\tmeta l4proto icmp icmp type echo-request counter packets 0 bytes 0 accept
+\t\tcounter packets 0 bytes 0 jump ufw-not-local
+\t\tcounter packets 0 bytes 0 jump ufw-user-input
+\t}}
+
+\tchain ufw-before-forward {{
+\t\tct state related,established counter packets 0 bytes 0 accept
+\t\tmeta l4proto icmp icmp type echo-request counter packets 0 bytes 0 accept
+\t\tcounter packets 0 bytes 0 jump ufw-user-forward
+\t}}
+
+\tchain ufw-after-input {{
+\t\tudp dport 137 counter packets 0 bytes 0 jump ufw-skip-to-policy-input
+\t\tfib daddr type broadcast counter packets 0 bytes 0 jump ufw-skip-to-policy-input
+\t}}
+
+\tchain ufw-skip-to-policy-input {{
+\t\tcounter packets 0 bytes 0 drop
+\t}}
+
+\tchain ufw-skip-to-policy-output {{
+\t\tcounter packets 0 bytes 0 accept
+\t}}
+
+\tchain ufw-user-input {{
+{input}\t}}
+
+\tchain ufw-user-forward {{
+{forward}\t}}
+
+\tchain ufw-user-limit-accept {{
+\t\tcounter packets 0 bytes 0 accept
+\t}}
+}}
+"
+        )
+    }
+
+    #[test]
+    fn ufw_drops_until_guests_are_routed_and_vxlan_is_allowed() {
+        let out = "\t\tiifname \"gw-*\" counter packets 0 bytes 0 accept\n";
+        let vxlan = "\t\tudp dport 4789 counter packets 0 bytes 0 accept\n";
+        let limited = "\t\ttcp dport 22 ct state new counter packets 0 bytes 0 jump ufw-user-limit-accept\n";
+        for input in ["", limited] {
+            assert_eq!(named(&ufw("", input)), ["INPUT Policy", "FORWARD Policy"], "{input}");
+        }
+        assert_eq!(named(&ufw(out, "")), ["INPUT Policy"]);
+        assert_eq!(named(&ufw("", vxlan)), ["FORWARD Policy"]);
+        assert_eq!(named(&ufw(out, vxlan)), [""; 0]);
     }
 
     #[test]
