@@ -90,7 +90,10 @@ fn of_chain(vitals: &Vitals, chain: &ForeignChain) -> Finding {
         Hook::Forward => (
             Severity::Fail,
             "its rules do not let pass both what comes in by gw-* and what leaves by it",
-            format!("guests of {} may not reach the outside", led_out.join(", ")),
+            format!(
+                "guests of {} may not reach the outside, or be reached at published ports",
+                led_out.join(", ")
+            ),
         ),
     };
     let firewalld = table.ends_with(" firewalld");

@@ -45,6 +45,18 @@ pub struct Needs {
     pub ports: BTreeSet<u16>,
     /// The interfaces that guests leave by.
     pub uplinks: BTreeSet<IfName>,
+    /// What comes back to guests.
+    pub inward: Inward,
+}
+
+/// What comes to guests from the outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inward {
+    /// Answers.
+    #[default]
+    Answers,
+    /// Those, and connections to published ports.
+    Published,
 }
 
 /// The base chains of one table that drop what guests need; `listing` is what `nft list table` prints.
@@ -56,7 +68,7 @@ pub fn dropping(table: &str, listing: &str, needs: &Needs) -> Vec<ForeignChain> 
             Hook::Input => rules.iter().any(|rule| admits_vxlan(rule, &needs.ports)),
             Hook::Forward => {
                 let out = |rule: &&str| lets_out(rule) || leads_to_uplink(rule, &needs.uplinks);
-                rules.iter().any(out) && rules.iter().any(|rule| lets_back(rule))
+                rules.iter().any(out) && rules.iter().any(|rule| lets_back(rule, needs.inward))
             }
         }
     };
@@ -223,14 +235,17 @@ fn leads_to_uplink(rule: &str, uplinks: &BTreeSet<IfName>) -> bool {
     uplinks.iter().any(accepts)
 }
 
-/// And the answers.
-fn lets_back(rule: &str) -> bool {
+/// And what comes to guests.
+fn lets_back(rule: &str, inward: Inward) -> bool {
     if !passes_on(rule) {
         return false;
     }
     let ours = rule.contains("oifname") && rule.contains("\"gw-");
-    let answers = rule.contains("established") && !is_about(rule, &["iif", "oif", " daddr", " saddr"]);
-    ours || answers || is_for_all(rule)
+    let connections = match inward {
+        Inward::Answers => rule.contains("established"),
+        Inward::Published => rule.contains("ct status dnat"),
+    };
+    ours || is_for_all(rule) || (connections && !is_about(rule, &["iif", "oif", " daddr", " saddr"]))
 }
 
 /// An `accept` of whatever comes.
@@ -246,7 +261,12 @@ mod tests {
     use super::*;
 
     fn named(listing: &str) -> Vec<String> {
+        named_with(Inward::Answers, listing)
+    }
+
+    fn named_with(inward: Inward, listing: &str) -> Vec<String> {
         let needs = Needs {
+            inward,
             ports: [4789].into(),
             uplinks: [IfName::new("eth0").unwrap()].into(),
         };
@@ -367,7 +387,12 @@ mod tests {
         assert_eq!(named(&firewalld(ours, "53")), ["filter_INPUT LastRule"]);
         assert_eq!(named(&firewalld(ours, "{ 53, 4789 }")), [""; 0]);
         // Within its default zone it forwards by itself, to the interfaces that are in it: not to an uplink in another one.
-        assert_eq!(named(&firewalld("goto filter_FWD_public", "4789")), [""; 0]);
+        for inward in [Inward::Answers, Inward::Published] {
+            assert_eq!(
+                named_with(inward, &firewalld("goto filter_FWD_public", "4789")),
+                [""; 0]
+            );
+        }
         let elsewhere = format!("{other}\n\t\tgoto filter_FWD_internal");
         assert_eq!(named(&firewalld(&elsewhere, "4789")), ["filter_FORWARD LastRule"]);
     }
@@ -440,6 +465,10 @@ mod tests {
         assert_eq!(named(&ufw(out, "")), ["INPUT Policy"]);
         assert_eq!(named(&ufw("", vxlan)), ["FORWARD Policy"]);
         assert_eq!(named(&ufw(out, vxlan)), [""; 0]);
+        // To published ports others open connections.
+        assert_eq!(named_with(Inward::Published, &ufw(out, vxlan)), ["FORWARD Policy"]);
+        let inwards = format!("{out}{}", out.replace("iifname", "oifname"));
+        assert_eq!(named_with(Inward::Published, &ufw(&inwards, vxlan)), [""; 0]);
     }
 
     #[test]

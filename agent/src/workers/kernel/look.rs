@@ -7,7 +7,7 @@ use overlayd_core::config::Mode;
 use overlayd_core::health::Rejected;
 use overlayd_core::id::IfName;
 use overlayd_core::kernel::desired;
-use overlayd_core::kernel::foreign::{Hook, Needs};
+use overlayd_core::kernel::foreign::{Hook, Inward, Needs};
 use overlayd_core::kernel::inputs::{BridgeNetfilter, SegmentInputs};
 use overlayd_core::kernel::observed::Observed;
 use overlayd_core::kernel::plan::{self, Op, Plan};
@@ -108,12 +108,16 @@ impl<R: Fn(Report)> Worker<R> {
     fn read_firewalls(&mut self) {
         let segments = || self.desired.iter().flat_map(|inputs| inputs.segments.values());
         let host = self.desired.as_ref().map(|inputs| &inputs.host);
+        let forwards =
+            |it: &SegmentInputs| it.has_gateway_link() && matches!(it.segment.mode, Mode::Nat | Mode::Routed);
         let needs = Needs {
             ports: segments().map(|it| it.segment.port).collect(),
             uplinks: host.into_iter().flat_map(|host| host.uplinks.keys()).cloned().collect(),
+            inward: match segments().any(|it| forwards(it) && !it.segment.ports.is_empty()) {
+                true => Inward::Published,
+                false => Inward::Answers,
+            },
         };
-        let forwards =
-            |it: &SegmentInputs| it.has_gateway_link() && matches!(it.segment.mode, Mode::Nat | Mode::Routed);
         let hooks = [Hook::Input, Hook::Forward].into_iter().filter(|hook| match hook {
             Hook::Input => segments().next().is_some(),
             Hook::Forward => segments().any(forwards),
