@@ -80,6 +80,7 @@ impl Edge {
             unreadable: self.blind.clone(),
             obstacles: self.look.obstacles.clone(),
             lacking: self.look.lacking.clone(),
+            left_out: self.look.left_out.clone(),
             refused: self.look.failures.clone(),
             unsaved: self.unsaved.clone(),
             rejected: self.look.rejected.clone(),

@@ -35,6 +35,7 @@ pub(super) fn host(connection: &mut Connection) -> Result<Observed, Error> {
     let names = names(&messages);
     let mut host = Observed {
         links: messages.iter().filter_map(|message| link(message, &names)).collect(),
+        indexes: names.iter().map(|(index, name)| (name.clone(), *index)).collect(),
         ..Observed::default()
     };
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {

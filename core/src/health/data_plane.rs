@@ -2,6 +2,7 @@
 
 use super::finding::{Finding, Id, Severity};
 use super::vitals::{DuplicateMac, Vitals};
+use crate::id::IfName;
 
 pub(super) fn duplicate_mac(vitals: &Vitals) -> Vec<Finding> {
     let finding = |found: &DuplicateMac| {
@@ -29,4 +30,20 @@ pub(super) fn duplicate_mac(vitals: &Vitals) -> Vec<Finding> {
         }
     };
     vitals.duplicate_macs.iter().map(finding).collect()
+}
+
+pub(super) fn port_left_out(vitals: &Vitals) -> Vec<Finding> {
+    let finding = |(port, bridge): (&IfName, &IfName)| Finding {
+        id: Id::PortLeftOut,
+        severity: Severity::Fail,
+        host: vitals.host.clone(),
+        segment: None,
+        subject: port.to_string(),
+        evidence: format!("{port} was on {bridge} until {bridge} was deleted, and is on no bridge now"),
+        cause: format!("{bridge} could not be created again within 10 s; after that ports are left to the operator"),
+        fix: format!("`ip link set {port} master {bridge}`, or detach the guest"),
+        verify: format!("ip link show master {bridge}"),
+        depends_on: Vec::new(),
+    };
+    vitals.edge.left_out.iter().map(finding).collect()
 }

@@ -54,6 +54,8 @@ pub enum Id {
     NoResolver,
     /// Guests send packets that would leave by an interface that is none of their ways out.
     WayRejected,
+    /// A guest port left its bridge when that was deleted, and is on none.
+    PortLeftOut,
     /// This host reaches no peer.
     CutOff,
     /// No host lets this one into its cluster.
@@ -91,6 +93,7 @@ impl Id {
             Self::BridgeOccupied => "O11",
             Self::NoResolver => "O12",
             Self::WayRejected => "O13",
+            Self::PortLeftOut => "O15",
             Self::CutOff => "O20",
             Self::JoinRefused => "O21",
             Self::AllDrained => "O22",

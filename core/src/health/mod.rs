@@ -37,6 +37,7 @@ const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
     hosts::peer_suspect,
     data_plane::duplicate_mac,
     hosts::mtu_lowered,
+    data_plane::port_left_out,
     gateways::no_gateway,
     gateways::all_drained,
     gateways::uplink_fails,
@@ -63,6 +64,8 @@ pub fn check(vitals: &Vitals) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::cluster::membership::PeerState;
     use crate::gateway::uplink::Health;
@@ -196,6 +199,14 @@ mod tests {
                 Id::StateUnsaved,
                 Fail,
                 unsaved(Unsaved::Journal("cannot open state/journal".to_owned())),
+            ),
+            (
+                Id::PortLeftOut,
+                Fail,
+                edge(EdgeState {
+                    left_out: BTreeMap::from([(link("vnet0"), link("br-blue"))]),
+                    ..EdgeState::default()
+                }),
             ),
             (
                 Id::DuplicateMac,

@@ -1,6 +1,6 @@
 //! All that findings rest on: this host and its cluster, as this host knows them. Assembled by the node, judged here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -257,6 +257,8 @@ pub struct EdgeState {
     pub obstacles: Vec<Obstacle>,
     /// The segments that are not whole here, although it was tried again and again.
     pub lacking: BTreeSet<SegmentName>,
+    /// Guest ports that left a bridge when it was deleted and are on none, each with that bridge.
+    pub left_out: BTreeMap<IfName, IfName>,
     /// Changes that the kernel refused, each with the reason.
     pub refused: Vec<String>,
     /// The first file that could not be written.

@@ -23,6 +23,8 @@ const FORWARD_DELAY: u32 = 200;
 pub struct Desired {
     /// Our links by name.
     pub links: BTreeMap<IfName, DesiredLink>,
+    /// Guest ports that are to be plugged into a bridge again, because they left it only when it was deleted.
+    pub orphans: BTreeMap<IfName, IfName>,
     /// The addresses that stay: `host_address`, joined groups. Gateway addresses are the address worker's.
     pub addresses: BTreeMap<(IfName, IpNet), MulticastGroup>,
     /// Gateway addresses where they must never be: on the bridge itself, beside the gateway's own link.

@@ -14,6 +14,7 @@ pub mod foreign;
 pub mod inputs;
 pub mod mark;
 pub mod observed;
+pub mod orphans;
 pub mod plan;
 pub mod sysctl;
 pub mod table;

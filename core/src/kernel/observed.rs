@@ -17,6 +17,8 @@ use std::net::IpAddr;
 pub struct Observed {
     /// Every link of the network namespace, ours or not.
     pub links: BTreeMap<IfName, Link>,
+    /// The kernel's numbers of links: they stay when a link is renamed, and are not given again soon, as a name may be.
+    pub indexes: BTreeMap<IfName, u32>,
     /// The addresses of our links, and of other links those with our mark or a joined group.
     pub addresses: BTreeMap<(IfName, IpNet), Address>,
     /// Forwarding entries by device, for our VXLAN devices and our bridges (the device itself, not its ports).
@@ -136,6 +138,19 @@ impl Observed {
         self.links
             .iter()
             .filter(move |(_, link)| link.master.as_ref() == Some(bridge))
+    }
+
+    /// The ports of our bridges that are not ours.
+    pub fn guest_ports(&self) -> BTreeMap<IfName, Vec<IfName>> {
+        let ours = self
+            .links
+            .iter()
+            .filter(|(_, link)| matches!(link.kind, LinkKind::Bridge(_)) && link.mark().is_some());
+        ours.map(|(bridge, _)| {
+            let guests = self.ports(bridge).filter(|(_, link)| link.mark().is_none());
+            (bridge.clone(), guests.map(|(name, _)| name.clone()).collect())
+        })
+        .collect()
     }
 }
 

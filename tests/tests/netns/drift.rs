@@ -88,6 +88,64 @@ fn a_deleted_vxlan_is_made_again() {
 
 #[test]
 #[ignore = "makes network namespaces: needs root"]
+fn a_deleted_bridge_comes_back_with_the_ports_that_it_had_then() {
+    tell(&Plan::default(), |world| {
+        world.form()?;
+        world.apply("hv1", BLUE)?;
+        world.gateway("blue", SOON)?;
+        let [guest, other, taken_out] = [
+            world.guest("hv2", "br-blue")?,
+            world.guest("hv1", "br-blue")?,
+            world.guest("hv2", "br-blue")?,
+        ];
+        let address = guest.by_hand(21)?;
+        other.by_hand(22)?;
+        other.ping(address)?;
+        let hv2 = world.host("hv2");
+        for plugged in [&guest, &taken_out] {
+            crate::guests::knows_port(hv2, plugged)?;
+        }
+        // An operator's own doing stays as it is.
+        hv2.namespace().ip(&format!("link set {} nomaster", taken_out.port()))?;
+        until("it is known to be out", SOON, || {
+            crate::guests::names_port(hv2, &taken_out).map(|named| !named)
+        })?;
+        hv2.namespace().ip("link del br-blue")?;
+        until("the port is back", REPAIRED, || {
+            Ok(hv2.link(guest.port()).is_some_and(|link| link["master"] == "br-blue"))
+        })?;
+        other.ping(address)?;
+        until("nothing is due", REPAIRED, || Ok(hv2.plan()?.is_empty()))?;
+        assert!(hv2.link(taken_out.port()).is_some_and(|link| link["master"].is_null()));
+        let problems = hv2.json(&["status"])?["problems"].to_string();
+        assert!(
+            !problems.contains(taken_out.port()) && !problems.contains(guest.port()),
+            "{problems}"
+        );
+
+        // Somebody else's bridge is in the way for longer than ports are waited for: they are the operator's then.
+        hv2.namespace()
+            .sh("ip link del br-blue && ip link add br-blue type bridge")?;
+        let named = || {
+            Ok(hv2.json(&["status"])?["problems"]
+                .to_string()
+                .contains(&format!("{} was on br-blue", guest.port())))
+        };
+        until("the port is named", Duration::from_secs(20), named)?;
+        hv2.namespace().ip("link del br-blue")?;
+        until("the bridge is back", REPAIRED, || {
+            Ok(hv2.plan()?.is_empty() && hv2.link("br-blue").is_some())
+        })?;
+        assert!(hv2.link(guest.port()).is_some_and(|link| link["master"].is_null()));
+        hv2.namespace()
+            .ip(&format!("link set {} master br-blue", guest.port()))?;
+        until("the port is named no more", REPAIRED, || named().map(|named| !named))?;
+        other.ping(address)
+    });
+}
+
+#[test]
+#[ignore = "makes network namespaces: needs root"]
 fn a_flushed_flood_list_is_filled_again() {
     check_repair("bridge fdb del 00:00:00:00:00:00 dev vx-blue dst 172.31.0.11", |host| {
         Ok(host.flood_list("vx-blue")? == ["172.31.0.11"])

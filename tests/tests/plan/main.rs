@@ -408,6 +408,29 @@ fn guest_ports_are_raised_and_never_lowered() {
 }
 
 #[test]
+fn a_port_that_lost_its_bridge_is_plugged_into_the_new_one_and_into_no_foreign_one() {
+    let mut desired = derive(&inputs([blue()]));
+    desired.orphans = BTreeMap::from([(name("vnet0"), name("br-blue")), (name("vnet1"), name("br-red"))]);
+    let mut host = bare();
+    let kind = settled(&inputs([blue()])).links[&name("br-blue")].kind.clone();
+    let bridge = Link { kind, ..nic() };
+    host.links.extend([
+        (name("vnet0"), nic()),
+        (name("vnet1"), nic()),
+        (name("br-red"), bridge.clone()),
+    ]);
+    let plugs = |host: &Observed| -> Vec<String> {
+        let plan = plan(&desired, host);
+        plan.into_iter().filter(|line| line.contains("vnet")).collect()
+    };
+    assert_eq!(plugs(&host), ["ip link set vnet0 master br-blue"]);
+    let made = apply(&host, &diff(&desired, &host));
+    assert_eq!(made.links[&name("vnet0")].master, Some(name("br-blue")));
+    host.links.insert(name("br-blue"), bridge);
+    assert_eq!(plugs(&host), [""; 0]);
+}
+
+#[test]
 fn a_vtep_is_admitted_before_it_is_sent_to_and_shut_out_after() {
     let mut golden = Golden::of("a_vtep_is_admitted_before_it_is_sent_to_and_shut_out_after");
     let before = inputs([blue()]);

@@ -12,7 +12,6 @@ use overlayd_core::node::{self, Start};
 
 use super::look::ROUNDS;
 use super::order::{Guests, Removed};
-use super::ports::ports;
 use super::report::Report;
 use super::worker::Worker;
 use crate::clock;
@@ -94,7 +93,11 @@ pub async fn rehearse(config: &HostConfig, rehearsal: Rehearsal) -> Result<Plan>
 /// Guests are attached, and they are to be kept; nothing was changed.
 pub async fn clean(config: &HostConfig, guests: Guests) -> Result<Removed> {
     let mut worker = idle(config)?;
-    let occupied: Vec<String> = ports(&worker.netlink.observe([]).await?)
+    let occupied: Vec<String> = worker
+        .netlink
+        .observe([])
+        .await?
+        .guest_ports()
         .into_iter()
         .filter(|(_, ports)| !ports.is_empty())
         .map(|(bridge, ports)| {

@@ -17,7 +17,7 @@ use tracing::{debug, error, info, warn};
 
 use super::bridge_netfilter;
 use super::order::Order;
-use super::ports::{guests, ports, with_ports};
+use super::ports::{guests, with_ports};
 use super::report::{Look, Report, Stage};
 use super::worker::{DueTo, LOOK_EVERY, Worker};
 use crate::clock;
@@ -219,14 +219,15 @@ impl<R: Fn(Report)> Worker<R> {
         }
     }
 
-    pub(super) async fn plan(&self) -> Result<(Plan, Observed)> {
+    pub(super) async fn plan(&mut self) -> Result<(Plan, Observed)> {
         let Some(inputs) = &self.desired else {
             return Ok((Plan::default(), self.netlink.observe([]).await?));
         };
         // Guest ports are in what is desired only because rules name them: they are as they were just seen.
         let sysctls = desired::derive(inputs).sysctls;
         let seen = self.netlink.observe(sysctls.keys()).await?;
-        let desired = desired::derive(&with_ports(inputs, &seen));
+        let mut desired = desired::derive(&with_ports(inputs, &seen));
+        desired.orphans = self.orphans.look(&seen, clock::now()).plug;
         let missing: Vec<_> = desired
             .sysctls
             .keys()
@@ -251,9 +252,15 @@ impl<R: Fn(Report)> Worker<R> {
         if plan.ops.is_empty() {
             self.due_to = DueTo::Kernel;
         }
-        let ports = ports(&seen);
+        let ports = seen.guest_ports();
         let inputs = self.desired.as_ref();
         let lacking = inputs.map(|inputs| self.wholeness.handle_look(inputs, plan, clock::now()));
+        // A port of a segment that this host has no longer is only the operator's.
+        let is_wanted = |bridge: &IfName| {
+            inputs.is_some_and(|inputs| inputs.segments.values().any(|it| it.segment.bridge == *bridge))
+        };
+        let mut left_out = self.orphans.look(&seen, clock::now()).name;
+        left_out.retain(|_, bridge| is_wanted(bridge));
         let look = Look {
             compared: self.desired.is_some(),
             due: plan.ops.len(),
@@ -263,6 +270,7 @@ impl<R: Fn(Report)> Worker<R> {
             stage,
             rejected: self.rejected(),
             firewalls: self.firewalls.dropping().to_vec(),
+            left_out,
             guests: guests(seen, &ports),
             ports,
         };

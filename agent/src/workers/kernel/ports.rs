@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use overlayd_core::id::{IfName, Mac};
-use overlayd_core::kernel::device::LinkKind;
 use overlayd_core::kernel::inputs::Inputs;
 use overlayd_core::kernel::observed::Observed;
 
 /// The same inputs with the guest ports that were seen, and with the guests that were heard there where they are.
 pub(super) fn with_ports(inputs: &Inputs, seen: &Observed) -> Inputs {
     let mut inputs = inputs.clone();
-    let ports = ports(seen);
+    let ports = seen.guest_ports();
     for it in inputs.segments.values_mut() {
         it.guest_ports = ports.get(&it.segment.bridge).into_iter().flatten().cloned().collect();
         if let Some(heard) = seen.guests.get(&it.segment.bridge) {
@@ -18,19 +17,6 @@ pub(super) fn with_ports(inputs: &Inputs, seen: &Observed) -> Inputs {
         }
     }
     inputs
-}
-
-/// The ports of our bridges that are not ours.
-pub(super) fn ports(seen: &Observed) -> BTreeMap<IfName, Vec<IfName>> {
-    let ours = seen
-        .links
-        .iter()
-        .filter(|(_, link)| matches!(link.kind, LinkKind::Bridge(_)) && link.mark().is_some());
-    ours.map(|(bridge, _)| {
-        let guests = seen.ports(bridge).filter(|(_, link)| link.mark().is_none());
-        (bridge.clone(), guests.map(|(name, _)| name.clone()).collect())
-    })
-    .collect()
 }
 
 /// Those guests that are on ports of our bridges which are not ours.

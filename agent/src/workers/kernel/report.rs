@@ -44,6 +44,8 @@ pub struct Look {
     pub firewalls: Vec<ForeignChain>,
     /// The guest ports of our bridges.
     pub ports: BTreeMap<IfName, Vec<IfName>>,
+    /// Ports that left a bridge when it was deleted and are on none, each with that bridge.
+    pub left_out: BTreeMap<IfName, IfName>,
     /// The guests that our bridges have heard on them.
     pub guests: BTreeMap<IfName, BTreeMap<Mac, IfName>>,
 }

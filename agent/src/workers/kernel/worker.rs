@@ -10,6 +10,7 @@ use overlayd_core::config::HostConfig;
 use overlayd_core::election::GroupId;
 use overlayd_core::health::NoUnderlay;
 use overlayd_core::kernel::inputs::Inputs;
+use overlayd_core::kernel::orphans::Orphans;
 use overlayd_core::kernel::wholeness::Wholeness;
 use overlayd_core::node::Facts;
 use tokio::sync::mpsc;
@@ -19,7 +20,6 @@ use tracing::warn;
 use super::events::Heard;
 use super::firewalls::Firewalls;
 use super::order::Order;
-use super::ports::ports;
 use super::report::{Look, Report};
 use super::uplink_monitor::{UplinkMonitor, Word};
 use super::{bridge_netfilter, tracking};
@@ -67,6 +67,7 @@ pub(super) struct Worker<R> {
     pub(super) firewalls: Firewalls,
     pub(super) uplink: UplinkMonitor,
     pub(super) wholeness: Wholeness,
+    pub(super) orphans: Orphans,
     pub(super) report: R,
 }
 
@@ -90,6 +91,7 @@ impl<R> Worker<R> {
             firewalls: Firewalls::default(),
             uplink: UplinkMonitor::default(),
             wholeness: Wholeness::default(),
+            orphans: Orphans::default(),
             report,
         })
     }
@@ -184,11 +186,15 @@ impl<R: Fn(Report)> Worker<R> {
             Order::Ports(reply) => {
                 let seen = self.netlink.observe([]).await;
                 // As above.
-                let _ = reply.send(seen.map(|seen| ports(&seen)).map_err(|problem| problem.to_string()));
+                let _ = reply.send(
+                    seen.map(|seen| seen.guest_ports())
+                        .map_err(|problem| problem.to_string()),
+                );
             }
             Order::RemoveAll { guests, done } => {
                 self.desired = None;
                 self.members.clear();
+                self.orphans = Orphans::default();
                 let removed = self.remove_all(guests).await;
                 let _ = done.send(removed);
             }

@@ -42,6 +42,7 @@ impl<'a> Links<'a> {
             links.bring(name, link, plan);
         }
         links.raise_guest_ports(plan);
+        links.plug_orphans(plan);
         links
     }
 
@@ -265,6 +266,19 @@ impl<'a> Links<'a> {
                 link: port.clone(),
                 mtu,
             }));
+        }
+    }
+
+    fn plug_orphans(&self, plan: &mut Plan) {
+        for (port, bridge) in &self.desired.orphans {
+            let free = self.observed.links.get(port).is_some_and(|port| port.master.is_none());
+            let wanted = self.desired.links.contains_key(bridge) && !self.is_blocked(bridge);
+            if free && wanted && self.will_be(bridge) {
+                plan.ops.push(Op::SetMaster {
+                    link: port.clone(),
+                    master: bridge.clone(),
+                });
+            }
         }
     }
 
