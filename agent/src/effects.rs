@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use overlayd_core::addresses::{JournalRecord, Recovered};
 use overlayd_core::health::{EdgeState, Unsaved};
 use overlayd_core::id::{HostId, IfName, SegmentId};
@@ -16,7 +16,7 @@ use overlayd_core::node::{
 use overlayd_proto::convert::Bulk;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 use crate::event::{Event, ReplyTo};
 use crate::grpc::peer::Server;
@@ -26,7 +26,8 @@ use crate::listeners;
 use crate::log;
 use crate::sockets::arp::Announcer;
 use crate::sockets::dhcp::{Port, Received, Reply};
-use crate::sockets::icmp::{Ended, Prober, Sources};
+use crate::sockets::icmp::{Ended, Prober};
+use crate::sockets::path;
 use crate::state_dir;
 use crate::systemd::Systemd;
 use crate::workers::state_files::{Begin, Cluster, StateFiles};
@@ -51,6 +52,8 @@ pub struct Edge {
     pub(crate) server: Option<(SocketAddr, Server)>,
     pub(crate) prober: Option<(IpAddr, Prober)>,
     pub(crate) probes: mpsc::Sender<Ended>,
+    /// Sends and hears the frames that watch paths, once there is an underlay.
+    pub(crate) paths: Option<path::Watcher>,
     pub(crate) announcer: Announcer,
     pub(crate) dhcp: mpsc::Sender<Received>,
     pub(crate) ports: BTreeMap<SegmentId, (IfName, Port)>,
@@ -103,6 +106,13 @@ impl Edge {
                 Some((_, prober)) => prober.probe(host, number, address),
                 None => debug!(%host, "no probe yet: the underlay is missing"),
             },
+            Effect::PathFrame { link, to, frame, peer } => {
+                match self.paths.as_ref().map(|watcher| watcher.send(&link, to, frame)) {
+                    Some(Ok(())) => drop(self.events.send(Event::PathSent(peer, frame))),
+                    Some(Err(error)) => debug!(%link, %error, "no frame to watch the way to a peer"),
+                    None => {}
+                }
+            }
             Effect::SetAddress {
                 group,
                 addresses,
@@ -186,6 +196,7 @@ impl Edge {
             PeerMessage::Gossip(message) => self.transport.send_bulk(to, Bulk::Gossip(message)),
             PeerMessage::Hearing(hearing) => self.transport.send_bulk(to, Bulk::Hearing(hearing)),
             PeerMessage::Listening(listening) => self.transport.send_bulk(to, Bulk::Listening(listening)),
+            PeerMessage::Path(message) => self.transport.send_bulk(to, Bulk::Path(message)),
             PeerMessage::Lease(message) => self.transport.send_leases(to, message),
         };
     }
@@ -350,31 +361,6 @@ impl Edge {
         self.journal = None;
         self.journal_life += 1;
         self.journal = Some(self.files.begin_journal(self.journal_life, begin));
-    }
-
-    /// Listens for the other hosts, and probes, from where this host is on its underlay now.
-    pub(crate) fn listen(&mut self, facts: &Facts) -> Result<()> {
-        self.facts = Some(facts.clone());
-        if self.server.as_ref().is_none_or(|(address, _)| *address != facts.listen) {
-            self.server = None;
-            let server = Server::start(facts.listen, self.standing.clone(), self.inbox.clone())
-                .with_context(|| format!("cannot listen on {} for other hosts", facts.listen))?;
-            self.server = Some((facts.listen, server));
-        }
-        if self.prober.as_ref().is_none_or(|(address, _)| *address != facts.vtep) {
-            let sources = match facts.vtep {
-                IpAddr::V4(v4) => Sources { v4: Some(v4), v6: None },
-                IpAddr::V6(v6) => Sources { v4: None, v6: Some(v6) },
-            };
-            self.prober = match Prober::open(sources, self.probes.clone()) {
-                Ok(prober) => Some((facts.vtep, prober)),
-                Err(problem) => {
-                    warn!(%problem, "hosts cannot be probed by ICMP echo; a dead gateway host is replaced some seconds later");
-                    None
-                }
-            };
-        }
-        Ok(())
     }
 
     pub(crate) fn next_call(&mut self) -> Call {

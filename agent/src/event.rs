@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use overlayd_core::cluster::path_watch::Frame;
 use overlayd_core::config::Segment;
 use overlayd_core::election::{AddressEvent, GroupId};
 use overlayd_core::health::Unsaved;
@@ -31,6 +32,10 @@ pub enum Event {
     Address(GroupId, AddressEvent),
     /// VXLAN interfaces have heard guests.
     RemoteMacs(kernel::RemoteMacs),
+    /// A frame that watches the way to a peer is out.
+    PathSent(HostId, Frame),
+    /// One of another host has come to this bridge.
+    PathFrame(IfName, Frame),
     /// A report about a journal, and which one: this host begins a new one when it changes its cluster.
     Disk(u64, disk::Report),
     /// What cannot be written to the state directory for now; `None`: everything is on disk.

@@ -162,6 +162,8 @@ impl Agent {
                 }
             }
             Event::RemoteMacs(guests) => self.node.hear_remote_macs(&guests),
+            Event::PathSent(peer, frame) => self.node.handle_path_sent(peer, frame, now),
+            Event::PathFrame(bridge, frame) => self.node.handle_path_frame(&bridge, frame, now),
             Event::Address(group, event) => self.node.handle_address(group, event, now),
             Event::Disk(life, report) if life == self.edge.journal_life => self.disk(report, now),
             Event::Disk(..) => {}
@@ -267,6 +269,9 @@ impl Agent {
                     Bulk::Gossip(message) => PeerMessage::Gossip(message),
                     Bulk::Hearing(hearing) => PeerMessage::Hearing(hearing),
                     Bulk::Listening(listening) => PeerMessage::Listening(listening),
+                    // Without ears this host cannot say that a frame was lost.
+                    Bulk::Path(_) if self.edge.paths.is_none() => return,
+                    Bulk::Path(message) => PeerMessage::Path(message),
                 };
                 self.node.handle(from, message, now);
             }

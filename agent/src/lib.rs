@@ -25,6 +25,7 @@ mod survived;
 pub mod sysctl;
 mod system;
 mod systemd;
+mod underlay;
 pub mod workers;
 
 use std::path::Path;

@@ -161,6 +161,7 @@ fn edge(config_file: (PathBuf, String), identity: state_dir::Identity, senders: 
         inbox: senders.inbox,
         server: None,
         prober: None,
+        paths: None,
         probes: senders.probes,
         announcer: Announcer::new(),
         dhcp: senders.dhcp,

@@ -21,7 +21,7 @@ use tonic::{Request, Status};
 
 use super::event::{Event, Inbox, Refusal};
 use super::identity::Identity;
-use super::links::{Link, Links, Registered};
+use super::links::{Link, Links, PathWords, Registered};
 use super::peer::{CLUSTER, HOST, INSTANCE, OTHER_CLUSTER, REFUSED, REMOVED, UNFORMED};
 use super::socket;
 
@@ -131,8 +131,8 @@ impl Dialler {
 
     async fn connected_session(&self) -> Result<Ended, Ended> {
         let (mut fast, mut bulk) = tokio::try_join!(self.greeted(Pings::Sent), self.greeted(Pings::Spared))?;
-        let (host, instance) = fast.1;
-        if bulk.1 != (host, instance) {
+        let host = HostId(fast.1.host);
+        if bulk.1 != fast.1 {
             return Err(Ended::Broken(Status::unavailable("two agents respond at one address")));
         }
         if host == self.identity.read(|standing| standing.host) {
@@ -159,6 +159,11 @@ impl Dialler {
                     election: election_queue,
                     bulk: bulk_queue,
                     leases: lease_queue,
+                    path_words: if fast.1.path_words {
+                        PathWords::Understood
+                    } else {
+                        PathWords::Unknown
+                    },
                 },
             );
         }
@@ -167,6 +172,7 @@ impl Dialler {
             links: self.links.clone(),
             inbox: self.inbox.clone(),
         };
+        let instance = fast.1.instance;
         if self.inbox.rest.send(Event::Connected { host, instance }).await.is_err() {
             return Err(Ended::Stopping);
         }
@@ -185,14 +191,13 @@ impl Dialler {
     }
 
     /// A connection, and who answers on it.
-    async fn greeted(&self, pings: Pings) -> Result<(PeerClient<Channel>, (HostId, u64)), Ended> {
+    async fn greeted(&self, pings: Pings) -> Result<(PeerClient<Channel>, wire::HelloReply), Ended> {
         let mut client = PeerClient::new(dial(self.address, pings).await?);
         let hello = client.hello(self.with_identity(wire::HelloRequest {})?);
         let reply = tokio::time::timeout(CONNECT_TIMEOUT, hello)
             .await
-            .map_err(|_| Ended::Broken(Status::deadline_exceeded("no reply to Hello")))??
-            .into_inner();
-        Ok((client, (HostId(reply.host), reply.instance)))
+            .map_err(|_| Ended::Broken(Status::deadline_exceeded("no reply to Hello")))??;
+        Ok((client, reply.into_inner()))
     }
 
     fn with_identity<T>(&self, message: T) -> Result<Request<T>, Ended> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use overlayd_core::id::HostId;
+use overlayd_proto::convert::Bulk;
 use overlayd_proto::{election, gossip, lease};
 use tokio::sync::mpsc;
 
@@ -18,6 +19,15 @@ pub enum Sent {
     Full,
     /// There is no connection to that host: it is lost.
     NotConnected,
+    /// Its agent is older, and would close the stream.
+    NotUnderstood,
+}
+
+/// Whether an agent understands what is said of frames that watch paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PathWords {
+    Understood,
+    Unknown,
 }
 
 #[derive(Debug)]
@@ -25,6 +35,7 @@ pub(super) struct Link {
     pub(super) election: mpsc::Sender<election::ElectionMessage>,
     pub(super) bulk: mpsc::Sender<gossip::BulkMessage>,
     pub(super) leases: mpsc::Sender<lease::LeaseMessage>,
+    pub(super) path_words: PathWords,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -51,6 +62,15 @@ impl Links {
             Err(mpsc::error::TrySendError::Closed(_)) => Sent::NotConnected,
         }
     }
+
+    pub(super) fn send_bulk(&self, to: HostId, message: Bulk) -> Sent {
+        if let Bulk::Path(_) = message
+            && let Some(PathWords::Unknown) = self.lock().get(&to).map(|link| link.path_words)
+        {
+            return Sent::NotUnderstood;
+        }
+        self.send(to, |link| &link.bulk, || message.into())
+    }
 }
 
 /// A place in [`Links`], given back however the session ends: also when its task is aborted.
@@ -69,5 +89,35 @@ impl Drop for Registered {
             // Waits for room in the event loop's queue and for nothing else; the loop's end ends it.
             tokio::spawn(async move { queue.send(event).await });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use overlayd_core::cluster::path_watch::{Message, Word};
+    use overlayd_core::id::SegmentId;
+
+    use super::*;
+
+    #[test]
+    fn an_older_agent_is_not_told_of_frames_that_watch_paths_but_of_everything_else() {
+        let (bulk, mut sent) = mpsc::channel(1);
+        let links = Links::default();
+        let link = Link {
+            election: mpsc::channel(1).0,
+            bulk,
+            leases: mpsc::channel(1).0,
+            path_words: PathWords::Unknown,
+        };
+        links.lock().insert(HostId(2), link);
+        let word = Bulk::Path(Message {
+            segment: SegmentId(7),
+            number: 8,
+            word: Word::Sent,
+        });
+        assert_eq!(links.send_bulk(HostId(2), word.clone()), Sent::NotUnderstood);
+        assert!(sent.try_recv().is_err());
+        assert_eq!(links.send_bulk(HostId(2), Bulk::Membership(vec![1])), Sent::Queued);
+        assert_eq!(links.send_bulk(HostId(3), word), Sent::NotConnected);
     }
 }

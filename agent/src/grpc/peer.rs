@@ -278,6 +278,7 @@ impl Peer for Service {
         Ok(Response::new(self.identity.read(|standing| wire::HelloReply {
             host: standing.host.0,
             instance: standing.instance,
+            path_words: true,
         })))
     }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use overlayd_core::addresses::Message as LeaseMessage;
 use overlayd_core::cluster::gossip::{self, Candidacy, HostRecord, Uplink};
+use overlayd_core::cluster::path_watch;
 use overlayd_core::election::message::{Header, Message as ElectionMessage, Part};
-use overlayd_core::id::{ClusterId, HostId};
+use overlayd_core::id::{ClusterId, HostId, SegmentId};
 use overlayd_core::mtu::OverlayMtu;
 use overlayd_proto::convert::Bulk;
 use tokio::sync::mpsc;
@@ -134,12 +135,18 @@ async fn streams_deliver(ip: IpAddr) {
         .unwrap();
     assert!(matches!(election, Event::Election { from: HostId(1), message } if message == ping(1)));
 
-    let packet = Bulk::Membership(vec![1, 2, 3]);
-    assert_eq!(one.transport.send_bulk(HostId(2), packet.clone()), Sent::Queued);
-    assert!(matches!(two.next().await, Event::Bulk { from: HostId(1), message } if message == packet));
+    let word = Bulk::Path(path_watch::Message {
+        segment: SegmentId(5),
+        number: 6,
+        word: path_watch::Word::Sent,
+    });
+    for message in [Bulk::Membership(vec![1, 2, 3]), word] {
+        assert_eq!(one.transport.send_bulk(HostId(2), message.clone()), Sent::Queued);
+        assert!(matches!(two.next().await, Event::Bulk { from: HostId(1), message: heard } if heard == message));
+    }
 
     let borrow = LeaseMessage::Borrow {
-        segment: overlayd_core::id::SegmentId(5),
+        segment: SegmentId(5),
         count: 6,
     };
     assert_eq!(one.transport.send_leases(HostId(2), borrow.clone()), Sent::Queued);

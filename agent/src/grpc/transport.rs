@@ -73,7 +73,7 @@ impl Transport {
 
     /// On the bulk stream.
     pub fn send_bulk(&self, to: HostId, message: Bulk) -> Sent {
-        self.links.send(to, |link| &link.bulk, || message.into())
+        self.links.send_bulk(to, message)
     }
 
     /// On the stream for leases.

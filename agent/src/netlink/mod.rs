@@ -39,6 +39,12 @@ pub use facts::{Asker, Path};
 pub use networks::OwnNetwork;
 pub use watch::{Guest, News, Sighting, Watch};
 
+/// The name of an interface of this network namespace.
+pub(crate) fn link_name(index: u32) -> Option<IfName> {
+    let name = nix::net::if_::if_indextoname(index).ok()?;
+    IfName::new(name.to_str().ok()?).ok()
+}
+
 /// The kinds of link that these ops make and this kernel does not know, each once; for telling before it is tried in
 /// earnest. They are made in a network namespace of their own, which may have the kernel load their modules. Empty where
 /// this process may not have one.

@@ -30,6 +30,9 @@ pub(super) const fn load_half_after_header(at: u32) -> SockFilter {
     SockFilter::new(0x48, 0, 0, at)
 }
 
+/// Whom a frame is for, as the interface that it came in by sees it: `PACKET_HOST`, `PACKET_BROADCAST`, … (`packet(7)`).
+pub(super) const LOAD_PACKET_TYPE: SockFilter = SockFilter::new(0x20, 0, 0, 0xffff_f004);
+
 /// Measures the IPv4 header that begins at `at`.
 pub(super) const fn index_header_length(at: u32) -> SockFilter {
     SockFilter::new(0xb1, 0, 0, at)

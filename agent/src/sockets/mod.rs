@@ -6,6 +6,8 @@
 //! guests ◄─ gw-<segment> ◄─ arp                                   one task per burst
 //! hosts  ◄─ underlay ─────► icmp ──► channel ─► event loop        one task
 //! router ◄─ uplink ───────► next_hop ─────────► kernel's thread   no task
+//! hosts  ◄─ vx-<segment> ◄─ path ◄── send
+//! hosts  ─► its bridge ───► path ──► channel ─► event loop        one task
 //! ```
 //!
 //! Dropping the handle ends the task and closes its sockets.
@@ -18,6 +20,7 @@ pub mod dhcp;
 pub mod icmp;
 pub mod next_hop;
 mod packet;
+pub mod path;
 mod task;
 
 /// What wakes a reader: data, or an error such as "the interface is down", which alone would not count as readable.

@@ -5,4 +5,5 @@ pub mod catalogue;
 pub mod endpoints;
 pub mod gossip;
 pub mod membership;
+pub mod path_watch;
 pub mod reachability;

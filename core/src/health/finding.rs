@@ -6,6 +6,8 @@ pub use crate::severity::Severity;
 /// What kind of thing is wrong. The ids are stable: operators, scripts and docs/troubleshooting.md go by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Id {
+    /// Frames of guests do not get from one host to another.
+    PathBlocked,
     /// This host has no underlay interface, or no address on it.
     UnderlayMissing,
     /// A segment's subnet is also a network of the host, or holds what its hosts reach each other by.
@@ -70,6 +72,7 @@ impl Id {
     /// As operators read it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::PathBlocked => "U1",
             Self::UnderlayMissing => "U4",
             Self::SubnetConflict => "U11",
             Self::InterfaceMissing => "U13",

@@ -2,6 +2,7 @@
 
 use super::finding::{Finding, Id, Severity};
 use super::vitals::{Rejected, Vitals};
+use crate::config::VXLAN_PORT;
 use crate::id::SegmentName;
 use crate::kernel::foreign::{ForeignChain, Hook, Otherwise};
 
@@ -69,6 +70,28 @@ pub(super) fn foreign_chain(vitals: &Vitals) -> Vec<Finding> {
         .collect()
 }
 
+/// The finding that names a chain.
+pub(super) fn id_of(chain: &ForeignChain) -> Id {
+    if chain.table.ends_with(" firewalld") {
+        Id::Firewalld
+    } else {
+        Id::ForeignChain
+    }
+}
+
+/// The command that has a chain of the input hook let in what comes from other hosts.
+pub(super) fn let_vxlan_in(chain: &ForeignChain, port: u16) -> String {
+    let ForeignChain { table, name, .. } = chain;
+    if id_of(chain) == Id::Firewalld {
+        format!("`firewall-cmd --permanent --add-port={port}/udp --add-port=7480/tcp && firewall-cmd --reload`")
+    } else {
+        format!(
+            "`nft insert rule {table} {name} udp dport {port} accept`, and the like for TCP 7480; with ufw `ufw allow \
+             {port}/udp` and `ufw allow 7480/tcp`"
+        )
+    }
+}
+
 fn of_chain(vitals: &Vitals, chain: &ForeignChain) -> Finding {
     let ForeignChain { table, name, .. } = chain;
     let does = match chain.otherwise {
@@ -96,28 +119,19 @@ fn of_chain(vitals: &Vitals, chain: &ForeignChain) -> Finding {
             ),
         ),
     };
-    let firewalld = table.ends_with(" firewalld");
-    let fix = match (chain.hook, firewalld) {
-        (Hook::Input, true) => {
-            "`firewall-cmd --permanent --add-port=4789/udp --add-port=7480/tcp && firewall-cmd --reload`".to_owned()
-        }
-        (Hook::Forward, true) => {
+    let fix = match chain.hook {
+        Hook::Input => let_vxlan_in(chain, VXLAN_PORT),
+        Hook::Forward if id_of(chain) == Id::Firewalld => {
             "`firewall-cmd --permanent --zone=trusted --add-interface=gw-+ && firewall-cmd --reload`".to_owned()
         }
-        (Hook::Input, false) => {
-            format!(
-                "`nft insert rule {table} {name} udp dport 4789 accept`, and the like for TCP 7480; with ufw `ufw allow \
-                 4789/udp` and `ufw allow 7480/tcp`"
-            )
-        }
-        (Hook::Forward, false) => format!(
+        Hook::Forward => format!(
             "`nft insert rule {table} {name} iifname \"gw-*\" accept` and `nft insert rule {table} {name} oifname \
              \"gw-*\" accept`; with Docker `iptables -I DOCKER-USER -i gw-+ -j ACCEPT` and `iptables -I DOCKER-USER -o \
              gw-+ -j ACCEPT`; with ufw `ufw route allow in on gw-+` and `ufw route allow out on gw-+`"
         ),
     };
     Finding {
-        id: if firewalld { Id::Firewalld } else { Id::ForeignChain },
+        id: id_of(chain),
         severity,
         host: vitals.host.clone(),
         segment: None,

@@ -21,8 +21,8 @@ mod vitals;
 pub use finding::{Finding, Id, Severity};
 pub use log_line::Fields;
 pub use vitals::{
-    Conflict, DuplicateMac, EdgeState, FailingUplink, Held, JournalState, LoweredMtu, Meanwhile, NoUnderlay,
-    RefusedJoin, Rejected, SubnetConflict, UnderlayState, Unsaved, Vitals, WaitingPool,
+    BlockedPath, Conflict, DuplicateMac, EdgeState, FailingUplink, Held, JournalState, LoweredMtu, Meanwhile,
+    NoUnderlay, RefusedJoin, Rejected, SubnetConflict, UnderlayState, Unsaved, Vitals, WaitingPool,
 };
 
 const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
@@ -35,6 +35,7 @@ const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
     hosts::join_refused,
     hosts::peer_failed,
     hosts::peer_suspect,
+    data_plane::path_blocked,
     data_plane::duplicate_mac,
     hosts::mtu_lowered,
     data_plane::port_left_out,
@@ -199,6 +200,20 @@ mod tests {
                 Id::StateUnsaved,
                 Fail,
                 unsaved(Unsaved::Journal("cannot open state/journal".to_owned())),
+            ),
+            (
+                Id::PathBlocked,
+                Fail,
+                Vitals {
+                    blocked_paths: vec![BlockedPath {
+                        from: "hv2".to_owned(),
+                        segments: vec![blue()],
+                        source: [192, 0, 2, 2].into(),
+                        destination: [192, 0, 2, 1].into(),
+                        port: 4789,
+                    }],
+                    ..all_is_well()
+                },
             ),
             (
                 Id::PortLeftOut,

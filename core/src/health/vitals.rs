@@ -50,6 +50,8 @@ pub struct Vitals {
     pub waiting: Vec<WaitingPool>,
     /// Members that have lost their journals, by name.
     pub lost_journals: Vec<String>,
+    /// Ways from other hosts on which frames are lost.
+    pub blocked_paths: Vec<BlockedPath>,
     /// MACs that two hosts say they have.
     pub duplicate_macs: Vec<DuplicateMac>,
     /// What leases rest on here.
@@ -141,6 +143,21 @@ impl NoUnderlay {
             Self::NotOwn(_) => "add it to the underlay, or correct `host.address`".to_owned(),
         }
     }
+}
+
+/// A way from another host to this one on which frames of guests are lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockedPath {
+    /// The name of the host that sends.
+    pub from: String,
+    /// The segments whose frames are lost.
+    pub segments: Vec<SegmentName>,
+    /// The VTEP of that host in the first of them.
+    pub source: IpAddr,
+    /// The VTEP of this host there.
+    pub destination: IpAddr,
+    /// The UDP port there.
+    pub port: u16,
 }
 
 /// A MAC that moves between hosts all the time.

@@ -119,7 +119,7 @@ fn segment(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
         term: None,
     }
     .to_string();
-    let own = |role: &[u8]| mark::hashed_mac(0x02, &[role, &id.0.to_be_bytes(), &host.id.0.to_be_bytes()]);
+    let own = mark::hashed_mac(0x02, &[b"bridge", &id.0.to_be_bytes(), &host.id.0.to_be_bytes()]);
     let link = |kind, mac, master| DesiredLink {
         kind,
         mac,
@@ -139,9 +139,10 @@ fn segment(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
         lower: None,
         group: None,
     });
-    desired
-        .links
-        .insert(vxlan.clone(), link(kind, own(b"vxlan"), Some(bridge.clone())));
+    desired.links.insert(
+        vxlan.clone(),
+        link(kind, mark::vxlan_mac(id, host.id), Some(bridge.clone())),
+    );
     let stp = match it.segment.stp {
         Stp::On => Switch::On,
         Stp::Off => Switch::Off,
@@ -151,7 +152,7 @@ fn segment(id: SegmentId, it: &SegmentInputs, host: &ThisHost, desired: &mut Des
         forward_delay: FORWARD_DELAY,
         multicast_snooping: Switch::Off,
     });
-    desired.links.insert(bridge.clone(), link(kind, own(b"bridge"), None));
+    desired.links.insert(bridge.clone(), link(kind, own, None));
 
     // Without arp_ignore the bridge would answer for the gateway's address, and with its own MAC.
     desired.sysctls.insert(Sysctl::ArpIgnore(bridge.clone()), 1);

@@ -1,6 +1,6 @@
 //! What distinguishes our objects from foreign ones: the alias of a link, the protocol number of an address, hashed MACs.
 
-use crate::id::{Mac, SegmentId, SegmentName, Term};
+use crate::id::{HostId, Mac, SegmentId, SegmentName, Term};
 use siphasher::sip::SipHasher13;
 use std::fmt;
 use std::str::FromStr;
@@ -51,6 +51,11 @@ pub const GATEWAY_MAC: u8 = 0x0e;
 /// The gateway's MAC in a segment: the same on whichever host it is active, and whatever the segment is called.
 pub fn gateway_mac(segment: SegmentId) -> Mac {
     hashed_mac(GATEWAY_MAC, &[b"gateway", &segment.0.to_be_bytes()])
+}
+
+/// The MAC of a host's VXLAN device in a segment, known to all hosts: so they can send a frame to that host alone.
+pub fn vxlan_mac(segment: SegmentId, host: HostId) -> Mac {
+    hashed_mac(0x02, &[b"vxlan", &segment.0.to_be_bytes(), &host.0.to_be_bytes()])
 }
 
 /// A locally administered MAC: one byte that says what for, 40 bits of hash.

@@ -12,6 +12,7 @@ use super::peer_message::{JoinRequest, PeerMessage, Welcome};
 pub use super::refusal::{Lasts, Refusal};
 use crate::addresses::JournalRecord;
 use crate::cluster::gossip::Record;
+use crate::cluster::path_watch;
 use crate::election;
 use crate::gateway::uplink::Health;
 use crate::health::events::Event;
@@ -199,6 +200,17 @@ pub enum Effect {
         address: IpAddr,
         /// Comes back.
         number: u64,
+    },
+    /// Send a frame that watches a path, and once it is out report with [`super::Node::handle_path_sent`].
+    PathFrame {
+        /// The segment's VXLAN device.
+        link: IfName,
+        /// The MAC of the peer's.
+        to: Mac,
+        /// What the frame says.
+        frame: path_watch::Frame,
+        /// For whom it is.
+        peer: HostId,
     },
     /// This is what the kernel should have from now on.
     Desired(Box<inputs::Inputs>),

@@ -16,6 +16,7 @@ use crate::cluster::catalogue::Catalogue;
 use crate::cluster::endpoints::Endpoints;
 use crate::cluster::gossip::{Endpoint, Gossip, Presence};
 use crate::cluster::membership::{MemberState, Membership};
+use crate::cluster::path_watch::PathWatch;
 use crate::cluster::reachability::{Outcome, Reachability};
 use crate::election::{self, AddressEvent, Election, ElectionCandidacy, FoundAddress, GroupId};
 use crate::gateway::dhcp;
@@ -39,6 +40,7 @@ pub(super) struct Member {
     pub(super) membership: Membership,
     pub(super) catalogue: Catalogue,
     pub(super) endpoints: Endpoints,
+    pub(super) paths: PathWatch,
     pub(super) election: Election,
     pub(super) gateways: Gateways,
     pub(super) leases: Leases,
@@ -130,6 +132,7 @@ impl Member {
             suspects_at: now,
             catalogue: Catalogue::default(),
             endpoints: Endpoints::new(me),
+            paths: PathWatch::new(rng.next_u64()),
             gateways: Gateways::new(me, now),
             derived: Derived::new(now),
             lost_at_start: false,
@@ -193,6 +196,7 @@ impl Member {
             PeerMessage::Membership(packet) => self.membership.handle_packet(from, &packet, now),
             PeerMessage::Gossip(message) => self.gossip.handle(from, message, now),
             PeerMessage::Lease(message) => self.leases.handle_message(from, message, now),
+            PeerMessage::Path(message) => self.paths.handle_message(from, message, now),
             // The node's operations know what it is about.
             PeerMessage::Hearing(_) | PeerMessage::Listening(_) => {}
         }
@@ -289,6 +293,7 @@ impl Member {
                 .map(|timeout| (timeout.at, Reason::Machine("leases"))),
         );
         all.extend(self.dhcp.poll_timeout().map(|at| (at, Reason::Machine("dhcp"))));
+        all.extend(self.paths.poll_timeout().map(|at| (at, Reason::Machine("paths"))));
         all
     }
 
@@ -299,6 +304,7 @@ impl Member {
         self.dhcp.handle_timeout(now);
         self.membership.handle_timeout(now);
         self.gossip.handle_timeout(now);
+        self.paths.handle_timeout(now);
         self.gateways
             .handle_timeout(&self.derived, &self.election, &mut self.gossip, now);
         if now >= self.suspects_at + SUSPECTS_EVERY {

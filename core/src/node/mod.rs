@@ -25,6 +25,7 @@ mod listening;
 mod loss;
 mod member;
 mod operations;
+mod paths;
 mod peer_message;
 mod refusal;
 mod rehearsal;

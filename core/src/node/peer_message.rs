@@ -3,6 +3,7 @@
 use super::listening::Listening;
 use crate::addresses;
 use crate::cluster::gossip::{self, HostRecord, Record};
+use crate::cluster::path_watch;
 use crate::election;
 use crate::id::{ClusterId, HostId};
 
@@ -21,6 +22,8 @@ pub enum PeerMessage {
     Hearing(Hearing),
     /// About ports that are to be published.
     Listening(Listening),
+    /// About a frame that watches a path.
+    Path(path_watch::Message),
 }
 
 /// Between members: whether a host is heard.

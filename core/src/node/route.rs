@@ -7,11 +7,13 @@ use super::peer_message::PeerMessage;
 use crate::addresses::{self, LeaseEvent};
 use crate::cluster::gossip::{self, Change, ChangeOrigin, Key, Record};
 use crate::cluster::membership;
+use crate::cluster::path_watch;
 use crate::cluster::reachability::{Outcome, Probe};
 use crate::election::{self, GroupId};
 use crate::gateway::dhcp;
 use crate::health::events::Event;
 use crate::id::HostId;
+use crate::kernel::mark::vxlan_mac;
 use crate::time::Instant;
 
 impl Node {
@@ -20,7 +22,11 @@ impl Node {
         match &said {
             PeerMessage::Hearing(hearing) => self.handle_hearing(from, *hearing, now),
             PeerMessage::Listening(listening) => self.handle_listening(from, listening.clone()),
-            PeerMessage::Election(_) | PeerMessage::Membership(_) | PeerMessage::Gossip(_) | PeerMessage::Lease(_) => {}
+            PeerMessage::Election(_)
+            | PeerMessage::Membership(_)
+            | PeerMessage::Gossip(_)
+            | PeerMessage::Lease(_)
+            | PeerMessage::Path(_) => {}
         }
         if let Some(formed) = &mut self.formed {
             formed.handle(from, said, now);
@@ -49,6 +55,10 @@ impl Member {
             while let Some(effect) = self.membership.poll_effect() {
                 moved = true;
                 self.carry_membership(effect, now);
+            }
+            while let Some(effect) = self.paths.poll_effect() {
+                moved = true;
+                self.carry_paths(effect, now);
             }
             while let Some(effect) = self.gossip.poll_effect() {
                 moved = true;
@@ -172,6 +182,31 @@ impl Member {
                 self.touch_now(now);
             }
             membership::Effect::Rejoined => self.report(Event::DeclaredDown),
+        }
+    }
+
+    fn carry_paths(&mut self, effect: path_watch::Effect, now: Instant) {
+        match effect {
+            path_watch::Effect::Changed => self.look_for_findings(now),
+            path_watch::Effect::Say { to, message } => self.send(to, PeerMessage::Path(message)),
+            path_watch::Effect::Frame {
+                path: (peer, segment),
+                number,
+            } => {
+                let Some(local) = self.derived.segments.get(&segment) else {
+                    return;
+                };
+                self.effects.push_back(Effect::PathFrame {
+                    link: local.definition.segment.name.vxlan(),
+                    to: vxlan_mac(segment, peer),
+                    frame: path_watch::Frame {
+                        from: self.me,
+                        segment,
+                        number,
+                    },
+                    peer,
+                });
+            }
         }
     }
 

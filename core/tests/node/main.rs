@@ -806,3 +806,22 @@ fn a_segment_that_leads_nowhere_misses_no_uplink() {
     assert_eq!(problems, [""; 0]);
     assert!(!reason.contains("uplink"), "{reason}");
 }
+
+#[test]
+fn a_firewall_that_drops_vxlan_on_one_of_ten_hosts_is_named_on_all_within_ten_seconds() {
+    let mut world = World::formed(10);
+    world.apply(0, &blue());
+    world.run(20_000);
+    assert!((0..10).all(|host| world.blocked(host).is_empty()), "all is well");
+    world.filter_vxlan(1, true);
+    world.run(10_000);
+    let others = (1..=10).filter(|host| *host != 2);
+    let mut blocked: Vec<String> = others.map(|host| format!("hv{host} to hv2")).collect();
+    blocked.sort_unstable();
+    for host in 0..10 {
+        assert_eq!(world.blocked(host), blocked, "as host {host} sees it");
+    }
+    world.filter_vxlan(1, false);
+    world.run(8_000);
+    assert!((0..10).all(|host| world.blocked(host).is_empty()), "all is well again");
+}

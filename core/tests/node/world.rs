@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use overlayd_core::addresses::{JournalRecord, Recovered};
 use overlayd_core::cluster::gossip::Record;
 use overlayd_core::cluster::membership::PeerState;
+use overlayd_core::cluster::path_watch::Frame;
 use overlayd_core::cluster::reachability::Outcome;
 use overlayd_core::config::{self, CandidateSetting, HostConfig, Protocol, Segment};
 use overlayd_core::election::AddressEvent;
 use overlayd_core::gateway::uplink::Health;
-use overlayd_core::health::{EdgeState, Finding};
+use overlayd_core::health::{EdgeState, Finding, Id};
 use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
 use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, SegmentRole, Tracking};
 use overlayd_core::mtu::UnderlayMtu;
@@ -40,6 +41,8 @@ enum Event {
     Synced(usize, u64),
     RemovedAll(usize),
     Listeners(usize, HostId, u64, Vec<Listener>),
+    PathSent(usize, HostId, Frame),
+    PathFrame(usize, Frame),
 }
 
 struct Host {
@@ -61,6 +64,8 @@ struct Host {
     /// What it was before `overlayd --cleanup`.
     former: Option<HostId>,
     disk_full: bool,
+    /// Whether a firewall there drops VXLAN that comes in.
+    filters_vxlan: bool,
     /// Whether its gossip is still on its way, for as long as is looked.
     gossip_lags: bool,
     identity: (HostId, Formation, u64),
@@ -170,6 +175,7 @@ impl World {
             cut: false,
             former: None,
             disk_full: false,
+            filters_vxlan: false,
             gossip_lags: false,
             identity: (HostId(0x1000 + index as u64 * 7919), Formation::Unformed, 0),
             records: Vec::new(),
@@ -462,6 +468,19 @@ impl World {
         all.into_iter().map(|said| (said.host, said.note.evidence)).collect()
     }
 
+    /// The ways between hosts that are blocked, as its operator reads.
+    pub(crate) fn blocked(&self, host: usize) -> Vec<String> {
+        let (own, reported) = self.node(host).findings(self.now);
+        let own = own.into_iter().filter(|it| it.id == Id::PathBlocked);
+        let reported = reported.into_iter().filter(|it| it.note.id == Id::PathBlocked.as_str());
+        let mut all: Vec<String> = own
+            .map(|it| it.subject)
+            .chain(reported.map(|it| it.note.subject))
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
     pub(crate) fn notes(&self, host: usize) -> String {
         self.hosts[host].notes.join("\n")
     }
@@ -692,6 +711,10 @@ impl World {
         self.restart(host);
     }
 
+    pub(crate) fn filter_vxlan(&mut self, host: usize, filters: bool) {
+        self.hosts[host].filters_vxlan = filters;
+    }
+
     pub(crate) fn cut(&mut self, host: usize) {
         self.hosts[host].cut = true;
         self.hosts[host].connected.clear();
@@ -886,6 +909,20 @@ impl World {
                 node.handle(id, said, now);
                 to
             }
+            Event::PathSent(host, peer, frame) => {
+                let Some(node) = &mut self.hosts[host].node else { return };
+                node.handle_path_sent(peer, frame, now);
+                host
+            }
+            Event::PathFrame(host, frame) => {
+                let it = &mut self.hosts[host];
+                let segment = it.inputs.iter().find_map(|inputs| inputs.segments.get(&frame.segment));
+                let (Some(node), Some(segment)) = (&mut it.node, segment) else {
+                    return;
+                };
+                node.handle_path_frame(&segment.segment.bridge, frame, now);
+                host
+            }
             Event::Connect(host, id) => {
                 let Some(node) = &mut self.hosts[host].node else { return };
                 node.connected(id, now);
@@ -1001,6 +1038,16 @@ impl World {
                 let wait = Duration::from_millis(if answers { 2 } else { 50 });
                 self.queue
                     .insert((now + wait, self.sequence), Event::Probe(host, other, number, outcome));
+            }
+            Effect::PathFrame { frame, peer, .. } => {
+                self.later(Event::PathSent(host, peer, frame));
+                let blocked = |other: &usize| self.hosts[*other].filters_vxlan;
+                if let Some(other) = self
+                    .numbered(peer)
+                    .filter(|other| self.linked(host, *other) && !blocked(other))
+                {
+                    self.later(Event::PathFrame(other, frame));
+                }
             }
             Effect::SetAddress {
                 group,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use overlayd_core::addresses;
 use overlayd_core::cluster::gossip;
+use overlayd_core::cluster::path_watch::{self, Word};
 use overlayd_core::config::{PortRange, Protocol};
 use overlayd_core::election::message as election;
 use overlayd_core::election::{ElectionCandidacy, ElectionUplink, Fitness, GroupId};
@@ -227,6 +228,13 @@ fn every_kind_of_record_and_of_bulk_survives() {
         ] {
             check::<Bulk, wire::gossip::BulkMessage>(Bulk::Listening(listening));
         }
+    }
+    for word in [Word::Sent, Word::Arrived, Word::Lost] {
+        check::<Bulk, wire::gossip::BulkMessage>(Bulk::Path(path_watch::Message {
+            segment: SegmentId(7),
+            number: 8,
+            word,
+        }));
     }
 }
 

@@ -52,6 +52,9 @@ pub struct HelloReply {
     pub host: u64,
     #[prost(uint64, tag = "2")]
     pub instance: u64,
+    /// Whether it understands PathWord; an older agent closes the stream that it comes on.
+    #[prost(bool, tag = "3")]
+    pub path_words: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Closed {}

@@ -19,6 +19,7 @@ mod networks;
 mod operator;
 mod outage;
 mod passage;
+mod paths;
 mod peers;
 mod trials;
 mod underlay;

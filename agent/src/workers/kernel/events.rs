@@ -9,7 +9,7 @@ use overlayd_core::id::IfName;
 use tokio::sync::mpsc;
 
 use super::report::RemoteMacs;
-use crate::netlink::{self, News, Watch};
+use crate::netlink::{self, News, Watch, link_name};
 
 /// A socket that broke is opened again after so long.
 const REOPEN: Duration = Duration::from_millis(500);
@@ -60,9 +60,4 @@ fn remote_macs(news: &News) -> RemoteMacs {
     let far = news.far.iter();
     far.filter_map(|(index, mac, vtep)| Some((named(*index)?, *mac, *vtep)))
         .collect()
-}
-
-fn link_name(index: u32) -> Option<IfName> {
-    let name = nix::net::if_::if_indextoname(index).ok()?;
-    IfName::new(name.to_str().ok()?).ok()
 }

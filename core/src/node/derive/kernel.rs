@@ -117,8 +117,8 @@ impl Member {
         }
     }
 
-    /// Where the guests of other hosts are, and the gateway's own MAC where another host serves: its term's
-    /// announcement switches it everywhere, whatever the kernel has learnt.
+    /// Where the guests and the VXLAN devices of other hosts are, and the gateway's own MAC where another host serves: its
+    /// term's announcement switches it everywhere, whatever the kernel has learnt.
     fn remote_endpoints(&self, id: SegmentId, peers: &BTreeSet<IpAddr>) -> BTreeMap<Mac, IpAddr> {
         let vtep = |host: HostId| {
             self.gossip
@@ -129,8 +129,12 @@ impl Member {
         let endpoints = self.gossip.endpoints_in(id);
         let guests = endpoints.filter(|endpoint| endpoint.presence == Presence::Here && endpoint.host != self.me);
         let holder = self.election.holder(group_of(id)).and_then(|(host, _)| vtep(host));
+        // By these the other hosts' VXLAN devices are reached themselves, by the frames that watch the way.
+        let hosts = self.gossip.hosts();
+        let devices = hosts.filter_map(|host| Some((mark::vxlan_mac(id, host.id), vtep(host.id)?)));
         guests
             .filter_map(|endpoint| Some((endpoint.mac, vtep(endpoint.host)?)))
+            .chain(devices)
             .chain(holder.map(|vtep| (mark::gateway_mac(id), vtep)))
             .collect()
     }

@@ -8,6 +8,7 @@ mod election;
 mod kernel;
 mod leases;
 mod own_record;
+mod paths;
 mod services;
 mod subnets;
 mod trials;
@@ -78,6 +79,7 @@ impl Node {
         formed.announce_gateways();
         formed.look_whether_settled(now);
         formed.derive_kernel(facts, now);
+        formed.derive_paths(facts, now);
         let dial = formed.dial();
         if self.dialled != dial {
             self.dialled.clone_from(&dial);

@@ -1,15 +1,17 @@
 //! What findings rest on, from what the machines know.
 
+use std::collections::BTreeMap;
+
 use super::gateways::leads_out;
 use crate::cluster::catalogue::Definition;
 use crate::cluster::gossip;
 use crate::cluster::membership::PeerState;
 use crate::config::CandidateSetting;
 use crate::health::{
-    self, DuplicateMac, FailingUplink, Finding, JournalState, LoweredMtu, Meanwhile, RefusedJoin, Severity,
-    UnderlayState, Vitals,
+    self, BlockedPath, DuplicateMac, FailingUplink, Finding, JournalState, LoweredMtu, Meanwhile, RefusedJoin,
+    Severity, UnderlayState, Vitals,
 };
-use crate::id::{IfName, SegmentName};
+use crate::id::{HostId, IfName, SegmentId, SegmentName};
 use crate::kernel::inputs::BridgeNetfilter;
 use crate::node::Node;
 use crate::node::effect::Lasts;
@@ -63,6 +65,7 @@ impl Node {
                 .into_iter()
                 .map(|host| formed.name_of(host))
                 .collect(),
+            blocked_paths: blocked_paths(formed),
             duplicate_macs: duplicate_macs(formed, now),
             journal: self.journal(formed),
             edge,
@@ -182,6 +185,28 @@ impl Node {
             JournalState::Kept
         }
     }
+}
+
+/// By hosts: a firewall rarely knows segments.
+fn blocked_paths(formed: &Member) -> Vec<BlockedPath> {
+    let mut found: BTreeMap<HostId, Vec<SegmentId>> = BTreeMap::new();
+    for (peer, segment) in formed.paths.blocked() {
+        found.entry(peer).or_default().push(segment);
+    }
+    let me = formed.gossip.host(formed.me);
+    let path = |(peer, segments): (HostId, Vec<SegmentId>)| {
+        let first = *segments.first()?;
+        let here = |id: &SegmentId| Some(&formed.derived.segments.get(id)?.definition.segment);
+        let from = formed.gossip.host(peer)?;
+        Some(BlockedPath {
+            from: from.name.clone(),
+            segments: segments.iter().filter_map(here).map(|it| it.name.clone()).collect(),
+            source: from.vtep_in(first),
+            destination: me?.vtep_in(first),
+            port: here(&first)?.port,
+        })
+    };
+    found.into_iter().filter_map(path).collect()
 }
 
 fn duplicate_macs(formed: &Member, now: Instant) -> Vec<DuplicateMac> {

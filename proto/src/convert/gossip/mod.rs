@@ -3,9 +3,11 @@
 mod findings;
 mod host;
 mod listening;
+mod path_word;
 mod record;
 
 use overlayd_core::cluster::gossip as core;
+use overlayd_core::cluster::path_watch;
 use overlayd_core::id::HostId;
 use overlayd_core::node::{Hearing, Listening, Sign};
 
@@ -24,6 +26,8 @@ pub enum Bulk {
     Hearing(Hearing),
     /// About ports that are to be published.
     Listening(Listening),
+    /// About a frame that watches a path.
+    Path(path_watch::Message),
 }
 
 impl From<Bulk> for wire::BulkMessage {
@@ -59,6 +63,7 @@ impl From<Bulk> for wire::BulkMessage {
                     sign: sign.into(),
                 })
             }
+            Bulk::Path(message) => BulkKind::Path(message.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -112,6 +117,7 @@ impl TryFrom<wire::BulkMessage> for Bulk {
                 };
                 return Ok(Bulk::Hearing(Hearing::Told(HostId(told.host), sign)));
             }
+            BulkKind::Path(word) => return Ok(Bulk::Path(word.try_into()?)),
         };
         Ok(Bulk::Gossip(message))
     }
