@@ -25,12 +25,12 @@ pub(super) fn path_blocked(vitals: &Vitals) -> Vec<Finding> {
                     "chain {} of table {} on {host} lets no VXLAN in (UDP {port})",
                     chain.name, chain.table
                 ),
-                format!("on {host}: {}", let_vxlan_in(chain, *port)),
+                let_vxlan_in(chain, *port),
             ),
             None => (
                 format!("a firewall on {host}, on {from} or between them drops UDP {port} in this direction"),
                 format!(
-                    "on {host}, run `tcpdump -ni any udp dst port {port} and src host {source}`: if packets arrive, a rule \
+                    "`tcpdump -ni any udp dst port {port} and src host {source}`: if packets arrive, a rule \
                      of {host} drops them (`nft list ruleset`); if none does within 5 s, look at the rules of {from} and at \
                      what is between"
                 ),
