@@ -1,5 +1,7 @@
 //! The only clock that decides anything: it also runs while the host is suspended.
 
+use std::time::Duration;
+
 use nix::time::{ClockId, clock_gettime};
 use overlayd_core::time::Instant;
 
@@ -8,6 +10,13 @@ pub fn now() -> Instant {
     let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("CLOCK_BOOTTIME exists since Linux 2.6.39");
     let millis = time.tv_sec() as u64 * 1000 + time.tv_nsec() as u64 / 1_000_000;
     Instant::from_millis(millis)
+}
+
+/// The processor time that this thread has used.
+pub fn thread_time() -> Duration {
+    let time =
+        clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("CLOCK_THREAD_CPUTIME_ID exists since Linux 2.6.12");
+    time.into()
 }
 
 /// Wall-clock milliseconds since 1970, for display only.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use overlayd_core::addresses::{JournalRecord, Recovered};
 use overlayd_core::health::{EdgeState, Unsaved};
-use overlayd_core::id::{HostId, IfName, SegmentId};
+use overlayd_core::id::HostId;
 use overlayd_core::node::{
     Call, Done, Drained, Effect, Facts, Force, Formation, JoinRequest, Node, PeerMessage, PublishedPorts, Refusal,
 };
@@ -25,7 +25,8 @@ use crate::joining::{join_reply, refuse};
 use crate::listeners;
 use crate::log;
 use crate::sockets::arp::Announcer;
-use crate::sockets::dhcp::{Port, Received, Reply};
+use crate::sockets::dhcp::Reply;
+use crate::sockets::guests::GuestSockets;
 use crate::sockets::icmp::{Ended, Prober};
 use crate::sockets::path;
 use crate::state_dir;
@@ -55,8 +56,7 @@ pub struct Edge {
     /// Sends and hears the frames that watch paths, once there is an underlay.
     pub(crate) paths: Option<path::Watcher>,
     pub(crate) announcer: Announcer,
-    pub(crate) dhcp: mpsc::Sender<Received>,
-    pub(crate) ports: BTreeMap<SegmentId, (IfName, Port)>,
+    pub(crate) guests: GuestSockets,
     pub(crate) addresses: Sender<address::Order>,
     pub(crate) kernel: mpsc::UnboundedSender<kernel::Order>,
     /// Which journal it is: reports of a former one do not count.
@@ -138,15 +138,16 @@ impl Edge {
                 destination,
                 bytes,
             } => {
-                if let Some((_, port)) = self.ports.get(&segment) {
-                    port.send(Reply {
-                        destination_mac,
-                        source,
-                        destination,
-                        message: bytes,
-                    });
-                }
+                let reply = Reply {
+                    destination_mac,
+                    source,
+                    destination,
+                    message: bytes,
+                };
+                self.guests.reply(segment, reply);
             }
+            Effect::AskGuests { segment, addresses } => self.guests.ask(segment, &addresses),
+            Effect::HearAddresses(bridges) => self.guests.hear(bridges),
             Effect::Dial(hosts) => self.transport.set_addresses(&hosts.into_values().collect()),
             Effect::Cluster { id, removed } => {
                 self.standing.update(|standing| {
@@ -160,7 +161,7 @@ impl Edge {
             Effect::Desired(inputs) => self.order_kernel(kernel::Order::Desired(inputs)),
             Effect::RemoveAll(force) => self.remove_all(force),
             Effect::Prepare(group) => self.order_kernel(kernel::Order::Prepare(group)),
-            Effect::Listen(links) => self.listen_for_guests(links),
+            Effect::Listen(links) => self.guests.listen(links),
             Effect::Announce {
                 segment,
                 link,
@@ -306,16 +307,6 @@ impl Edge {
             flushed.await;
             let _ = reply.send(());
         });
-    }
-
-    fn listen_for_guests(&mut self, links: BTreeMap<SegmentId, IfName>) {
-        self.ports.retain(|segment, (link, _)| links.get(segment) == Some(link));
-        for (segment, link) in links {
-            let dhcp = self.dhcp.clone();
-            self.ports
-                .entry(segment)
-                .or_insert_with(|| (link.clone(), Port::open(segment, link, dhcp)));
-        }
     }
 
     fn remove_all(&mut self, force: Force) {

@@ -18,7 +18,7 @@ use overlayd_proto::control::StatusResponse;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::grpc::{self, JoinError, JoinReply};
-use crate::sockets::{dhcp, icmp};
+use crate::sockets::{arp, dhcp, icmp};
 use crate::workers::{disk, kernel};
 
 /// Something that a thread, a task or an operator brings.
@@ -202,8 +202,12 @@ pub struct Inboxes {
     pub events: mpsc::UnboundedReceiver<Event>,
     /// Ends of probes.
     pub probes: mpsc::Receiver<icmp::Ended>,
+    /// Guests' answers by ARP: one that has come before a REQUEST is looked at before it.
+    pub arp: mpsc::Receiver<arp::Heard>,
     /// Guests' DHCP messages.
     pub dhcp: mpsc::Receiver<dhcp::Received>,
     /// Everything else from other hosts.
     pub peers: mpsc::Receiver<grpc::Event>,
+    /// Addresses that guests use.
+    pub used: mpsc::Receiver<arp::Used>,
 }

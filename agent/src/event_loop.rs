@@ -23,7 +23,7 @@ use crate::effects::Edge;
 use crate::event::{Ask, Event, Inboxes};
 use crate::grpc;
 use crate::joining::{refused, welcome};
-use crate::sockets::{dhcp, icmp};
+use crate::sockets::{arp, dhcp, icmp};
 use crate::workers::{disk, kernel};
 use crate::{clock, control};
 
@@ -76,8 +76,10 @@ pub async fn run(mut agent: Agent, mut inboxes: Inboxes) -> Result<Ended> {
             _ = signals.hangup.recv() => agent.reload(),
             Some(outcome) = inboxes.probes.recv() => agent.probed(outcome),
             Some(event) = inboxes.events.recv() => agent.happened(event),
+            Some(heard) = inboxes.arp.recv() => agent.answered_by_guest(heard),
             Some(received) = inboxes.dhcp.recv() => agent.asked_by_guest(received),
             Some(event) = inboxes.peers.recv() => agent.peer(event),
+            Some(used) = inboxes.used.recv() => agent.uses_address(&used),
         }
         agent.perform_all();
     }
@@ -249,6 +251,16 @@ impl Agent {
     fn asked_by_guest(&mut self, received: dhcp::Received) {
         self.node
             .handle_dhcp(received.segment, received.source, received.message, clock::now());
+    }
+
+    fn answered_by_guest(&mut self, heard: arp::Heard) {
+        self.node
+            .handle_arp(heard.segment, heard.guest, heard.address, clock::now());
+    }
+
+    fn uses_address(&mut self, used: &arp::Used) {
+        self.node
+            .hear_address(&used.bridge, used.guest, used.address, clock::now());
     }
 
     fn peer(&mut self, event: grpc::Event) {

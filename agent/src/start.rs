@@ -22,7 +22,7 @@ use crate::event::{Event, Inboxes};
 use crate::event_loop::{Agent, run as run_loop};
 use crate::grpc::{Identity, Inbox, Standing, Transport};
 use crate::sockets::arp::Announcer;
-use crate::sockets::dhcp::Received;
+use crate::sockets::guests::GuestSockets;
 use crate::sockets::icmp::Ended;
 use crate::state_dir::{self, StateDir};
 use crate::survived::Survived;
@@ -72,6 +72,8 @@ pub(crate) fn refuse_unprivileged() -> Result<()> {
 const PEER_QUEUE: usize = 4096;
 /// Room for guests' messages: a burst of boots.
 const DHCP_QUEUE: usize = 4096;
+/// Answers by ARP that may wait; what comes beyond them is dropped by the kernel.
+const ARP_QUEUE: usize = 256;
 
 /// Runs the agent until a signal ends it; `file` is what the configuration was read from, and its text.
 ///
@@ -120,7 +122,7 @@ struct Senders {
     inbox: Inbox,
     events: mpsc::UnboundedSender<Event>,
     probes: mpsc::Sender<Ended>,
-    dhcp: mpsc::Sender<Received>,
+    guests: GuestSockets,
 }
 
 fn queues() -> (Senders, Inboxes) {
@@ -129,11 +131,15 @@ fn queues() -> (Senders, Inboxes) {
     let (rest, inbox_peers) = mpsc::channel(PEER_QUEUE);
     let (probes, inbox_probes) = mpsc::channel(PEER_QUEUE);
     let (dhcp, inbox_dhcp) = mpsc::channel(DHCP_QUEUE);
+    let (arp, inbox_arp) = mpsc::channel(ARP_QUEUE);
+    let (used, inbox_used) = mpsc::channel(ARP_QUEUE);
     let inboxes = Inboxes {
         election: inbox_election,
         events: inbox_events,
         probes: inbox_probes,
         dhcp: inbox_dhcp,
+        arp: inbox_arp,
+        used: inbox_used,
         peers: inbox_peers,
     };
     let inbox = Inbox { election, rest };
@@ -142,7 +148,7 @@ fn queues() -> (Senders, Inboxes) {
             inbox,
             events,
             probes,
-            dhcp,
+            guests: GuestSockets::new(dhcp, arp, used),
         },
         inboxes,
     )
@@ -164,8 +170,7 @@ fn edge(config_file: (PathBuf, String), identity: state_dir::Identity, senders: 
         paths: None,
         probes: senders.probes,
         announcer: Announcer::new(),
-        dhcp: senders.dhcp,
-        ports: BTreeMap::new(),
+        guests: senders.guests,
         addresses,
         kernel,
         journal: None,

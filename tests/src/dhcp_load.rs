@@ -205,6 +205,34 @@ pub fn run(load: &Load) -> Result<Report> {
     })
 }
 
+/// Lets each client say its DISCOVER once; what they are offered nobody takes.
+///
+/// # Errors
+/// As [`run`].
+pub fn discover(interface: &str, clients: &[Client]) -> Result<()> {
+    let wire = Wire::open(interface, None)?;
+    for (number, client) in clients.iter().enumerate() {
+        wire.send(&Run::new(*client).message(number))?;
+    }
+    Ok(())
+}
+
+/// Shows each client's MAC to the bridges once; nobody is asked anything.
+///
+/// # Errors
+/// As [`run`].
+pub fn appear(interface: &str, clients: &[Client]) -> Result<()> {
+    let wire = Wire::open(interface, None)?;
+    for (number, client) in clients.iter().enumerate() {
+        let mut frame = Run::new(*client).message(number);
+        frame.truncate(60);
+        // An EtherType for experiments (IEEE Std 802, local experimental).
+        frame.splice(ADDRESSES..ADDRESSES + 2, [0x88, 0xb5]);
+        wire.send(&frame)?;
+    }
+    Ok(())
+}
+
 /// What a client says next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {

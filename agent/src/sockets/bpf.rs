@@ -10,6 +10,11 @@ pub(super) const ACCEPT: SockFilter = SockFilter::new(0x06, 0, 0, u32::MAX);
 /// Throws it away.
 pub(super) const REJECT: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 
+/// What the kernel made of the frame, instead of its bytes (`SKF_AD_OFF + SKF_AD_PKTTYPE` of linux/filter.h). A frame with
+/// a VLAN tag that no interface takes comes without the tag, as one for another host (`__netif_receive_skb_core`,
+/// net/core/dev.c); VID 0 is no VLAN.
+pub(super) const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE) as u32;
+
 pub(super) const fn load_byte(at: u32) -> SockFilter {
     SockFilter::new(0x30, 0, 0, at)
 }

@@ -190,14 +190,9 @@ fn hold_port(interface: &IfName) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// What the kernel made of the frame, instead of its bytes (`SKF_AD_OFF + SKF_AD_PKTTYPE` of linux/filter.h).
-const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE) as u32;
-
-/// UDP, not a later fragment, to port 67, and for this link: a frame with a VLAN tag that no interface takes comes without
-/// the tag, as one for another host (`__netif_receive_skb_core`, net/core/dev.c); VID 0 is no VLAN. The packet socket
-/// strips the Ethernet header.
+/// UDP, not a later fragment, to port 67, and for this link: not in a VLAN. The packet socket strips the Ethernet header.
 const UDP_TO_SERVER: [SockFilter; 11] = [
-    bpf::load_word(PACKET_TYPE),
+    bpf::load_word(bpf::PACKET_TYPE),
     bpf::jump_equal(libc::PACKET_OTHERHOST as u32, 7, 0),
     bpf::load_byte(9),
     bpf::jump_equal(libc::IPPROTO_UDP as u32, 0, 5),

@@ -4,6 +4,8 @@
 //! guests ─► gw-<segment> ─► dhcp ──► channel ─► event loop        one task per segment, gateway host only
 //!        ◄───────────────── dhcp ◄── send
 //! guests ◄─ gw-<segment> ◄─ arp                                   one task per burst
+//!        ─► bridge ───────► arp ───► channel ─► event loop        one task per segment with IPv4
+//!        ─► gw-<segment> ─► arp ───► channel ─► event loop        one task per segment, gateway host only
 //! hosts  ◄─ underlay ─────► icmp ──► channel ─► event loop        one task
 //! router ◄─ uplink ───────► next_hop ─────────► kernel's thread   no task
 //! hosts  ◄─ vx-<segment> ◄─ path ◄── send
@@ -17,6 +19,7 @@ use tokio::io::Interest;
 pub mod arp;
 mod bpf;
 pub mod dhcp;
+pub mod guests;
 pub mod icmp;
 pub mod next_hop;
 mod packet;

@@ -61,12 +61,9 @@ impl Line {
     }
 }
 
-/// Where an ARP packet's sender says its address.
-const SENDER: u32 = 14;
-
 fn said_by(hop: &NextHop) -> [SockFilter; 4] {
     [
-        bpf::load_word(SENDER),
+        bpf::load_word(arp::SENDER),
         bpf::jump_equal(hop.address.to_bits(), 0, 1),
         ACCEPT,
         REJECT,

@@ -258,7 +258,7 @@ impl Leases {
                 reason: match timer {
                     Timer::Live(_) | Timer::Quarantine => Reason::End,
                     Timer::Give | Timer::Ballot => Reason::Repeat,
-                    Timer::Offer(_) | Timer::Question(_) | Timer::Search(_) => Reason::Wait,
+                    Timer::Offer(_) | Timer::Rest(_) | Timer::Question(_) | Timer::Search(_) => Reason::Wait,
                     Timer::Tick => Reason::Tick,
                 },
             });

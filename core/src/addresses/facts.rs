@@ -93,6 +93,12 @@ impl Leases {
             .unwrap_or_default()
     }
 
+    /// Until when addresses that this host owns may not be given, because a former holder may still rely on them.
+    pub fn quarantined_until(&self, segment: SegmentId) -> Option<Instant> {
+        let quarantined = &self.segments.get(&segment)?.store.quarantined;
+        quarantined.iter().map(|(_, until)| *until).max()
+    }
+
     /// The newest generation of a segment that this host ever knew. While it knows only an older one it gives nothing.
     pub fn newest_generation(&self, segment: SegmentId) -> u64 {
         self.segments

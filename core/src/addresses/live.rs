@@ -39,12 +39,20 @@ pub(super) struct Offer {
     pub(super) until: Instant,
 }
 
+/// An address that nobody has leased, and that a guest has answered for by ARP.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    pub(super) by: Mac,
+    pub(super) until: Instant,
+}
+
 /// What a timer is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     Live(Address),
     Quarantine,
     Offer(Address),
+    Rest(Address),
     Question(u64),
     Search(u64),
     Give,

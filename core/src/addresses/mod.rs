@@ -56,6 +56,7 @@ use std::net::IpAddr;
 
 use crate::id::{HostId, Mac, SegmentId};
 use crate::lease::{Lease, Share};
+use crate::range::Address;
 use crate::time::Instant;
 
 use participation::{Departure, Participation};
@@ -246,6 +247,22 @@ impl Leases {
             }
         }
         self.end_turn(now);
+    }
+
+    /// The addresses that guests of this host are offered next.
+    pub fn free_ahead(&self, segment: SegmentId, count: usize) -> Vec<IpAddr> {
+        let ahead = self
+            .segments
+            .get(&segment)
+            .map(|segment| segment.store.free_ahead(count));
+        ahead.into_iter().flatten().map(Address::ip).collect()
+    }
+
+    /// A guest has answered for an address: nobody else is given it for a minute, unless it is leased.
+    pub fn rest(&mut self, segment: SegmentId, address: IpAddr, by: Mac, now: Instant) {
+        if let Some(segment) = self.segments.get_mut(&segment) {
+            segment.store.rest(address.into(), by, now);
+        }
     }
 
     /// What another host told everybody about a lease.

@@ -13,7 +13,7 @@ use crate::lease::{Lease, Share, Version};
 /// A question of the local DHCP server. Each gets exactly one `Answer` with its token, at the latest after 5 s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// DISCOVER: which address would the client get? Nothing is bound; a new address is held for 30 s.
+    /// DISCOVER: which address would the client get? Nothing is bound; a new address is held for 10 s.
     Find {
         /// The segment of the address.
         segment: SegmentId,
@@ -65,6 +65,15 @@ pub enum Request {
         /// Which address.
         address: IpAddr,
     },
+    /// An address that was found for a client is not kept for it any more.
+    Withdraw {
+        /// The segment of the address.
+        segment: SegmentId,
+        /// Which address.
+        address: IpAddr,
+        /// The client that was offered it.
+        client: Mac,
+    },
 }
 
 impl Request {
@@ -76,7 +85,8 @@ impl Request {
             | Request::Release { segment, .. }
             | Request::Decline { segment, .. }
             | Request::Revoke { segment, .. }
-            | Request::Conflict { segment, .. } => *segment,
+            | Request::Conflict { segment, .. }
+            | Request::Withdraw { segment, .. } => *segment,
         }
     }
 }
@@ -119,7 +129,7 @@ pub enum Answer {
         /// How many hosts have the lease on disk.
         copies: u32,
     },
-    /// NAK: the owner says that another client has the address.
+    /// NAK: the owner says that another client has the address, or another guest has answered for it.
     Nak,
     /// Say nothing to the guest.
     Silence(Silence),

@@ -96,6 +96,9 @@ impl SegmentLeases {
                 if let Some(answer) = find::settled(store, host, address, &claim, now) {
                     return host.outbox.answer(token, answer, 0, now);
                 }
+                if store.is_used_by_other(host, address, claim.client) {
+                    return host.outbox.answer(token, Answer::Nak, 0, now);
+                }
                 (address, Wanted::Bind(claim))
             }
             Request::Release { address, client, .. } => (address.into(), Wanted::Release(client)),
@@ -107,6 +110,10 @@ impl SegmentLeases {
             Request::Revoke { address, client, .. } => {
                 let address = address.into();
                 (address, Wanted::Revoke(client, listing::version_of(store, address)))
+            }
+            Request::Withdraw { address, client, .. } => {
+                store.withdraw_offer_to(host, address.into(), client);
+                return host.outbox.answer(token, Answer::Done, 0, now);
             }
         };
         requests.ask(store, host, Origin::Guest(token), address, wanted, now);
@@ -121,6 +128,7 @@ impl SegmentLeases {
             }
             Timer::Quarantine => ending::end_quarantines(store, host, now),
             Timer::Offer(address) => store.offer_due(host, address, now),
+            Timer::Rest(address) => store.rest_due(host, address, now),
             Timer::Question(id) => self.requests.question_due(store, host, id, now),
             Timer::Search(_) => self.requests.search_again(store, host, now),
             Timer::Give => self.sharing.gives.say_gives(store, host, now),

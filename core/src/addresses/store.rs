@@ -17,7 +17,7 @@ use crate::time::Instant;
 
 use super::configured::Configured;
 use super::journal::JournalRecord;
-use super::live::{Live, Offer, Timer, Waiter};
+use super::live::{Live, Offer, Rest, Timer, Waiter};
 use super::message::Reply;
 use super::participation::Participation;
 use super::record::{AddressState, Holder, Transfer};
@@ -44,6 +44,7 @@ pub(super) struct AddressStore {
     pub(super) reserved_records: BTreeSet<Address>,
     pub(super) offers: BTreeMap<Address, Offer>,
     pub(super) offer_of: BTreeMap<Mac, Address>,
+    pub(super) resting: BTreeMap<Address, Rest>,
     pub(super) guests: BTreeMap<Mac, (Guest, Instant)>,
     pub(super) seen: BTreeMap<Address, BTreeSet<Mac>>,
     pub(super) known: BTreeMap<Address, (Lease, Instant)>,
@@ -99,6 +100,7 @@ impl AddressStore {
             reserved_records: BTreeSet::new(),
             offers: BTreeMap::new(),
             offer_of: BTreeMap::new(),
+            resting: BTreeMap::new(),
             guests: BTreeMap::new(),
             seen: BTreeMap::new(),
             known: BTreeMap::new(),

@@ -11,8 +11,10 @@ pub(super) const ANSWER_LIFE: Duration = Duration::from_secs(5);
 pub(super) const NONCE_AFTER: Duration = Duration::from_secs(6);
 /// What is added to a lease's time for answers under way.
 const SLACK: Duration = Duration::from_secs(10);
-/// How long an address is kept for a client that was offered it.
-pub(super) const OFFER: Duration = Duration::from_secs(30);
+/// How long an address is kept for a client that was offered it: clients choose within some seconds.
+pub(super) const OFFER: Duration = Duration::from_secs(10);
+/// How long an address is not given to others after a guest has answered for it.
+pub(super) const REST: Duration = Duration::from_secs(60);
 /// First and longest wait before a message is sent again.
 pub(super) const REPEAT_FIRST: Duration = Duration::from_millis(100);
 /// See `REPEAT_FIRST`.

@@ -88,6 +88,28 @@ impl Endpoints {
         self.guests = present;
     }
 
+    /// Announces a guest of this host once more: it uses other addresses than before. One that is elsewhere by now is not
+    /// taken back by what is heard of it.
+    pub fn announce_addresses(
+        &self,
+        (segment, mac): (SegmentId, Mac),
+        addresses: BTreeSet<IpAddr>,
+        gossip: &mut Gossip,
+        now: Instant,
+    ) {
+        let is = announced(gossip.get(&Key::Endpoint(segment, mac)));
+        if let (Some(port), Some((host, Presence::Here))) = (self.guests.get(&(segment, mac)), is)
+            && host == self.me
+        {
+            gossip.put_endpoint(endpoint(self.me, segment, mac, Some(port), addresses), now);
+        }
+    }
+
+    /// Whether this host has announced a guest as its own.
+    pub fn has_announced(&self, segment: SegmentId, mac: Mac) -> bool {
+        self.guests.contains_key(&(segment, mac))
+    }
+
     /// Remembers MACs that VXLAN interfaces have heard, each with the VTEP it is behind.
     pub fn hear(&mut self, heard: &[(IfName, Mac, IpAddr)], catalogue: &Catalogue, gossip: &Gossip) {
         if self.remote_macs.len() > REMOTE_MACS {

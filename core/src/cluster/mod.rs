@@ -2,8 +2,10 @@
 //! is a member, and who is reachable.
 
 pub mod catalogue;
+pub mod crowds;
 pub mod endpoints;
 pub mod gossip;
+pub mod learnt;
 pub mod membership;
 pub mod path_watch;
 pub mod reachability;

@@ -66,6 +66,14 @@ pub enum Id {
     AllDrained,
     /// Addresses of a segment wait for the end of a deleted one.
     AddressesWait,
+    /// Guests of a segment get no address, or the next one would get none.
+    PoolExhausted,
+    /// A guest uses the gateway's address, or two use one.
+    DuplicateAddress,
+    /// A guest says of too many addresses that it uses them.
+    GuestDisbelieved,
+    /// A port shows more MACs than are told to the other hosts.
+    PortCrowded,
 }
 
 impl Id {
@@ -101,6 +109,10 @@ impl Id {
             Self::JoinRefused => "O21",
             Self::AllDrained => "O22",
             Self::AddressesWait => "O30",
+            Self::PoolExhausted => "G8",
+            Self::DuplicateAddress => "G6",
+            Self::GuestDisbelieved => "O31",
+            Self::PortCrowded => "O32",
         }
     }
 }

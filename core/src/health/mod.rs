@@ -12,6 +12,8 @@ pub mod events;
 mod finding;
 mod firewalls;
 mod gateways;
+mod guest_vitals;
+mod guests;
 mod hosts;
 mod leases;
 mod log_line;
@@ -19,6 +21,7 @@ mod segments;
 mod vitals;
 
 pub use finding::{Finding, Id, Severity};
+pub use guest_vitals::{Crowd, GuestPlace, Misuse, PoolState, RefusedGuests};
 pub use log_line::Fields;
 pub use vitals::{
     BlockedPath, Conflict, DuplicateMac, EdgeState, FailingUplink, Held, JournalState, LoweredMtu, Meanwhile,
@@ -54,6 +57,9 @@ const CHECKS: &[fn(&Vitals) -> Vec<Finding>] = &[
     leases::journal_lost,
     leases::not_acknowledged,
     leases::nobody_keeps_leases,
+    guests::pool_exhausted,
+    guests::misuse,
+    guests::port_crowded,
 ];
 
 /// All that is wrong, worst first.
@@ -69,12 +75,14 @@ mod tests {
 
     use super::*;
     use crate::cluster::membership::PeerState;
+    use crate::gateway::dhcp::Shortage;
     use crate::gateway::uplink::Health;
     use crate::id::{IfName, Mac, SegmentName};
     use crate::kernel::foreign::{ForeignChain, Hook, Otherwise};
     use crate::kernel::plan::Obstacle;
     use crate::mtu::{OverlayMtu, UnderlayMtu};
     use crate::network::HostNetwork;
+    use crate::time::Duration;
 
     fn link(name: &str) -> IfName {
         IfName::new(name).unwrap()
@@ -130,6 +138,37 @@ mod tests {
         let journal = |journal: JournalState| Vitals {
             journal,
             ..all_is_well()
+        };
+        let pool = |free, quarantined, shortage: Option<Shortage>| Vitals {
+            pools: vec![PoolState {
+                segment: blue(),
+                free,
+                held: 39,
+                quarantined,
+                quarantined_for: (quarantined > 1).then(|| Duration::from_secs(3600)),
+                declined: 0,
+                max_leases: Some(if shortage == Some(Shortage::MaxLeases) { 39 } else { 200 }),
+                refused: shortage.map(|shortage| RefusedGuests {
+                    shortage,
+                    times: 3,
+                    ago: Duration::from_secs(7),
+                    crowd: (quarantined == 1).then(|| Crowd {
+                        host: "hv2".to_owned(),
+                        port: "vnet0".to_owned(),
+                        offers: 200,
+                    }),
+                }),
+            }],
+            ..all_is_well()
+        };
+        let misuse = |misuse: Misuse| Vitals {
+            misuses: vec![misuse],
+            ..all_is_well()
+        };
+        let guest = |number: u8| GuestPlace {
+            mac: Mac([0x52, 0x54, 0, 0, 0, number]),
+            host: Some("hv2".to_owned()),
+            port: format!("vnet{number}"),
         };
         let uplink = |uplink: FailingUplink| Vitals {
             uplinks: vec![uplink],
@@ -391,6 +430,45 @@ mod tests {
                 journal(JournalState::Waiting(vec!["hv2".to_owned()])),
             ),
             (Id::NobodyKeepsLeases, Fail, journal(JournalState::NobodyLeft)),
+            (Id::PoolExhausted, Warn, pool(0, 0, None)),
+            (Id::PoolExhausted, Warn, pool(0, 200, Some(Shortage::Exhausted))),
+            (Id::PoolExhausted, Warn, pool(9, 0, Some(Shortage::MaxLeases))),
+            (Id::PoolExhausted, Warn, pool(9, 0, Some(Shortage::Exhausted))),
+            (Id::PoolExhausted, Warn, pool(9, 1, Some(Shortage::Exhausted))),
+            (
+                Id::DuplicateAddress,
+                Fail,
+                misuse(Misuse::Gateway {
+                    segment: blue(),
+                    address: [192, 168, 124, 1].into(),
+                    guest: guest(1),
+                }),
+            ),
+            (
+                Id::DuplicateAddress,
+                Fail,
+                misuse(Misuse::Shared {
+                    segment: blue(),
+                    address: [192, 168, 124, 16].into(),
+                    guests: vec![guest(1), guest(2)],
+                }),
+            ),
+            (
+                Id::PortCrowded,
+                Warn,
+                Vitals {
+                    crowded_ports: vec![(blue(), link("vnet0"), 20_000)],
+                    ..all_is_well()
+                },
+            ),
+            (
+                Id::GuestDisbelieved,
+                Warn,
+                misuse(Misuse::Everything {
+                    segment: blue(),
+                    guest: guest(1),
+                }),
+            ),
         ];
         for (id, severity, vitals) in cases {
             let findings = check(&vitals);

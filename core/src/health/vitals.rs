@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
+use super::guest_vitals::{Misuse, PoolState};
 use crate::cluster::membership::PeerState;
 use crate::gateway::uplink::Health;
 use crate::id::{IfName, Mac, SegmentName};
@@ -56,6 +57,12 @@ pub struct Vitals {
     pub duplicate_macs: Vec<DuplicateMac>,
     /// What leases rest on here.
     pub journal: JournalState,
+    /// The pools of the segments that this host is the active gateway of.
+    pub pools: Vec<PoolState>,
+    /// Guests that use what is not theirs.
+    pub misuses: Vec<Misuse>,
+    /// Ports here that show more MACs than are told to the other hosts, and how many.
+    pub crowded_ports: Vec<(SegmentName, IfName, usize)>,
     /// What only the edge knows.
     pub edge: EdgeState,
 }

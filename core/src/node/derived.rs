@@ -8,6 +8,7 @@ use crate::addresses::SegmentPool;
 use crate::cluster::catalogue::Definition;
 use crate::cluster::membership::Peer;
 use crate::election::{ElectionView, GroupId};
+use crate::gateway::GatewayLink;
 use crate::gateway::dhcp::SegmentService;
 use crate::health::Held;
 use crate::id::{HostId, IfName, SegmentId, SegmentName, Term};
@@ -120,7 +121,8 @@ impl Derived {
 #[derive(Debug, Default)]
 pub(super) struct Services {
     pub(super) dhcp: BTreeMap<SegmentId, SegmentService>,
-    pub(super) listen: BTreeMap<SegmentId, IfName>,
+    pub(super) listen: BTreeMap<SegmentId, GatewayLink>,
+    pub(super) bridges: BTreeSet<IfName>,
     pub(super) announced: BTreeMap<GroupId, Term>,
 }
 

@@ -14,6 +14,7 @@ use crate::addresses::JournalRecord;
 use crate::cluster::gossip::Record;
 use crate::cluster::path_watch;
 use crate::election;
+use crate::gateway::GatewayLink;
 use crate::gateway::uplink::Health;
 use crate::health::events::Event;
 use crate::id::{ClusterId, HostId, IfName, Mac, SegmentId, SegmentName, Term};
@@ -238,8 +239,17 @@ pub enum Effect {
         /// Its segments.
         segments: Vec<SegmentName>,
     },
-    /// Listen for DHCP on these links, and on no others.
-    Listen(BTreeMap<SegmentId, IfName>),
+    /// Listen for DHCP and ARP on these links, and on no others.
+    Listen(BTreeMap<SegmentId, GatewayLink>),
+    /// Hear on these bridges which addresses guests use, and on no others: [`super::Node::hear_address`].
+    HearAddresses(BTreeSet<IfName>),
+    /// Ask by ARP who has these addresses; report answers with [`super::Node::handle_arp`].
+    AskGuests {
+        /// On the gateway's link of this segment.
+        segment: SegmentId,
+        /// One question each.
+        addresses: Vec<Ipv4Addr>,
+    },
     /// Tell everybody on the segment who has the gateway address.
     Announce {
         /// The segment.

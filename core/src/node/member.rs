@@ -13,8 +13,10 @@ use super::peer_message::PeerMessage;
 use super::start::{Drained, Survived};
 use crate::addresses::{self, Leases};
 use crate::cluster::catalogue::Catalogue;
+use crate::cluster::crowds::Crowds;
 use crate::cluster::endpoints::Endpoints;
 use crate::cluster::gossip::{Endpoint, Gossip, Presence};
+use crate::cluster::learnt::Learnt;
 use crate::cluster::membership::{MemberState, Membership};
 use crate::cluster::path_watch::PathWatch;
 use crate::cluster::reachability::{Outcome, Reachability};
@@ -39,6 +41,8 @@ pub(super) struct Member {
     pub(super) gossip: Gossip,
     pub(super) membership: Membership,
     pub(super) catalogue: Catalogue,
+    pub(super) crowds: Crowds,
+    pub(super) learnt: Learnt,
     pub(super) endpoints: Endpoints,
     pub(super) paths: PathWatch,
     pub(super) election: Election,
@@ -119,18 +123,19 @@ impl Member {
         for host in gossip.hosts().map(|host| host.id).filter(|host| *host != me) {
             membership.expect(host, now);
         }
-        let election = Election::new(start, now);
         Self {
             me,
             instance,
             cluster,
             membership,
-            election,
+            election: Election::new(start, now),
             leases,
             dhcp: dhcp::Server::new(),
             effects: VecDeque::new(),
             suspects_at: now,
             catalogue: Catalogue::default(),
+            crowds: Crowds::new(),
+            learnt: Learnt::new(),
             endpoints: Endpoints::new(me),
             paths: PathWatch::new(rng.next_u64()),
             gateways: Gateways::new(me, now),
@@ -246,16 +251,6 @@ impl Member {
     pub(super) fn hear_remote_macs(&mut self, heard: &[(IfName, Mac, IpAddr)]) {
         if self.gateways.has_any() {
             self.endpoints.hear(heard, &self.catalogue, &self.gossip);
-        }
-    }
-
-    pub(super) fn set_guests(&mut self, reported: &BTreeMap<IfName, BTreeMap<Mac, IfName>>, now: Instant) {
-        let held_by = |segment, mac| self.leases.held_by(segment, mac);
-        self.endpoints
-            .set_guests(reported, &self.catalogue, &mut self.gossip, held_by, now);
-        // Once the kernel has let a guest go that moved away, it may come back at any time.
-        if self.derived.waits_for_guests_to_go() {
-            self.touch_now(now);
         }
     }
 

@@ -20,6 +20,7 @@ mod derived;
 mod effect;
 mod findings;
 mod gateways;
+mod guests;
 mod lease_migration;
 mod listening;
 mod loss;

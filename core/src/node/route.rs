@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::effect::Effect;
+use super::guests::used_by;
 use super::member::{Member, OWN_TOKENS, guest_at};
 use super::peer_message::PeerMessage;
 use crate::addresses::{self, LeaseEvent};
@@ -12,7 +13,7 @@ use crate::cluster::reachability::{Outcome, Probe};
 use crate::election::{self, GroupId};
 use crate::gateway::dhcp;
 use crate::health::events::Event;
-use crate::id::HostId;
+use crate::id::{HostId, Mac, SegmentId};
 use crate::kernel::mark::vxlan_mac;
 use crate::time::Instant;
 
@@ -123,11 +124,23 @@ impl Member {
     fn carry_dhcp(&mut self, effect: dhcp::Effect, now: Instant) {
         match effect {
             dhcp::Effect::Ask { token, request } => self.leases.handle_request(token, request, now),
+            dhcp::Effect::AskGuests { segment, addresses } => {
+                self.effects.push_back(Effect::AskGuests { segment, addresses });
+            }
+            dhcp::Effect::LookAhead { segment } => {
+                let next = self.leases.free_ahead(segment, dhcp::AHEAD);
+                self.dhcp.handle_ahead(segment, &next, now);
+            }
+            dhcp::Effect::InUse { segment, address, by } => self.leases.rest(segment, address.into(), by, now),
+            dhcp::Effect::Disbelieved { .. } => self.look_for_findings(now),
             dhcp::Effect::Unserved {
                 segment,
                 client,
                 shortage,
-            } => self.report_unserved(segment, client, shortage),
+            } => {
+                self.report_unserved(segment, client, shortage);
+                self.look_for_findings(now);
+            }
             dhcp::Effect::Reply {
                 segment,
                 destination_mac,
@@ -162,7 +175,9 @@ impl Member {
                 self.gossip.put_lease(lease, now);
             }
             addresses::Effect::GossipShare(share) => {
+                self.dhcp.look_ahead(share.segment);
                 self.gossip.put_share(share, now);
+                self.look_for_findings(now);
             }
             addresses::Effect::Event(event) => {
                 if event == LeaseEvent::DiskLost {
@@ -227,6 +242,7 @@ impl Member {
                 if let (ChangeOrigin::Peer(_), Some(Record::Lease(lease))) = (change.origin, change.new.as_deref()) {
                     self.leases.handle_gossip_lease(lease.clone(), now);
                 }
+                self.lease_changed(&change, now);
             }
             Key::Share(..) => {
                 if let (ChangeOrigin::Peer(_), Some(Record::Share(share))) = (change.origin, change.new.as_deref()) {
@@ -260,23 +276,29 @@ impl Member {
                 self.touch(now);
             }
             Key::Segment(_) | Key::StaticPeer(..) => self.touch(now),
-            Key::Endpoint(segment, mac) => {
-                let guest = match change.new.as_deref() {
-                    Some(Record::Endpoint(endpoint)) => guest_at(endpoint),
-                    _ => None,
-                };
-                let held_by = |segment, mac| self.leases.held_by(segment, mac);
-                self.endpoints
-                    .handle_announcement(*segment, *mac, &change, &mut self.gossip, held_by, now);
-                let host = guest.as_ref().and_then(|guest| guest.host);
-                self.leases.set_guest(*segment, *mac, guest, now);
-                match (host, &change.old) {
-                    // Nothing that is derived speaks of this host's own guests.
-                    (Some(host), None) if host == self.me => {}
-                    (Some(_), None) => self.touch_for_guest(now),
-                    (Some(_) | None, _) => self.touch(now),
-                }
-            }
+            Key::Endpoint(segment, mac) => self.endpoint_changed(*segment, *mac, &change, now),
+        }
+    }
+
+    fn endpoint_changed(&mut self, segment: SegmentId, mac: Mac, change: &Change, now: Instant) {
+        let guest = match change.new.as_deref() {
+            Some(Record::Endpoint(endpoint)) => guest_at(endpoint),
+            _ => None,
+        };
+        let addresses = |segment, mac| used_by(&self.leases, &self.learnt, segment, mac);
+        self.endpoints
+            .handle_announcement(segment, mac, change, &mut self.gossip, addresses, now);
+        if let Some(Record::Endpoint(endpoint)) = change.new.as_deref() {
+            let port = (endpoint.host, endpoint.interface.clone());
+            self.dhcp.set_port(segment, mac, port);
+        }
+        let host = guest.as_ref().and_then(|guest| guest.host);
+        self.leases.set_guest(segment, mac, guest, now);
+        match (host, &change.old) {
+            // Nothing that is derived speaks of this host's own guests.
+            (Some(host), None) if host == self.me => {}
+            (Some(_), None) => self.touch_for_guest(now),
+            (Some(_) | None, _) => self.touch(now),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod by_hand;
 mod deleting;
 mod first_lease;
 mod giving;

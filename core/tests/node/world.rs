@@ -12,7 +12,7 @@ use overlayd_core::config::{self, CandidateSetting, HostConfig, Protocol, Segmen
 use overlayd_core::election::AddressEvent;
 use overlayd_core::gateway::uplink::Health;
 use overlayd_core::health::{EdgeState, Finding, Id};
-use overlayd_core::id::{HostId, IfName, Mac, SegmentName, Term};
+use overlayd_core::id::{HostId, IfName, Mac, SegmentId, SegmentName, Term};
 use overlayd_core::kernel::inputs::{BridgeNetfilter, Inputs, SegmentRole, Tracking};
 use overlayd_core::mtu::UnderlayMtu;
 use overlayd_core::network::HostNetwork;
@@ -43,6 +43,7 @@ enum Event {
     Listeners(usize, HostId, u64, Vec<Listener>),
     PathSent(usize, HostId, Frame),
     PathFrame(usize, Frame),
+    Arp(usize, SegmentId, Mac, Ipv4Addr),
 }
 
 struct Host {
@@ -96,6 +97,7 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(2);
 const DISCOVER: u8 = 1;
 pub(crate) const OFFER: u8 = 2;
 const REQUEST: u8 = 3;
+const RELEASE: u8 = 7;
 pub(crate) const ACK: u8 = 5;
 pub(crate) const NAK: u8 = 6;
 
@@ -108,6 +110,8 @@ pub(crate) struct World {
     joins: BTreeMap<Call, (usize, SocketAddr)>,
     /// Pairs of hosts between which nothing passes.
     parted: BTreeSet<(usize, usize)>,
+    /// Addresses that guests have set themselves.
+    pub(crate) by_hand: BTreeMap<Ipv4Addr, Mac>,
     /// How long a kernel takes to set an address.
     pub(crate) address_takes: Duration,
 }
@@ -138,6 +142,7 @@ impl World {
             calls: 0,
             joins: BTreeMap::new(),
             parted: BTreeSet::new(),
+            by_hand: BTreeMap::new(),
             address_takes: LATENCY,
         };
         for index in 0..count {
@@ -399,6 +404,15 @@ impl World {
         self.carry(host);
     }
 
+    /// ARP on blue's bridge shows which address a guest uses.
+    pub(crate) fn hear_address(&mut self, host: usize, mac: &str, address: Ipv4Addr) {
+        let now = self.now;
+        let bridge = IfName::new("br-blue").unwrap();
+        self.node_mut(host)
+            .hear_address(&bridge, mac.parse().unwrap(), address, now);
+        self.carry(host);
+    }
+
     /// A rebooting guest of `host` asks the gateway of blue for an address; the kind of the answer, and the address in it.
     pub(crate) fn ask(&mut self, host: usize, mac: &str, address: Ipv4Addr) -> Option<(u8, Ipv4Addr)> {
         let gateway = self.index(&self.gateways("blue")[0]);
@@ -426,15 +440,26 @@ impl World {
         self.say(gateway, mac, REQUEST, &wanted);
     }
 
+    /// A guest gives its address back.
+    pub(crate) fn give_back(&mut self, gateway: usize, mac: &str, address: Ipv4Addr) {
+        let server = [[54, 4].as_slice(), &[192, 168, 124, 1]].concat();
+        self.say_from(gateway, mac, address, RELEASE, &server);
+    }
+
     /// A new guest's first word reaches a gateway.
     pub(crate) fn discover(&mut self, gateway: usize, mac: &str) {
         self.say(gateway, mac, DISCOVER, &[]);
     }
 
     fn say(&mut self, gateway: usize, mac: &str, kind: u8, options: &[u8]) {
+        self.say_from(gateway, mac, Ipv4Addr::UNSPECIFIED, kind, options);
+    }
+
+    fn say_from(&mut self, gateway: usize, mac: &str, address: Ipv4Addr, kind: u8, options: &[u8]) {
         let client: Mac = mac.parse().unwrap();
         let mut bytes = vec![0; 236];
         bytes[..3].copy_from_slice(&[1, 1, 6]);
+        bytes[12..16].copy_from_slice(&address.octets());
         bytes[28..34].copy_from_slice(&client.0);
         bytes.extend([99, 130, 83, 99, 53, 1, kind]);
         bytes.extend(options);
@@ -985,6 +1010,10 @@ impl World {
                 self.node_mut(host).handle_removed_all(Vec::new(), Vec::new());
                 host
             }
+            Event::Arp(host, segment, guest, address) => {
+                self.node_mut(host).handle_arp(segment, guest, address, now);
+                host
+            }
         };
         self.carry(host);
     }
@@ -1132,10 +1161,21 @@ impl World {
                 self.hosts[host].answers.insert(call, result);
             }
             Effect::Cluster { removed, .. } => self.hosts[host].refused = removed,
-            Effect::CallInvite { .. } | Effect::Listen(_) | Effect::Announce { .. } | Effect::StopAnnouncing(_) => {}
+            Effect::CallInvite { .. }
+            | Effect::Listen(_)
+            | Effect::HearAddresses(_)
+            | Effect::Announce { .. }
+            | Effect::StopAnnouncing(_) => {}
             Effect::Event(event) => self.hosts[host]
                 .notes
                 .push(format!("{} {:?}", event.message(), event.fields())),
+            Effect::AskGuests { segment, addresses } => {
+                for address in addresses {
+                    if let Some(guest) = self.by_hand.get(&address) {
+                        self.later(Event::Arp(host, segment, *guest, address));
+                    }
+                }
+            }
             Effect::Dhcp { bytes, .. } => {
                 let client = Mac(bytes[28..34].try_into().unwrap());
                 let address = <[u8; 4]>::try_from(&bytes[16..20]).unwrap().into();

@@ -180,9 +180,11 @@ impl Table {
                 copies: 1,
             },
             Request::Bind { .. } => Answer::Nak,
-            Request::Release { .. } | Request::Revoke { .. } | Request::Decline { .. } | Request::Conflict { .. } => {
-                Answer::Done
-            }
+            Request::Release { .. }
+            | Request::Revoke { .. }
+            | Request::Decline { .. }
+            | Request::Conflict { .. }
+            | Request::Withdraw { .. } => Answer::Done,
         };
         self.asked.push(request);
         answer
@@ -258,7 +260,12 @@ async fn serve(service: SegmentService, mut stopped: oneshot::Receiver<()>) -> T
         while let Some(effect) = server.poll_effect() {
             match effect {
                 Effect::Ask { token, request } => server.handle_answer(token, table.answer(request), now),
-                Effect::Unserved { .. } => {}
+                // No guest answers: what waits for that is offered when its time is over.
+                Effect::AskGuests { .. } => server.handle_timeout(Instant::from_millis(20)),
+                Effect::LookAhead { .. }
+                | Effect::InUse { .. }
+                | Effect::Disbelieved { .. }
+                | Effect::Unserved { .. } => {}
                 Effect::Reply {
                     destination_mac,
                     source,

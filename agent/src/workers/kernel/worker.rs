@@ -23,16 +23,20 @@ use super::order::Order;
 use super::report::{Look, Report};
 use super::uplink_monitor::{UplinkMonitor, Word};
 use super::{bridge_netfilter, tracking};
+use crate::clock::thread_time;
 use crate::netlink::Netlink;
 use crate::sysctl::Replaced;
 
-/// What no event tells (a changed nftables table) is found after so long at the latest.
+/// What no event tells (a changed nftables table) is found after so long at the latest, unless looks take long.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(1500);
 /// Events come in bursts: after the first one the rest is waited for so long.
 const SETTLE: Duration = Duration::from_millis(3);
 /// After a look so many times its length goes by before the next one that guests alone give reason for: among many
 /// guests a look takes long.
 const REST: u32 = 9;
+/// So many times the processor time that a look took go by before the next one without a cause, so that tens of thousands of
+/// MACs do not take the host's time; but no more than this.
+const REST_AT_MOST: Duration = Duration::from_secs(10);
 
 /// What the next plan follows from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +133,9 @@ impl<R: Fn(Report)> Worker<R> {
                 }
                 () = self.firewalls.read() => look_at = Instant::now(),
                 () = sleep_until(look_at) => {
-                    let begun = Instant::now();
-                    look_at = begun + self.look(&mut inbox).await;
-                    rested = Instant::now() + (begun.elapsed() * REST).min(LOOK_EVERY);
+                    let (begun, used) = (Instant::now(), thread_time());
+                    let again = self.look(&mut inbox).await;
+                    (look_at, rested) = after_a_look(begun, again, thread_time().saturating_sub(used));
                 }
                 Some(news) = events.recv() => match news {
                     Ok(news) if news.asks_for_a_look() => {
@@ -200,4 +204,15 @@ impl<R: Fn(Report)> Worker<R> {
             }
         }
     }
+}
+
+/// When to look again, and from when on guests alone are a reason to; `used` is the processor time that the look took.
+fn after_a_look(begun: Instant, again: Duration, used: Duration) -> (Instant, Instant) {
+    let now = Instant::now();
+    let paid = now + (used * REST).min(REST_AT_MOST);
+    let rested = paid.max(now + (begun.elapsed() * REST).min(LOOK_EVERY));
+    let next = begun + again;
+    // What has failed is tried again as soon as it was said.
+    let next = if again < LOOK_EVERY { next } else { next.max(paid) };
+    (next, rested)
 }

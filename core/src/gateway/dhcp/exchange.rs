@@ -72,6 +72,32 @@ pub enum Effect {
         /// The UDP payload.
         bytes: Vec<u8>,
     },
+    /// Ask the segment's guests by ARP who has these addresses; `handle_arp` takes the answers.
+    AskGuests {
+        /// The segment whose gateway link the questions leave by.
+        segment: SegmentId,
+        /// One question each.
+        addresses: Vec<Ipv4Addr>,
+    },
+    /// Name the addresses that guests are offered next: `handle_ahead`.
+    LookAhead {
+        /// Their segment.
+        segment: SegmentId,
+    },
+    /// A guest has answered for an address: the leases give it to nobody else for a while, unless it is leased.
+    InUse {
+        /// The segment.
+        segment: SegmentId,
+        /// The address.
+        address: Ipv4Addr,
+        /// The guest.
+        by: Mac,
+    },
+    /// A guest says of more addresses than it can use that they are in use: nothing that it says of them counts.
+    Disbelieved {
+        /// The segment.
+        segment: SegmentId,
+    },
     /// A guest got no address; said at most once a minute of each segment and reason.
     Unserved {
         /// Its segment.
@@ -117,4 +143,6 @@ pub enum Ignored {
     Busy,
     /// The address is none of the segment's, and no NAK is due.
     ForeignAddress,
+    /// The guest says of more addresses than it can use that they are in use.
+    Disbelieved,
 }

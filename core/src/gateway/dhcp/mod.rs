@@ -10,16 +10,23 @@
 //! - *Rapid commit* (option 80): an offer costs no disk, its acknowledgement does; guests fall back to the four steps.
 //! - *A lease time asked for* (option 51): the segment's own is what can be promised.
 
+mod answer;
 mod boot;
 pub mod datagram;
 mod exchange;
+mod in_use;
 mod names;
+mod offers;
 mod question;
 mod reply;
 mod request;
+mod served;
 mod server;
 #[cfg(test)]
 mod tests;
 
 pub use exchange::{Effect, Ignored, Packet, SegmentService, Shortage};
-pub use server::{Server, Unserved};
+pub use in_use::AHEAD;
+pub use offers::GuestPort;
+pub use served::Unserved;
+pub use server::Server;

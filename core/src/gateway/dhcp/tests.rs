@@ -7,7 +7,11 @@ use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
 use dhcproto::{Decodable, Decoder};
 use proptest::prelude::*;
 
-use super::server::{AGAIN, KEPT, MOST_PENDING, OFFER_LIFE, OLDEST_ANSWER};
+use super::answer::{AGAIN, KEPT};
+use super::in_use::{InUse, PATIENCE};
+use super::offers::{OFFER_LIFE, Offers, UNANSWERED, UNANSWERED_THERE};
+use super::served::OLDEST_ANSWER;
+use super::server::MOST_PENDING;
 use super::*;
 use crate::addresses::{Answer, Basis, Claim, Request, Silence};
 use crate::config::{BootFile, NetworkBoot};
@@ -41,7 +45,14 @@ fn service() -> SegmentService {
 fn server() -> Server {
     let mut server = Server::new();
     server.set_segment(service());
+    asked_ahead(&mut server);
     server
+}
+
+/// Whether a guest uses the addresses that are offered here was asked long enough ago.
+fn asked_ahead(server: &mut Server) {
+    server.handle_ahead(BLUE, &[LEASED.into()], NOW - PATIENCE);
+    everything(server);
 }
 
 /// A request as a client composes it.
@@ -150,8 +161,15 @@ impl Sent {
     }
 }
 
-fn drain(server: &mut Server) -> Vec<Effect> {
+fn everything(server: &mut Server) -> Vec<Effect> {
     std::iter::from_fn(|| server.poll_effect()).collect()
+}
+
+/// What the server wants done, but for looking ahead.
+fn drain(server: &mut Server) -> Vec<Effect> {
+    let mut effects = everything(server);
+    effects.retain(|effect| !matches!(effect, Effect::LookAhead { .. }));
+    effects
 }
 
 /// The one question that a message leads to.
@@ -182,6 +200,10 @@ impl Heard {
 }
 
 fn heard(effects: &[Effect]) -> Heard {
+    let to_guests = effects
+        .iter()
+        .filter(|effect| !matches!(effect, Effect::AskGuests { .. }));
+    let replies: Vec<&Effect> = to_guests.collect();
     let [
         Effect::Reply {
             segment,
@@ -190,7 +212,7 @@ fn heard(effects: &[Effect]) -> Heard {
             destination,
             bytes,
         },
-    ] = effects
+    ] = replies[..]
     else {
         panic!("{effects:?}")
     };
@@ -365,7 +387,12 @@ fn a_guest_that_was_offered_an_address_may_take_or_decline_it_unnamed_and_unboun
     server.handle_packet(BLUE, &declined.packet(), NOW);
     let requests = drain(&mut server).into_iter().filter_map(|effect| match effect {
         Effect::Ask { request, .. } => Some(request),
-        Effect::Reply { .. } | Effect::Unserved { .. } => None,
+        Effect::Reply { .. }
+        | Effect::AskGuests { .. }
+        | Effect::LookAhead { .. }
+        | Effect::InUse { .. }
+        | Effect::Disbelieved { .. }
+        | Effect::Unserved { .. } => None,
     });
     let (segment, address) = (BLUE, IpAddr::from(LEASED));
     let both = [
@@ -757,7 +784,7 @@ fn a_reply_is_as_long_as_the_guest_takes() {
         let (token, _) = asked(&mut server, &sent.end());
         server.handle_answer(token, offer(), NOW);
         let effects = drain(&mut server);
-        let [Effect::Reply { bytes, .. }] = effects.as_slice() else {
+        let [Effect::AskGuests { .. }, Effect::Reply { bytes, .. }] = effects.as_slice() else {
             panic!("{effects:?}")
         };
         assert!(bytes.len() <= most, "{largest:?}: {}", bytes.len());
@@ -1016,6 +1043,272 @@ fn stepping_down_silences_the_segment() {
     server.remove_segment(BLUE);
     server.handle_answer(token, offer(), NOW);
     assert_eq!(drain(&mut server), []);
+}
+
+/// What a server asks of the guests, and of the leases on their account.
+fn asked_of_guests(effects: &[Effect]) -> Vec<Ipv4Addr> {
+    let mut asked = Vec::new();
+    for effect in effects {
+        if let Effect::AskGuests { addresses, .. } = effect {
+            asked.extend(addresses);
+        }
+    }
+    asked
+}
+
+const NEIGHBOUR: Mac = Mac([0x52, 0x54, 0, 0, 0, 9]);
+
+#[test]
+fn the_next_addresses_are_asked_ahead_once_and_then_offered_at_once() {
+    let mut server = Server::new();
+    server.set_segment(service());
+    assert_eq!(everything(&mut server), [Effect::LookAhead { segment: BLUE }]);
+    let next: Vec<IpAddr> = (16..24).map(|last| IpAddr::from([192, 168, 124, last])).collect();
+    server.handle_ahead(BLUE, &next[..7], NOW - PATIENCE);
+    let asked = asked_of_guests(&everything(&mut server));
+    let expected: Vec<IpAddr> = [IpAddr::from(GATEWAY)]
+        .into_iter()
+        .chain(next[..7].iter().copied())
+        .collect();
+    assert_eq!(asked.into_iter().map(IpAddr::V4).collect::<Vec<_>>(), expected);
+    server.handle_ahead(BLUE, &next, NOW);
+    assert_eq!(
+        asked_of_guests(&everything(&mut server)),
+        [Ipv4Addr::new(192, 168, 124, 23)],
+        "the new one"
+    );
+    let offered = answered(&mut server, &Sent::new(1).end(), offer());
+    assert_eq!((offered.kind(), server.poll_timeout()), (MessageType::Offer, None));
+}
+
+#[test]
+fn an_address_that_was_not_asked_for_is_offered_after_20_ms_of_silence() {
+    let mut server = Server::new();
+    server.set_segment(service());
+    drain(&mut server);
+    let (token, _) = asked(&mut server, &Sent::new(1).end());
+    server.handle_answer(token, offer(), NOW);
+    assert_eq!(asked_of_guests(&drain(&mut server)), [Ipv4Addr::from(LEASED)]);
+    server.handle_packet(BLUE, &Sent::new(1).end().packet(), NOW);
+    server.handle_timeout(NOW + Duration::from_millis(19));
+    assert_eq!(drain(&mut server), []);
+    server.handle_arp(BLUE, GUEST, LEASED.into(), NOW);
+    assert_eq!(drain(&mut server), [], "the client's own answer is none");
+    assert_eq!(server.poll_timeout(), Some(NOW + PATIENCE));
+    server.handle_timeout(NOW + PATIENCE);
+    assert_eq!(heard(&drain(&mut server)).kind(), MessageType::Offer);
+    assert_eq!(server.poll_timeout(), None);
+}
+
+#[test]
+fn where_another_guest_answers_the_leases_are_asked_for_another_address() {
+    let mut server = Server::new();
+    server.set_segment(service());
+    let (token, find) = {
+        drain(&mut server);
+        asked(&mut server, &Sent::new(1).end())
+    };
+    server.handle_answer(token, offer(), NOW);
+    drain(&mut server);
+    server.handle_arp(BLUE, NEIGHBOUR, LEASED.into(), NOW);
+    let effects = drain(&mut server);
+    let [Effect::InUse { by: NEIGHBOUR, .. }, Effect::Ask { token, request }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(*request, find);
+    // The next one was not asked for either: the guest waits no longer than before.
+    let other = Answer::Offer {
+        address: [192, 168, 124, 17].into(),
+        lease_time: HOUR,
+        hostname: None,
+    };
+    server.handle_answer(*token, other, NOW + Duration::from_millis(15));
+    drain(&mut server);
+    server.handle_timeout(NOW + PATIENCE);
+    assert_eq!(
+        heard(&drain(&mut server)).message.yiaddr(),
+        Ipv4Addr::new(192, 168, 124, 17)
+    );
+    server.handle_arp(BLUE, NEIGHBOUR, [192, 168, 124, 99].into(), NOW);
+    assert_eq!(drain(&mut server), [], "nobody asked");
+}
+
+#[test]
+fn a_crowd_does_not_wait_for_answers() {
+    let mut server = Server::new();
+    server.set_segment(service());
+    drain(&mut server);
+    let mut waiting = 0;
+    for number in 0..100 {
+        let mac = Mac([0x52, 0x54, 1, 0, 0, number]);
+        let packet = Packet {
+            source: mac,
+            ..Sent::new(1).set(28, &mac.0).end().packet()
+        };
+        server.handle_packet(BLUE, &packet, NOW);
+        let [Effect::Ask { token, .. }] = drain(&mut server)[..] else {
+            panic!("it is asked")
+        };
+        let found = Answer::Offer {
+            address: [192, 168, 124, 16 + number].into(),
+            lease_time: HOUR,
+            hostname: None,
+        };
+        server.handle_answer(token, found, NOW);
+        let effects = drain(&mut server);
+        assert_eq!(asked_of_guests(&effects).len(), 1, "asked meanwhile");
+        waiting += usize::from(!effects.iter().any(|effect| matches!(effect, Effect::Reply { .. })));
+    }
+    assert_eq!(waiting, AHEAD + 1);
+}
+
+#[test]
+fn a_guest_that_says_it_has_every_address_is_not_believed_and_named() {
+    let mut server = Server::new();
+    server.set_segment(service());
+    drain(&mut server);
+    let mut believed = 0;
+    for last in 16..26 {
+        let address = Ipv4Addr::new(192, 168, 124, last);
+        let now = NOW + Duration::from_secs(u64::from(last));
+        server.handle_ahead(BLUE, &[address.into()], now);
+        drain(&mut server);
+        server.handle_arp(BLUE, NEIGHBOUR, address, now);
+        let effects = drain(&mut server);
+        let [effect] = &effects[..] else { panic!("{effects:?}") };
+        believed += usize::from(matches!(effect, Effect::InUse { .. }));
+    }
+    assert_eq!(believed, 4);
+    let later = NOW + Duration::from_secs(30);
+    assert_eq!(server.disbelieved(later).collect::<Vec<_>>(), [(BLUE, NEIGHBOUR)]);
+    let decline = Sent::new(4)
+        .set(28, &NEIGHBOUR.0)
+        .option(50, &LEASED)
+        .option(54, &GATEWAY)
+        .end();
+    let packet = Packet {
+        source: NEIGHBOUR,
+        ..decline.packet()
+    };
+    server.handle_packet(BLUE, &packet, later);
+    assert_eq!(server.ignored(), &BTreeMap::from([(Ignored::Disbelieved, 1)]));
+    assert_eq!(
+        server.disbelieved(later + HOUR).count(),
+        0,
+        "an hour later it is believed again"
+    );
+}
+
+#[test]
+fn a_guest_with_one_address_is_believed_each_time() {
+    let mut server = server();
+    for round in 0..10 {
+        let now = NOW + Duration::from_secs(round * 61);
+        server.handle_ahead(BLUE, &[LEASED.into()], now);
+        drain(&mut server);
+        server.handle_arp(BLUE, NEIGHBOUR, LEASED.into(), now);
+        assert!(matches!(drain(&mut server)[..], [Effect::InUse { .. }]), "{round}");
+    }
+    assert_eq!(server.disbelieved(NOW).count(), 0);
+}
+
+#[test]
+fn many_guests_that_answer_are_remembered_in_a_bounded_memory() {
+    let mut in_use = InUse::default();
+    let guest = |number: u32| {
+        let [_, a, b, c] = number.to_be_bytes();
+        Mac([0x52, 0x54, 2, a, b, c])
+    };
+    for number in 0..5_000 {
+        let now = NOW + Duration::from_millis(u64::from(number));
+        assert!(in_use.believes(guest(number), LEASED.into(), now));
+    }
+    for last in 1..=5 {
+        let believed = in_use.believes(guest(4_999), Ipv4Addr::new(192, 168, 124, last), NOW);
+        assert_eq!(believed, last < 4, "the last ones are those that are remembered");
+    }
+}
+
+#[test]
+fn where_nothing_is_free_the_oldest_unanswered_offer_of_the_fullest_port_is_taken() {
+    let mut server = server();
+    let client = |number: u8| Mac([0x52, 0x54, 1, 0, 0, number]);
+    for (number, port) in [(1, "vnet1"), (2, "vnet2"), (3, "vnet2"), (4, "vnet2")] {
+        let now = NOW + Duration::from_millis(u64::from(number));
+        let packet = Packet {
+            source: client(number),
+            ..Sent::new(1).set(28, &client(number).0).end().packet()
+        };
+        server.handle_packet(BLUE, &packet, now);
+        let [Effect::Ask { token, .. }] = drain(&mut server)[..] else {
+            panic!("it is asked")
+        };
+        let found = Answer::Offer {
+            address: [192, 168, 124, 100 + number].into(),
+            lease_time: HOUR,
+            hostname: None,
+        };
+        server.handle_answer(token, found, now);
+        drain(&mut server);
+        server.set_port(BLUE, client(number), (HV2, port.to_owned()));
+    }
+    let withdrawn = |server: &mut Server, now: Instant| {
+        server.handle_packet(BLUE, &Sent::new(1).end().packet(), now);
+        let [Effect::Ask { token, .. }] = drain(server)[..] else {
+            panic!("it is asked")
+        };
+        server.handle_answer(token, Answer::Silence(Silence::NothingFree), now);
+        drain(server)
+    };
+    assert_eq!(withdrawn(&mut server, NOW), [], "they are on their way");
+    let effects = withdrawn(&mut server, NOW + UNANSWERED + Duration::from_millis(10));
+    let [
+        Effect::Ask {
+            request: Request::Withdraw {
+                address, client: whose, ..
+            },
+            ..
+        },
+        Effect::Ask {
+            request: Request::Find { client: GUEST, .. },
+            ..
+        },
+    ] = &effects[..]
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((*address, *whose), ([192, 168, 124, 102].into(), client(2)));
+}
+
+#[test]
+fn the_port_whose_guests_take_no_offer_is_named_where_another_guest_gets_none() {
+    let mut offers = Offers::default();
+    let client = |number: u8| Mac([0x52, 0x54, 1, 0, 0, number]);
+    for number in 0..20 {
+        offers.note(client(number), LEASED.into(), NOW);
+    }
+    assert_eq!(offers.crowd(), None, "nobody has told yet where they are");
+    for number in 0..20 {
+        offers.set_port(client(number), (HV2, format!("vnet{}", number / 18)));
+    }
+    assert_eq!(offers.crowd(), Some(((HV2, "vnet0".to_owned()), 18)));
+    offers.note(client(0), LEASED.into(), NOW + UNANSWERED);
+    assert_eq!(
+        offers.crowd().map(|(_, count)| count),
+        Some(18),
+        "it is on the port that it was on"
+    );
+    for number in 0..4 {
+        offers.remove(client(number));
+    }
+    assert_eq!(offers.crowd(), None);
+    let there = (HV2, "vnet0".to_owned());
+    let mut taken = |port, after| offers.take_oldest(port, NOW + after).map(|(guest, _)| guest);
+    assert_eq!(taken(Some(&there), UNANSWERED), None, "its own guests come last");
+    assert_eq!(taken(None, UNANSWERED), Some(client(4)));
+    assert_eq!(taken(Some(&there), UNANSWERED_THERE), Some(client(5)));
+    let taken = offers.take_oldest(None, NOW + OFFER_LIFE + UNANSWERED);
+    assert_eq!(taken, None, "whatever is older than that is forgotten");
 }
 
 fn any_answer() -> impl Strategy<Value = Answer> {

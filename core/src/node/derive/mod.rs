@@ -76,6 +76,7 @@ impl Node {
         formed.derive_election(now);
         formed.derive_leases(now);
         formed.derive_dhcp(facts);
+        formed.derive_bridges();
         formed.announce_gateways();
         formed.look_whether_settled(now);
         formed.derive_kernel(facts, now);

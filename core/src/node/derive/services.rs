@@ -1,10 +1,11 @@
 //! What guests are offered: DHCP on the segments that this host serves, and the announcement of a gateway that is new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Mode, NetworkBoot};
+use crate::gateway::GatewayLink;
 use crate::gateway::dhcp::SegmentService;
-use crate::id::SegmentId;
+use crate::id::{IfName, SegmentId};
 use crate::kernel::mark;
 use crate::node::derived::{LocalSegment, group_of};
 use crate::node::effect::{Effect, Facts};
@@ -22,7 +23,9 @@ impl Member {
             let Some(service) = service_of(*id, local, facts) else {
                 continue;
             };
-            listen.insert(*id, local.definition.segment.name.gateway());
+            let link = local.definition.segment.name.gateway();
+            let address = service.gateway;
+            listen.insert(*id, GatewayLink { link, address });
             services.insert(*id, service);
         }
         for id in self
@@ -43,6 +46,19 @@ impl Member {
         if self.derived.services.listen != listen {
             self.derived.services.listen.clone_from(&listen);
             self.effects.push_back(Effect::Listen(listen));
+        }
+    }
+
+    /// The bridges whose guests may have IPv4 addresses.
+    pub(super) fn derive_bridges(&mut self) {
+        let here = self.derived.segments.values().map(|local| &local.definition.segment);
+        let bridges: BTreeSet<IfName> = here
+            .filter(|segment| segment.ipv4.is_some())
+            .map(|segment| segment.bridge.clone())
+            .collect();
+        if self.derived.services.bridges != bridges {
+            self.derived.services.bridges.clone_from(&bridges);
+            self.effects.push_back(Effect::HearAddresses(bridges));
         }
     }
 

@@ -9,7 +9,7 @@
 //! its host may have let this one in already. The list is tried until this host has others in its cluster. While an
 //! operator joins, the list waits. This host itself is never asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::guard::guard;
@@ -291,6 +291,7 @@ impl Node {
             });
         }
         self.effects.push_back(Effect::Listen(BTreeMap::new()));
+        self.effects.push_back(Effect::HearAddresses(BTreeSet::new()));
     }
 }
 

@@ -14,7 +14,7 @@ pub struct EndpointLine {
     pub segment: SegmentName,
     /// The guest's MAC.
     pub mac: Mac,
-    /// Its addresses, from its leases.
+    /// Its addresses: leased ones, and those that ARP has shown.
     pub addresses: Vec<IpAddr>,
     /// The name of its host.
     pub host: String,

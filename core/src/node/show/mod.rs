@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod gateways;
+mod guests;
 mod leases;
 mod peers;
 mod segments;

@@ -68,6 +68,9 @@ impl Node {
             blocked_paths: blocked_paths(formed),
             duplicate_macs: duplicate_macs(formed, now),
             journal: self.journal(formed),
+            pools: formed.pool_states(now),
+            misuses: formed.misuses(now),
+            crowded_ports: formed.crowded_ports(),
             edge,
         }
     }
