@@ -101,8 +101,7 @@ impl Member {
         now: Instant,
     ) -> Self {
         let gossip = Gossip::new(me, rng.next_u64(), survived.records, now);
-        let ids: BTreeMap<&SegmentName, SegmentId> =
-            gossip.segments().map(|segment| (&segment.name, segment.id)).collect();
+        let ids: BTreeMap<_, _> = gossip.segments().map(|segment| (&segment.name, segment.id)).collect();
         let kernel = survived.found.iter().filter_map(|found| {
             let segment = *ids.get(&found.segment)?;
             Some(FoundAddress {
