@@ -91,6 +91,10 @@ pub(crate) const ALL: &[Story] = &[
         tell: deletion::one_has_it_back,
     },
     Story {
+        about: "a segment comes back that was over when another host left",
+        tell: deletion::one_has_it_back_while_another_leaves,
+    },
+    Story {
         about: "a segment is applied again where it is known to be over",
         tell: deletion::it_is_applied_again_when_it_is_over,
     },

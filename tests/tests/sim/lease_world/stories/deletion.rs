@@ -72,6 +72,23 @@ pub(super) fn one_has_it_back() -> Result<(), Violation> {
     world.end_with_all_free(60_000)
 }
 
+pub(super) fn one_has_it_back_while_another_leaves() -> Result<(), Violation> {
+    let mut world = deleted_behind_one();
+    let segment = world.segment;
+    let over = |world: &World, host: usize| !world.hosts[host].machine.goes_on(segment);
+    world.begins(over(&world, 0) && !over(&world, 2), "host 0 alone takes it for over");
+    world.apply_again(2);
+    // It has nothing to hand over. While it tells the others that it leaves, gossip tells it that the segment is back.
+    world.hosts[0].leaving = true;
+    world.with(0, |machine, now| machine.leave(now));
+    if let Some(pool) = world.pool.clone() {
+        world.learn_pool(0, pool);
+    }
+    world.heal();
+    world.wait(4_000);
+    world.end_with_all_free(60_000)
+}
+
 pub(super) fn it_is_applied_again_when_it_is_over() -> Result<(), Violation> {
     let mut world = calm(3, 12, None);
     world.delete(0);
