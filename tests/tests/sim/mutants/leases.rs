@@ -1,4 +1,4 @@
-//! The weaker rules of the leases, M1 to M48 (`docs/protocol.md`, B5).
+//! The weaker rules of the leases, M1 to M49 (`docs/protocol.md`, B5).
 
 use super::Weaker;
 
@@ -473,5 +473,12 @@ pub(crate) const WEAKER: &[Weaker] = &[
         file: "addresses/find.rs",
         from: r#"return owner_answers(store, host, own).then_some(Answer::Nak);"#,
         to: r#"return (crate::mutants::weak("M48") || owner_answers(store, host, own)).then_some(Answer::Nak);"#,
+    },
+    Weaker {
+        id: "M49",
+        rule: "a host that has left takes a segment back that was over",
+        file: "addresses/configure.rs",
+        from: r#"if host.is_removed(host.me) {"#,
+        to: r#"if host.is_removed(host.me) && !crate::mutants::weak("M49") {"#,
     },
 ];
