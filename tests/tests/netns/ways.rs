@@ -83,8 +83,14 @@ fn guests_leave_by_the_halves_of_a_vpn_and_by_the_table_that_a_rule_names() {
             "route add 0.0.0.0/1 via {ROUTER2}\nroute add 128.0.0.0/1 via {ROUTER2}\n"
         ))?;
         ways_by(guest, &[other])?;
+        let leads_out = || Ok(ns.sh("nft list table inet overlayd")?.contains("eth1"));
+        until("the other is a way out", SOON, leads_out)?;
         ns.ip_batch("route del 0.0.0.0/1\nroute del 128.0.0.0/1\n")?;
         ways_by(guest, &[one])?;
+        // Else the rules of before let guests out by what comes next, until they are taken away.
+        until("the other is no way out any more", SOON, || {
+            leads_out().map(|leads| !leads)
+        })?;
         ns.ip_batch(&format!(
             "route add default via {ROUTER2} table 100\nrule add from 192.168.124.0/24 lookup 100\n"
         ))?;
